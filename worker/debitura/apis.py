@@ -1,0 +1,104 @@
+"""The calls that this project makes, one function each. Every request is sent once; repeating is the ledger's business."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from worker.debitura.http import HttpClient, Reply
+from worker.debitura.judge import clean, retry_after
+from worker.errors import (
+    ClientLinkNotFound,
+    MaybeArrived,
+    MintRateLimited,
+    MintRefused,
+    MintUnavailable,
+    NotSent,
+    PartnerKeyRejected,
+)
+
+#: Seconds a token must at least be good for; a stranger value in `expiresIn` is an answer that cannot be used.
+SHORTEST_TOKEN = 1
+
+
+@dataclass(frozen=True, slots=True)
+class MintedToken:
+    """A tenant's token as it came from the mint."""
+
+    value: str
+    expires_in: float
+    """Seconds."""
+
+
+def post_case(customer: HttpClient, *, token: str, submission_key: str, body: bytes) -> Reply:
+    """POST /cases with these very bytes (referral-partners/integration-guides/case-submission).
+
+    Raises NotSent or MaybeArrived.
+    """
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Content-Type": "application/json",
+        "Idempotency-Key": submission_key,
+    }
+    return customer.request("POST", "/cases", headers, body)
+
+
+def find_case(customer: HttpClient, *, token: str, creditor_reference: str) -> Reply:
+    """GET /cases/by-creditor-reference/{creditorReference}: 200 the case, 404 none. Raises NotSent or MaybeArrived."""
+    path = f"/cases/by-creditor-reference/{quote(creditor_reference, safe='')}"
+    return customer.request("GET", path, {"Authorization": f"Bearer {token}"})
+
+
+def mint_token(referral: HttpClient, *, api_key: str, external_tenant_id: str) -> MintedToken:
+    """POST /oauth/token (referral-partners/getting-started/authentication).
+
+    Raises ClientLinkNotFound (404), PartnerKeyRejected (401, 403), MintRefused (other 4xx), MintRateLimited (429) or
+    MintUnavailable (5xx, no or unusable answer).
+    """
+    body = json.dumps({"externalTenantId": external_tenant_id}).encode()
+    try:
+        reply = referral.request("POST", "/oauth/token", {"XApiKey": api_key, "Content-Type": "application/json"}, body)
+    except (NotSent, MaybeArrived) as error:
+        raise MintUnavailable(f"POST /oauth/token: {error}") from None
+    match reply.status:
+        case 200 | 201:
+            return _token_in(reply)
+        case 404 if reply.body.lstrip()[:1] == b"<":
+            # A gateway's page, not the API's answer: no client link may be called invalid for a wrong address of ours.
+            raise MintUnavailable("POST /oauth/token answers 404 with a web page: is DEBITURA_REFERRAL_API_URL right?")
+        case 404:
+            raise ClientLinkNotFound(_message(reply) or "no active client link for this externalTenantId")
+        case 401 | 403:
+            raise PartnerKeyRejected(
+                f"POST /oauth/token answers {reply.status}: DEBITURA_API_KEY is wrong, revoked, or of the other environment"
+            )
+        case 429:
+            raise MintRateLimited(retry_after(reply))
+        case 400 | 405 | 410 | 413 | 414 | 415 | 422 | 431:
+            raise MintRefused(_message(reply) or f"POST /oauth/token answers {reply.status}", status=reply.status)
+    raise MintUnavailable(f"POST /oauth/token answers {reply.status}")
+
+
+def _token_in(reply: Reply) -> MintedToken:
+    try:
+        content = json.loads(reply.body)
+        token, lifetime = content["accessToken"], float(content["expiresIn"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise MintUnavailable("POST /oauth/token answers 200 without a usable token") from None
+    if not isinstance(token, str) or not _header_safe(token) or not SHORTEST_TOKEN <= lifetime < 10**9:
+        raise MintUnavailable("POST /oauth/token answers 200 without a usable token")
+    return MintedToken(token, lifetime)
+
+
+def _header_safe(token: str) -> bool:
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token
+
+
+def _message(reply: Reply) -> str | None:
+    try:
+        content = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None
+    message = content.get("message") or content.get("error") if isinstance(content, dict) else None
+    return clean(message)[:1000] if isinstance(message, str) else None

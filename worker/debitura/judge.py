@@ -1,0 +1,263 @@
+"""Judging a reply: a pure function from an HTTP answer to what it means. Nothing here waits, sends or writes.
+
+Sources: developer-concepts/error-handling, referral-partners/error-reference, developer-concepts/rate-limiting,
+developer-concepts/idempotency. A gateway may answer in the API's place, with HTML or nothing, so no form is assumed.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from worker.debitura.http import Reply
+
+#: The API's error types that change what is right to do.
+DUPLICATE_REFERENCE = "DuplicateReference"
+IDEMPOTENCY_CONFLICT = "IdempotencyConflict"
+
+#: Seconds. A 429 without a usable number is waited out for the shortest window that the API has; one with an absurd
+#: number for at most its longest.
+DEFAULT_RETRY_AFTER = 60.0
+LONGEST_RETRY_AFTER = 86_400.0
+SHORTEST_RETRY_AFTER = 1.0
+
+#: Characters kept of any one text of the API.
+MAX_TEXT = 4000
+
+
+class Meaning(StrEnum):
+    """What an answer to POST /cases says."""
+
+    SUBMITTED = "submitted"
+    """The case exists; its id and reference came along."""
+    UNAUTHORIZED = "unauthorized"
+    """The token is not accepted (401)."""
+    REFUSED = "refused"
+    """Final until a person acts; `reason` says which kind of person."""
+    CONFLICT = "conflict"
+    """409: another request with this key is in flight. Try again with the same key."""
+    RATE_LIMITED = "rate_limited"
+    """429: wait `retry_after` seconds."""
+    SERVER_ERROR = "server_error"
+    """5xx or 408: trouble there or on the way. Try again with the same key."""
+    UNUSABLE = "unusable"
+    """A 2xx without a case in it: the case may exist, but this answer does not say which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came, what it means, and everything that it said."""
+
+    meaning: Meaning
+    status: int
+    reason: str | None = None
+    """For REFUSED: a dead-letter reason of interface.md."""
+    error_type: str | None = None
+    message: str | None = None
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    business_errors: list[dict[str, str | None]] = field(default_factory=list)
+    solution_url: str | None = None
+    combined_signing_url: str | None = None
+    retry_after: float = 0.0
+    case_id: str | None = None
+    case_reference: str | None = None
+    decides: bool = False
+    """Whether it says for certain what became of all requests under this key so far: a stored answer would have been
+    replayed instead (developer-concepts/idempotency)."""
+    excerpt: str | None = None
+    """The beginning of a body that is not the API's documented JSON, for a person to look at."""
+
+    def in_words(self) -> str:
+        """One line for people, e.g. `422 MissingKycVerification: Verify your identity first`."""
+        said = ": ".join(part for part in (self.error_type, self.message) if part)
+        return f"{self.status} {said}".strip()
+
+    def detail(self) -> dict[str, Any]:
+        """Everything worth keeping, for the dead letter."""
+        everything = {
+            "status": self.status,
+            "type": self.error_type,
+            "message": self.message,
+            "fields": self.fields,
+            "businessErrors": self.business_errors,
+            "combinedSigningUrl": self.combined_signing_url,
+            "excerpt": self.excerpt,
+        }
+        return {name: value for name, value in everything.items() if value not in (None, {}, [])}
+
+
+def judge(reply: Reply) -> Verdict:
+    """What an answer to POST /cases means, by status first: a proxy's body says less than its status."""
+    status, content = reply.status, _parse(reply)
+    if 200 <= status < 300:
+        return _judge_success(reply, content)
+    said = _what_it_says(reply, content)
+    match status:
+        case 401:
+            return Verdict(Meaning.UNAUTHORIZED, status, **said)
+        case 409:
+            return Verdict(Meaning.CONFLICT, status, **said)
+        case 429:
+            return Verdict(Meaning.RATE_LIMITED, status, retry_after=retry_after(reply), **said)
+        case 408 | 425:
+            return Verdict(Meaning.SERVER_ERROR, status, **said)
+        case _ if status >= 500:
+            return Verdict(Meaning.SERVER_ERROR, status, **said)
+    return Verdict(Meaning.REFUSED, status, reason=_reason(status, said), decides=status in {400, 422}, **said)
+
+
+def _judge_success(reply: Reply, content: Any) -> Verdict:
+    case_id = content.get("id") if isinstance(content, dict) else None
+    if not isinstance(case_id, str) or not _is_uuid(case_id):
+        return Verdict(
+            Meaning.UNUSABLE,
+            reply.status,
+            reason="unexpected_response",
+            message="a success without a case id in it" if reply.whole else "a success whose body broke off",
+            excerpt=_excerpt(reply.body),
+        )
+    return Verdict(
+        Meaning.SUBMITTED,
+        reply.status,
+        case_id=case_id,
+        case_reference=_text(content.get("reference")),
+        solution_url=_web_address(content.get("solutionUrl")),
+        combined_signing_url=_signing_url(content),
+        decides=True,
+    )
+
+
+def _reason(status: int, said: dict[str, Any]) -> str:
+    if said["error_type"] in {DUPLICATE_REFERENCE, IDEMPOTENCY_CONFLICT}:
+        return "business_rule"  # documented as 400 or 422; nothing in the fields is wrong
+    known = {400: "validation", 413: "validation", 403: "forbidden", 404: "not_found", 422: "business_rule"}
+    return known.get(status, "unexpected_response")
+
+
+def _what_it_says(reply: Reply, content: Any) -> dict[str, Any]:
+    """The error in any of the documented forms: businessErrors, {error, message}, RFC 7807, field lists."""
+    if not isinstance(content, dict):
+        return {"error_type": None, "message": _no_json_message(reply), "excerpt": _excerpt(reply.body)}
+    business = _business_errors(content.get("businessErrors"))
+    first = business[0] if business else {}
+    fields = _fields(content)
+    legacy = {name: _text(content.get(name)) for name in ("error", "message", "type", "title", "detail")}
+    # businessErrors is canonical; top-level error and message are legacy free text, title and detail are RFC 7807's.
+    message = first.get("message") or legacy["message"] or legacy["detail"] or legacy["title"] or legacy["error"]
+    if fields and not business:
+        message = "; ".join(f"{name}: {', '.join(texts)}" for name, texts in fields.items())[:MAX_TEXT]
+    return {
+        "error_type": first.get("type") or legacy["type"] or (legacy["error"] if legacy["error"] != message else None),
+        "message": message,
+        "fields": fields,
+        "business_errors": business,
+        "solution_url": next((e["solutionUrl"] for e in business if e["solutionUrl"]), None),
+        "combined_signing_url": _signing_url(content),
+    }
+
+
+def _business_errors(value: Any) -> list[dict[str, str | None]]:
+    if not isinstance(value, list):
+        return []
+    return [
+        {
+            "type": _text(entry.get("type")),
+            "message": _text(entry.get("message")),
+            "solutionUrl": _web_address(entry.get("solutionUrl")),
+        }
+        for entry in value[:50]
+        if isinstance(entry, dict)
+    ]
+
+
+def _fields(content: dict[str, Any]) -> dict[str, list[str]]:
+    """Field errors: the object itself (`{"debtor.email": ["Invalid"]}`), or RFC 7807's `errors` member."""
+    nested = content.get("errors")
+    source = nested if isinstance(nested, dict) else content
+    found = {}
+    for name, texts in list(source.items())[:200]:
+        if isinstance(texts, list) and texts and all(isinstance(t, str) for t in texts):
+            found[clean(name)[:200]] = [clean(t)[:MAX_TEXT] for t in texts[:20]]
+    return found
+
+
+def _signing_url(content: dict[str, Any]) -> str | None:
+    handoff = content.get("signingHandoff")
+    return _web_address(handoff.get("combinedSigningUrl")) if isinstance(handoff, dict) else None
+
+
+def retry_after(reply: Reply) -> float:
+    """Seconds to wait after a 429, from the body's `retryAfter` or a Retry-After header (seconds or a date).
+
+    The documented place is the body (developer-concepts/rate-limiting). Missing, negative, absurd or non-numeric values
+    are brought into SHORTEST_RETRY_AFTER … LONGEST_RETRY_AFTER.
+    """
+    content = _parse(reply)
+    value = content.get("retryAfter") if isinstance(content, dict) else None
+    seconds = _number(value)
+    if seconds is None and reply.retry_after:
+        seconds = _number(reply.retry_after)
+        if seconds is None and (moment := email.utils.parsedate_tz(reply.retry_after)):
+            seconds = email.utils.mktime_tz(moment) - time.time()
+    if seconds is None or seconds < 0:
+        return DEFAULT_RETRY_AFTER
+    return min(max(seconds, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _parse(reply: Reply) -> Any:
+    """The body as JSON, or None for anything else (HTML, nothing, half an answer, nesting without end)."""
+    if not reply.body:
+        return None
+    try:
+        return json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_json_message(reply: Reply) -> str:
+    if not reply.body:
+        return "an answer without a body"
+    return "an answer that is not the API's JSON" if reply.whole else "an answer whose body broke off"
+
+
+def clean(value: str) -> str:
+    """Text that PostgreSQL can keep: no NUL, no lone surrogates."""
+    return value.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+
+
+def _text(value: Any) -> str | None:
+    return clean(value)[:MAX_TEXT] if isinstance(value, str) and value else None
+
+
+def _excerpt(body: bytes) -> str | None:
+    return clean(body[:1000].decode("utf-8", "replace")) or None
+
+
+def _web_address(value: Any) -> str | None:
+    """An http(s) link or nothing: what the API sends is shown to people as a link."""
+    text = _text(value)
+    return text if text and text.lower().startswith(("https://", "http://")) else None
+
+
+def _is_uuid(value: str) -> bool:
+    try:
+        UUID(value)
+    except ValueError:
+        return False
+    return True

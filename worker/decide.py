@@ -1,0 +1,134 @@
+"""What happens to a job after a request: pure functions from a verdict to a transition. No I/O, no clock of their own."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from worker.debitura.judge import DUPLICATE_REFERENCE, Meaning, Verdict
+from worker.ledger.states import Reason
+from worker.ledger.writer.claim import ClaimedJob
+from worker.ledger.writer.record import Result, Sent, dead, submitted, waiting
+
+#: A 409 or 429 is no attempt; but a job that has sent this many times the limit of attempts goes to a person all the same.
+PATIENCE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and when a job is tried again. Durations in seconds."""
+
+    max_attempts: int
+    base: float
+    longest: float
+
+    def backoff(self, attempts: int, chance: float) -> float:
+        """Exponential backoff with full jitter: anything up to base · 2^(attempts - 1), and never above the longest.
+
+        `attempts` have been made so far (1 or more); `chance` is a random number from 0 to 1.
+        """
+        return chance * min(self.longest, self.base * 2.0 ** min(attempts - 1, 60))
+
+    def after_conflict(self, chance: float) -> float:
+        """A 409 means that another request with this key is in flight: soon again, but not at once."""
+        return min(self.longest, self.base * (0.5 + chance))
+
+    def used_up(self, job: ClaimedJob) -> bool:
+        """Whether the attempt that is under way is the last one."""
+        return job.attempt_count + 1 >= self.max_attempts or job.request_count >= PATIENCE * self.max_attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No answer came."""
+
+    arrived: bool
+    """Whether the request may have arrived."""
+    message: str
+
+
+Heard = Verdict | Silence
+
+
+def may_exist(job: ClaimedJob, heard: Heard) -> bool:
+    """Whether, after this, a case of ours may exist that the ledger does not know."""
+    if isinstance(heard, Silence):
+        return job.outcome_unknown or heard.arrived
+    if heard.decides and not (heard.error_type == DUPLICATE_REFERENCE and job.outcome_unknown):
+        return False
+    return job.outcome_unknown or _leaves_unknown(heard)
+
+
+def needs_lookup(job: ClaimedJob, heard: Heard, policy: RetryPolicy) -> bool:
+    """Whether the case should be looked up by its creditorReference before anything is decided.
+
+    When a reference is called a duplicate that may be our own earlier request's; when a success does not say which case;
+    and before a job whose outcome is unknown is given to a person.
+    """
+    if not job.creditor_reference or not may_exist(job, heard):
+        return False
+    if isinstance(heard, Verdict) and (heard.error_type == DUPLICATE_REFERENCE or heard.meaning is Meaning.UNUSABLE):
+        return True
+    return policy.used_up(job) and (isinstance(heard, Silence) or heard.meaning is Meaning.SERVER_ERROR)
+
+
+def after(
+    job: ClaimedJob, number: int, sent: Sent | None, heard: Heard, policy: RetryPolicy, chance: float | None = None
+) -> Result:
+    """The transition that follows from what was heard.
+
+    `number` is the open attempt's, `sent` how its request went. A look-up, where `needs_lookup` asks for one, has been
+    made and has found nothing. A 401 here is the second one.
+    """
+    chance = random.random() if chance is None else chance  # noqa: S311 - jitter is no secret
+    unknown = may_exist(job, heard)
+    if isinstance(heard, Silence):
+        return _again(job, number, sent, policy, chance, error=heard.message, unknown=unknown,
+                      reason=Reason.OUTCOME_UNKNOWN if unknown else Reason.RETRIES_EXHAUSTED,
+                      detail={"message": heard.message})  # fmt: skip
+    match heard.meaning:
+        case Meaning.SUBMITTED:
+            assert heard.case_id is not None
+            return submitted(job.id, number, sent, case_id=heard.case_id, case_reference=heard.case_reference)
+        case Meaning.UNAUTHORIZED:
+            return _dead(job, number, sent, heard, Reason.SECOND_UNAUTHORIZED, unknown)
+        case Meaning.REFUSED:
+            if heard.error_type == DUPLICATE_REFERENCE and unknown:
+                # The API knows the reference and the look-up does not find it: only a person can tell.
+                return _dead(job, number, sent, heard, Reason.OUTCOME_UNKNOWN, unknown)
+            return _dead(job, number, sent, heard, Reason(heard.reason or Reason.UNEXPECTED_RESPONSE), unknown)
+        case Meaning.CONFLICT | Meaning.RATE_LIMITED:
+            if job.request_count >= PATIENCE * policy.max_attempts:
+                return _dead(job, number, sent, heard, Reason.RETRIES_EXHAUSTED, unknown)
+            limited = heard.meaning is Meaning.RATE_LIMITED
+            delay = heard.retry_after if limited else policy.after_conflict(chance)
+            return waiting(job.id, number, sent, delay=delay, error=heard.in_words(), counts=False, unknown=unknown)
+        case Meaning.SERVER_ERROR:
+            reason = Reason.RETRIES_EXHAUSTED
+        case Meaning.UNUSABLE:
+            reason = Reason.UNEXPECTED_RESPONSE
+    return _again(job, number, sent, policy, chance, error=heard.in_words(), unknown=unknown, reason=reason,
+                  detail=heard.detail())  # fmt: skip
+
+
+def _leaves_unknown(verdict: Verdict) -> bool:
+    """A gateway may answer 5xx after the API has taken the case; 503 is the one that says that nothing was done."""
+    return verdict.meaning is Meaning.UNUSABLE or (verdict.meaning is Meaning.SERVER_ERROR and verdict.status != 503)
+
+
+def _again(
+    job: ClaimedJob, number: int, sent: Sent | None, policy: RetryPolicy, chance: float,
+    *, error: str, unknown: bool, reason: Reason, detail: dict[str, Any],
+) -> Result:  # fmt: skip
+    """Another attempt later, or a person if this was the last."""
+    if policy.used_up(job):
+        return dead(job.id, number, sent, reason=reason, error=error, solution_url=None, unknown=unknown,
+                    detail=detail | {"attempts": job.attempt_count + 1})  # fmt: skip
+    delay = policy.backoff(job.attempt_count + 1, chance)
+    return waiting(job.id, number, sent, delay=delay, error=error, counts=True, unknown=unknown)
+
+
+def _dead(job: ClaimedJob, number: int, sent: Sent | None, verdict: Verdict, reason: Reason, unknown: bool) -> Result:  # noqa: FBT001
+    return dead(job.id, number, sent, reason=reason, error=verdict.in_words(), detail=verdict.detail(),
+                solution_url=verdict.solution_url or verdict.combined_signing_url, unknown=unknown)  # fmt: skip

@@ -1,0 +1,108 @@
+"""Everything that can go wrong, as one tree. Each message tells its reader what to do next.
+
+CaseWorkerError
+├── SettingsError            a setting is missing or wrong: the process ends at its start, exit code 2
+├── InvalidCase              refused at the door: what is wrong, and where in the input
+├── IdempotencyKeyReused     the key belongs to a job with another case
+├── JobNotFound              no such job
+├── WrongState               the job is not (or no longer) in the state that the action needs
+├── LeaseLost                another worker holds the job now: step back
+├── SchemaMismatch           the database is not at this code's schema version
+└── ApiError                 the Debitura APIs, seen from `worker.debitura`
+    ├── NotSent              the request certainly did not arrive (name, connect and TLS failures)
+    ├── MaybeArrived         the request may have arrived: its outcome is unknown
+    ├── ClientLinkNotFound   the tenant has no active client link (mint: 404)
+    ├── PartnerKeyRejected   our own API key is refused (mint: 401, 403): says nothing of any tenant
+    ├── MintRefused          the mint refuses this tenant id for good (mint: 400 and other 4xx)
+    ├── MintRateLimited      the Referral API's own 429
+    └── MintUnavailable      the mint could not be reached or answered with trouble: try again later
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+
+class CaseWorkerError(Exception):
+    """The base of all errors of this package."""
+
+
+class SettingsError(CaseWorkerError):
+    """A setting is missing or wrong. The message names the variable and what it should be."""
+
+
+class InvalidCase(CaseWorkerError):
+    """The input is refused at the door; nothing was stored."""
+
+    def __init__(self, problem: str, *, where: str) -> None:
+        super().__init__(f"{where}: {problem}")
+        self.problem = problem
+        self.where = where
+
+
+class IdempotencyKeyReused(CaseWorkerError):
+    """The tenant's idempotency key belongs to an earlier job with another case; nothing was stored."""
+
+    def __init__(self, *, key: str, job_id: UUID) -> None:
+        super().__init__(
+            f"idempotency key {key!r} belongs to job {job_id}, which has another case. "
+            "If this is a second, different case, enqueue it with an idempotency key of its own."
+        )
+        self.key = key
+        self.job_id = job_id
+
+
+class JobNotFound(CaseWorkerError):
+    """There is no job with that id in this database."""
+
+
+class WrongState(CaseWorkerError):
+    """The job is not, or no longer, in the state that the action needs."""
+
+
+class LeaseLost(CaseWorkerError):
+    """The claim ran out and somebody else moved the job: the writer steps back."""
+
+
+class SchemaMismatch(CaseWorkerError):
+    """The database is not at the schema version of this code. The message names both and what to run."""
+
+
+class ApiError(CaseWorkerError):
+    """The base of what the two Debitura APIs can do to us."""
+
+
+class NotSent(ApiError):
+    """The request certainly did not arrive: no connection was made."""
+
+
+class MaybeArrived(ApiError):
+    """The request left, and no whole answer came back: its outcome is unknown."""
+
+
+class ClientLinkNotFound(ApiError):
+    """No active, non-archived client link for this tenant (referral-partners/getting-started/authentication)."""
+
+
+class PartnerKeyRejected(ApiError):
+    """The partner API key is wrong, revoked, or of the other environment. No job may be failed for it."""
+
+
+class MintRefused(ApiError):
+    """The token endpoint refuses this tenant id; asking again would not help."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class MintRateLimited(ApiError):
+    """The Referral API's rate limit; `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"the Referral API's rate limit is reached; it asks to wait {retry_after:g} s")
+        self.retry_after = retry_after
+
+
+class MintUnavailable(ApiError):
+    """No token could be had just now; the tenant is not to blame."""

@@ -1,0 +1,255 @@
+"""The ledger's tables. The SQL ledger is the truth: everything that must not be forgotten is here.
+
+The CHECK constraints ban contradictions (a final job that still has a lease, a dead letter that is half resolved), so
+that no bug and no hand-written UPDATE can make a row that nobody would move. Only `worker.ledger.writer`
+writes rows.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from worker.ledger.states import (
+    INVALID_LINK_REASONS,
+    AttemptOutcome,
+    Reason,
+    Resolution,
+    State,
+    TokenSource,
+    Trigger,
+)
+
+#: One convention for all constraint names, so that a migration can name what it drops.
+NAMES = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+}
+
+
+def one_of(column: str, words: type[StrEnum] | tuple[StrEnum, ...]) -> str:
+    """The SQL condition that a column holds one of our words."""
+    return f"{column} IN ({', '.join(repr(word.value) for word in words)})"
+
+
+class Base(DeclarativeBase):
+    """What all tables share: naming of constraints, and timestamps that know their zone."""
+
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        str: Text,
+        datetime: TIMESTAMP(timezone=True),
+        UUID: PG_UUID(as_uuid=True),
+        dict[str, Any]: JSONB,
+    }
+
+
+class Job(Base):
+    """One case to be submitted, once."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint(one_of("state", State), name="state"),
+        CheckConstraint(one_of("next_trigger", Trigger), name="next_trigger"),
+        CheckConstraint("priority BETWEEN 0 AND 2", name="priority"),
+        CheckConstraint("attempt_count >= 0 AND request_count >= 0", name="counts"),
+        CheckConstraint("length(external_tenant_id) BETWEEN 1 AND 255", name="external_tenant_id"),
+        CheckConstraint("length(idempotency_key) BETWEEN 1 AND 255", name="idempotency_key"),
+        CheckConstraint(
+            "(state = 'submitting') = (lease_token IS NOT NULL) AND (state = 'submitting') = (lease_until IS NOT NULL)"
+            " AND (state = 'submitting') = (lease_owner IS NOT NULL)",
+            name="lease_while_submitting",
+        ),
+        CheckConstraint("(state = 'queued') = (queued_at IS NOT NULL)", name="queued_at_while_queued"),
+        CheckConstraint("(state = 'waiting') = (due_at IS NOT NULL)", name="due_at_while_waiting"),
+        CheckConstraint(
+            "(state IN ('submitted', 'discarded')) = (finalized_at IS NOT NULL)",
+            name="finalized_at_when_final",
+        ),
+        CheckConstraint("(state = 'submitted') = (case_id IS NOT NULL)", name="case_id_when_submitted"),
+        Index("uq_jobs_tenant_idempotency_key", "external_tenant_id", "idempotency_key", unique=True),
+        # One partial index for each way in which living rows are looked for; final rows are in none of them.
+        Index(
+            "ix_jobs_pending_turn",
+            "priority",
+            "round",
+            "created_at",
+            "id",
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_jobs_pending_tenant",
+            "external_tenant_id",
+            "priority",
+            "round",
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index("ix_jobs_waiting_due", "due_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_jobs_queued_at", "queued_at", postgresql_where=text("state = 'queued'")),
+        Index("ix_jobs_lease_until", "lease_until", postgresql_where=text("state = 'submitting'")),
+        Index("ix_jobs_pending_created", "created_at", postgresql_where=text("state = 'pending'")),
+        {
+            # Rows change state about four times: leave room for the new versions, and vacuum by rows, not by share,
+            # so that millions of final rows don't keep the dead versions of the living ones around.
+            "postgresql_with": {
+                "fillfactor": 70,
+                "autovacuum_vacuum_scale_factor": 0,
+                "autovacuum_vacuum_threshold": 5000,
+                "autovacuum_analyze_scale_factor": 0.02,
+                "autovacuum_analyze_threshold": 5000,
+            }
+        },
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    external_tenant_id: Mapped[str]
+    idempotency_key: Mapped[str]
+    case_body: Mapped[str]
+    """The JSON text, fixed once at the door: every request sends exactly these bytes (as UTF-8)."""
+    creditor_reference: Mapped[str | None]
+    amount: Mapped[Decimal | None] = mapped_column(Numeric(20, 4))
+    currency: Mapped[str | None]
+    state: Mapped[str] = mapped_column(server_default=State.PENDING)
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    round: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    due_at: Mapped[datetime | None]
+    attempt_count: Mapped[int] = mapped_column(server_default=text("0"))
+    """Attempts that count towards the limit, since the first enqueue or the last replay."""
+    request_count: Mapped[int] = mapped_column(server_default=text("0"))
+    """The number of the newest row in `attempts`; it never starts again."""
+    next_trigger: Mapped[str] = mapped_column(server_default=Trigger.INITIAL)
+    submission_key: Mapped[UUID]
+    """The Idempotency-Key now in use (developer-concepts/idempotency)."""
+    outcome_unknown: Mapped[bool] = mapped_column(server_default=text("false"))
+    """A request under this submission key may have arrived, and no later answer has decided the matter."""
+    lease_token: Mapped[UUID | None]
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    queued_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finalized_at: Mapped[datetime | None]
+    case_id: Mapped[str | None]
+    case_reference: Mapped[str | None]
+    last_error: Mapped[str | None]
+
+
+class Attempt(Base):
+    """One POST /cases. Written when the request is about to leave, so that a crash leaves evidence."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        CheckConstraint(one_of("trigger", Trigger), name="trigger"),
+        CheckConstraint(f"token_source IS NULL OR {one_of('token_source', TokenSource)}", name="token_source"),
+        CheckConstraint(f"outcome IS NULL OR {one_of('outcome', AttemptOutcome)}", name="outcome"),
+        CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_with_outcome"),
+    )
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    trigger: Mapped[str]
+    submission_key: Mapped[UUID]
+    worker: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+    token_fingerprint: Mapped[str | None]
+    token_source: Mapped[str | None]
+    http_status: Mapped[int | None] = mapped_column(SmallInteger)
+    outcome: Mapped[str | None]
+    error_type: Mapped[str | None]
+    error_message: Mapped[str | None]
+    duration_ms: Mapped[int | None]
+    """From the request's start to the judged answer, in milliseconds."""
+
+
+class DeadLetter(Base):
+    """One time that a job needed a person. A job that dies again gets a new row."""
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (
+        CheckConstraint(one_of("reason", Reason), name="reason"),
+        CheckConstraint(
+            f"invalid_client_link = ({one_of('reason', INVALID_LINK_REASONS)})", name="invalid_client_link"
+        ),
+        CheckConstraint(f"resolution IS NULL OR {one_of('resolution', Resolution)}", name="resolution"),
+        CheckConstraint(
+            "(resolved_at IS NULL) = (resolution IS NULL) AND (resolved_at IS NULL) = (resolved_by IS NULL)",
+            name="wholly_resolved",
+        ),
+        CheckConstraint("job_id IS NOT NULL OR reason = 'malformed_message'", name="job_unless_malformed"),
+        Index("uq_dead_letters_open_job", "job_id", unique=True, postgresql_where=text("resolved_at IS NULL")),
+        Index("ix_dead_letters_open", "reason", "created_at", postgresql_where=text("resolved_at IS NULL")),
+        Index("ix_dead_letters_job", "job_id", "created_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    reason: Mapped[str]
+    invalid_client_link: Mapped[bool]
+    detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    """What the API said: status, type, message, fields, businessErrors, combinedSigningUrl; or the raw message."""
+    solution_url: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    resolved_at: Mapped[datetime | None]
+    resolution: Mapped[str | None]
+    resolved_by: Mapped[str | None]
+    note: Mapped[str | None]
+
+
+class AuditEntry(Base):
+    """Who did what, when and why."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    actor: Mapped[str]
+    action: Mapped[str]
+    job_id: Mapped[UUID | None]
+    """No foreign key: what was done to a job is remembered longer than the job."""
+    detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    note: Mapped[str | None]
+
+
+class Dispatcher(Base):
+    """One row: which worker's dispatcher leads, and until when."""
+
+    __tablename__ = "dispatcher"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    leader: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+
+
+class Hold(Base):
+    """Why nothing is released just now: a 429 that holds the whole fleet, or our own API key being refused."""
+
+    __tablename__ = "holds"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(server_default=func.now())
+    until: Mapped[datetime]
+    detail: Mapped[str]

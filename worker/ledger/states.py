@@ -1,0 +1,100 @@
+"""The words of the ledger. The database's CHECK constraints hold the same words; a test compares them."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class State(StrEnum):
+    """Where a job is. Each state answers: who acts next?"""
+
+    PENDING = "pending"
+    """Ready, waiting for its turn. The dispatcher acts next."""
+    WAITING = "waiting"
+    """Not before `due_at` (a retry, a 429, an outage). The dispatcher acts, when due."""
+    QUEUED = "queued"
+    """Its id is on the Celery queue. A worker acts, or the dispatcher again if the message was lost."""
+    SUBMITTING = "submitting"
+    """Claimed under a lease. That worker acts, or the dispatcher once the lease is over."""
+    SUBMITTED = "submitted"
+    """The API has the case; `case_id` and `case_reference` are kept. Final."""
+    DEAD = "dead"
+    """Needs a person; an open dead letter says why. Replay or discard."""
+    DISCARDED = "discarded"
+    """A person gave it up, with a reason. Final."""
+
+
+FINAL_STATES = (State.SUBMITTED, State.DISCARDED)
+
+
+class Priority(IntEnum):
+    """The order among jobs; smaller goes first."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+    @classmethod
+    def parse(cls, word: str) -> Priority:
+        """The priority of that name (`high`, `normal`, `low`). Raises KeyError for any other word."""
+        return {"high": cls.HIGH, "normal": cls.NORMAL, "low": cls.LOW}[word]
+
+
+class Trigger(StrEnum):
+    """Why a request was sent."""
+
+    INITIAL = "initial"
+    RETRY = "retry"
+    UNAUTHORIZED_RETRY = "unauthorized_retry"
+    REPLAY = "replay"
+
+
+class TokenSource(StrEnum):
+    """Where the token of a request came from."""
+
+    CACHED = "cached"
+    MINTED = "minted"
+
+
+class Reason(StrEnum):
+    """Why a job is dead. What a person does about each is in the README."""
+
+    SECOND_UNAUTHORIZED = "second_unauthorized"
+    CLIENT_LINK_NOT_FOUND = "client_link_not_found"
+    VALIDATION = "validation"
+    BUSINESS_RULE = "business_rule"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    RETRIES_EXHAUSTED = "retries_exhausted"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    MALFORMED_MESSAGE = "malformed_message"
+    UNEXPECTED_RESPONSE = "unexpected_response"
+
+
+#: The reasons that say: the client link is invalid, talk to the client, not to the data.
+INVALID_LINK_REASONS = (Reason.SECOND_UNAUTHORIZED, Reason.CLIENT_LINK_NOT_FOUND)
+
+
+class Resolution(StrEnum):
+    """What a person did about a dead letter."""
+
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
+class AttemptOutcome(StrEnum):
+    """What became of one request; an attempt without outcome is open: sent or about to be, and not yet answered."""
+
+    SUBMITTED = "submitted"
+    UNAUTHORIZED = "unauthorized"
+    REFUSED = "refused"
+    """A final answer that a person must deal with (400, 403, 404, 422 …)."""
+    RATE_LIMITED = "rate_limited"
+    CONFLICT = "conflict"
+    SERVER_ERROR = "server_error"
+    UNUSABLE = "unusable"
+    """A 2xx without a case in it, a redirect, or another answer that the documentation does not know."""
+    NOT_SENT = "not_sent"
+    """No connection was made: the request certainly did not arrive."""
+    UNKNOWN = "unknown"
+    """It may have arrived: time ran out, the connection broke after sending, or the worker died."""

@@ -1,0 +1,152 @@
+"""A worker takes jobs under a lease, keeps the lease alive, and opens a second attempt after a 401."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from worker.ledger.states import Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """What a worker needs for one attempt; the open attempt is in the ledger already."""
+
+    id: UUID
+    external_tenant_id: str
+    case_body: str
+    submission_key: UUID
+    creditor_reference: str | None
+    attempt_count: int
+    """Attempts that counted before this one."""
+    request_count: int
+    """The number of this attempt."""
+    next_trigger: Trigger
+    outcome_unknown: bool
+    rejected_token: str | None = None
+    """Where the first of a pair of 401s came in an earlier claim: the refused token's fingerprint, and"""
+    rejected_seconds_ago: float = 0.0
+    """how many seconds ago that request left."""
+
+
+_CLAIM = text(
+    """
+    WITH picked AS (
+        SELECT id FROM jobs WHERE id = ANY(:ids) AND state = 'queued' ORDER BY id FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE jobs j
+        SET state = 'submitting', queued_at = NULL, lease_token = :lease, lease_owner = :worker,
+            lease_until = now() + make_interval(secs => :lease_seconds), request_count = request_count + 1
+        FROM picked WHERE j.id = picked.id AND j.state = 'queued'
+        RETURNING j.id, j.external_tenant_id, j.case_body, j.submission_key, j.creditor_reference, j.attempt_count,
+                  j.request_count, j.next_trigger, j.outcome_unknown, j.priority, j.round, j.created_at
+    ), opened AS (
+        INSERT INTO attempts (job_id, number, trigger, submission_key, worker)
+        SELECT id, request_count, next_trigger, submission_key, :worker FROM claimed
+    )
+    SELECT id, external_tenant_id, case_body, submission_key, creditor_reference, attempt_count, request_count,
+           next_trigger, outcome_unknown, refused.token_fingerprint AS rejected_token,
+           COALESCE(EXTRACT(epoch FROM now() - refused.started_at), 0)::float8 AS rejected_seconds_ago
+    FROM claimed LEFT JOIN LATERAL (
+        SELECT token_fingerprint, started_at FROM attempts
+        WHERE claimed.next_trigger = 'unauthorized_retry' AND job_id = claimed.id AND outcome = 'unauthorized'
+        ORDER BY number DESC LIMIT 1
+    ) refused ON true
+    ORDER BY priority, round, created_at, id
+    """
+)
+_RENEW = text(
+    "UPDATE jobs SET lease_until = now() + make_interval(secs => :lease_seconds)"
+    " WHERE id = ANY(:ids) AND state = 'submitting' AND lease_token = :lease RETURNING id"
+)
+_OPEN_SECOND = text(
+    """
+    WITH held AS (
+        UPDATE jobs SET request_count = request_count + 1
+        WHERE id = :id AND state = 'submitting' AND lease_token = :lease AND request_count = :number
+        RETURNING id, submission_key
+    ), closed AS (
+        UPDATE attempts a
+        SET finished_at = now(), outcome = 'unauthorized', http_status = 401, error_type = :error_type,
+            error_message = :error_message, duration_ms = :duration_ms, token_fingerprint = :token_fingerprint,
+            token_source = :token_source
+        FROM held WHERE a.job_id = held.id AND a.number = :number AND a.outcome IS NULL
+    )
+    INSERT INTO attempts (job_id, number, trigger, submission_key, worker)
+    SELECT id, :number + 1, 'unauthorized_retry', submission_key, :worker FROM held
+    RETURNING number
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstUnauthorized:
+    """The first attempt of a 401 pair, as it is closed when the second one is opened."""
+
+    number: int
+    error_type: str | None
+    error_message: str | None
+    duration_ms: int
+    token_fingerprint: str
+    token_source: str
+
+
+def claim(
+    connection: Connection, ids: Sequence[UUID], *, lease: UUID, worker: str, lease_seconds: float
+) -> list[ClaimedJob]:
+    """Claim those of the jobs that are still queued, and open one attempt for each, in turn order.
+
+    A job that is missing in the answer is somebody else's, or done: a doubled message is harmless. The transaction must
+    be committed before any request leaves, so that a crash leaves an open attempt as evidence.
+    """
+    rows = connection.execute(
+        _CLAIM, {"ids": list(ids), "lease": lease, "worker": worker, "lease_seconds": lease_seconds}
+    )
+    return [
+        ClaimedJob(
+            row.id,
+            row.external_tenant_id,
+            row.case_body,
+            row.submission_key,
+            row.creditor_reference,
+            row.attempt_count,
+            row.request_count,
+            Trigger(row.next_trigger),
+            row.outcome_unknown,
+            row.rejected_token,
+            row.rejected_seconds_ago,
+        )
+        for row in rows
+    ]
+
+
+def renew_lease(connection: Connection, ids: Sequence[UUID], *, lease: UUID, lease_seconds: float) -> set[UUID]:
+    """Hold those of the jobs that are still ours for another lease. Returns their ids; the others are lost to us."""
+    rows = connection.execute(_RENEW, {"ids": list(ids), "lease": lease, "lease_seconds": lease_seconds})
+    return set(rows.scalars())
+
+
+def open_second_attempt(
+    connection: Connection, job_id: UUID, first: FirstUnauthorized, *, lease: UUID, worker: str
+) -> int | None:
+    """Close the attempt that got the first 401 and open the one that is allowed after it.
+
+    Returns the new attempt's number, or None when the lease is lost: then no request may be sent.
+    """
+    return connection.execute(
+        _OPEN_SECOND,
+        {
+            "id": job_id,
+            "lease": lease,
+            "worker": worker,
+            "number": first.number,
+            "error_type": first.error_type,
+            "error_message": first.error_message,
+            "duration_ms": first.duration_ms,
+            "token_fingerprint": first.token_fingerprint,
+            "token_source": first.token_source,
+        },
+    ).scalar()

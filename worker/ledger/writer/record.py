@@ -1,0 +1,184 @@
+"""What became of claimed jobs, written in one statement for all that have finished.
+
+There is a named constructor for each transition out of `submitting`, so that the fields which belong together are right
+together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from worker.ledger.states import INVALID_LINK_REASONS, AttemptOutcome, Reason, State, TokenSource, Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How one request went, for its row in `attempts`."""
+
+    number: int
+    outcome: AttemptOutcome
+    duration_ms: int
+    http_status: int | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    token_fingerprint: str | None = None
+    token_source: TokenSource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One job's way out of `submitting`. Make it with one of the constructors below."""
+
+    job_id: UUID
+    state: State
+    sent: Sent | None
+    """None: no request left under the attempt that the claim opened, so its row is taken away again."""
+    number: int
+    counts: bool = False
+    """Whether it counts towards the limit of attempts."""
+    outcome_unknown: bool | None = None
+    """True: this request may have arrived. False: this answer decides all earlier ones. None: neither."""
+    next_trigger: Trigger | None = None
+    """Why the next request will be sent, where that is not simply a retry."""
+    delay: float = 0.0
+    """For `waiting`: seconds from now until it is due."""
+    last_error: str | None = None
+    case_id: str | None = None
+    case_reference: str | None = None
+    reason: Reason | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+    solution_url: str | None = None
+
+
+def submitted(job_id: UUID, number: int, sent: Sent | None, *, case_id: str, case_reference: str | None) -> Result:
+    """The API has the case. `sent` is None where a look-up found what an earlier request had created."""
+    return Result(
+        job_id, State.SUBMITTED, sent, number, counts=sent is not None, outcome_unknown=False,
+        case_id=case_id, case_reference=case_reference,
+    )  # fmt: skip
+
+
+def waiting(
+    job_id: UUID,
+    number: int,
+    sent: Sent | None,
+    *,
+    delay: float,
+    error: str,
+    counts: bool,
+    unknown: bool | None,
+) -> Result:
+    """Not now: due again in `delay` seconds, under the same submission key."""
+    return Result(
+        job_id,
+        State.WAITING,
+        sent,
+        number,
+        counts=counts,
+        outcome_unknown=unknown,
+        delay=delay,
+        last_error=error,
+    )
+
+
+def handed_back(job_id: UUID, number: int) -> Result:
+    """Nothing was sent: back to the dispatcher, as if it had never been claimed."""
+    return Result(job_id, State.PENDING, None, number)
+
+
+def dead(
+    job_id: UUID,
+    number: int,
+    sent: Sent | None,
+    *,
+    reason: Reason,
+    error: str,
+    detail: dict[str, Any],
+    solution_url: str | None,
+    unknown: bool | None,
+) -> Result:
+    """It needs a person: a dead letter says why."""
+    return Result(
+        job_id, State.DEAD, sent, number, counts=sent is not None, outcome_unknown=unknown, last_error=error,
+        reason=reason, detail=detail, solution_url=solution_url,
+    )  # fmt: skip
+
+
+# The attempts are closed whether or not the lease still holds: that an answer came is evidence, even when it came late.
+_RECORD = text(
+    """
+    WITH r AS (
+        SELECT * FROM jsonb_to_recordset(:results) AS r (
+            job_id uuid, number int, state text, was_sent boolean, counts boolean, outcome_unknown boolean, delay float8, next_trigger text,
+            last_error text, case_id text, case_reference text, reason text, invalid_client_link boolean, detail jsonb,
+            solution_url text, outcome text, duration_ms int, http_status smallint, error_type text, error_message text,
+            token_fingerprint text, token_source text)
+    ), closed AS (
+        UPDATE attempts a
+        SET finished_at = now(), outcome = r.outcome, http_status = r.http_status, error_type = r.error_type,
+            error_message = r.error_message, duration_ms = r.duration_ms, token_fingerprint = r.token_fingerprint,
+            token_source = r.token_source
+        FROM r WHERE r.was_sent AND a.job_id = r.job_id AND a.number = r.number
+          AND (a.outcome IS NULL OR a.outcome = 'unknown')
+    ), unsent AS (
+        DELETE FROM attempts a USING r
+        WHERE NOT r.was_sent AND a.job_id = r.job_id AND a.number = r.number AND a.outcome IS NULL
+    ), moved AS (
+        UPDATE jobs j
+        SET state = r.state, lease_token = NULL, lease_owner = NULL, lease_until = NULL,
+            due_at = CASE WHEN r.state = 'waiting' THEN now() + make_interval(secs => r.delay) END,
+            finalized_at = CASE WHEN r.state = 'submitted' THEN now() END,
+            attempt_count = j.attempt_count + r.counts::int,
+            next_trigger = COALESCE(r.next_trigger, CASE WHEN r.was_sent THEN 'retry' ELSE j.next_trigger END),
+            outcome_unknown = COALESCE(r.outcome_unknown, j.outcome_unknown),
+            last_error = COALESCE(r.last_error, j.last_error),
+            case_id = r.case_id, case_reference = r.case_reference
+        FROM r WHERE j.id = r.job_id AND j.state = 'submitting' AND j.lease_token = :lease
+        RETURNING j.id
+    ), buried AS (
+        INSERT INTO dead_letters (job_id, reason, invalid_client_link, detail, solution_url)
+        SELECT r.job_id, r.reason, r.invalid_client_link, r.detail, r.solution_url
+        FROM r JOIN moved ON moved.id = r.job_id WHERE r.reason IS NOT NULL
+    ), key_works AS (
+        DELETE FROM holds WHERE name = 'api_key' AND :minted
+    )
+    SELECT id FROM moved
+    """
+).bindparams(bindparam("results", type_=JSONB))
+
+
+def record(connection: Connection, results: Sequence[Result], *, lease: UUID, minted: bool) -> set[UUID]:
+    """Write what became of these jobs. Returns the ids that were still ours to move.
+
+    `minted` says that a token was minted since the last record: the partner's API key works, so a hold that said
+    otherwise ends in the same transaction.
+    """
+    rows = connection.execute(_RECORD, {"results": [_row(r) for r in results], "lease": lease, "minted": minted})
+    return set(rows.scalars())
+
+
+def _row(result: Result) -> dict[str, Any]:
+    row = {
+        "job_id": str(result.job_id),
+        "number": result.number,
+        "state": result.state.value,
+        "was_sent": result.sent is not None,
+        "counts": result.counts,
+        "outcome_unknown": result.outcome_unknown,
+        "delay": result.delay,
+        "next_trigger": result.next_trigger,
+        "last_error": result.last_error,
+        "case_id": result.case_id,
+        "case_reference": result.case_reference,
+        "reason": result.reason,
+        "invalid_client_link": result.reason in INVALID_LINK_REASONS,
+        "detail": result.detail,
+        "solution_url": result.solution_url,
+    }
+    return row | asdict(result.sent) if result.sent else row

@@ -1,0 +1,98 @@
+"""What a person does about dead jobs: send them again, or give them up. Both are audited in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from worker.ledger.writer.arrival import NEXT_ROUND
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, and what for."""
+
+    name: str
+    note: str | None = None
+
+
+# A known outcome means that the API would answer the old key with the stored refusal, so a replay needs a new key
+# (developer-concepts/idempotency). After an unknown outcome the old key is the protection against a second case, so it
+# stays, and the worker looks the case up first.
+_REPLAY = text(
+    f"""
+    WITH revived AS (
+        UPDATE jobs j
+        SET state = 'pending', attempt_count = 0, next_trigger = 'replay',
+            submission_key = CASE WHEN j.outcome_unknown THEN j.submission_key ELSE gen_random_uuid() END,
+            round = {NEXT_ROUND.format(priority="j.priority", tenant="j.external_tenant_id")}
+        WHERE j.id = ANY(:ids) AND j.state = 'dead'
+        RETURNING j.id, j.outcome_unknown
+    ), resolved AS (
+        UPDATE dead_letters d
+        SET resolved_at = now(), resolution = 'replayed', resolved_by = :actor, note = :note
+        FROM revived WHERE d.job_id = revived.id AND d.resolved_at IS NULL
+    ), audited AS (
+        INSERT INTO audit_log (actor, action, job_id, detail, note)
+        SELECT :actor, 'replay', id,
+               jsonb_build_object('submission_key', CASE WHEN outcome_unknown THEN 'kept' ELSE 'renewed' END)
+               || CAST(:detail AS jsonb), :note
+        FROM revived
+    )
+    SELECT id FROM revived
+    """
+).bindparams(bindparam("detail", type_=JSONB))
+_DISCARD = text(
+    """
+    WITH given_up AS (
+        UPDATE jobs j SET state = 'discarded', finalized_at = now()
+        WHERE j.id = ANY(:ids) AND j.state = 'dead' RETURNING j.id
+    ), resolved AS (
+        UPDATE dead_letters d
+        SET resolved_at = now(), resolution = 'discarded', resolved_by = :actor, note = :note
+        FROM given_up WHERE d.job_id = given_up.id AND d.resolved_at IS NULL
+    ), audited AS (
+        INSERT INTO audit_log (actor, action, job_id, detail, note)
+        SELECT :actor, 'discard', id, CAST(:detail AS jsonb), :note FROM given_up
+    )
+    SELECT id FROM given_up
+    """
+).bindparams(bindparam("detail", type_=JSONB))
+_DISCARD_MESSAGES = text(
+    """
+    WITH given_up AS (
+        UPDATE dead_letters
+        SET resolved_at = now(), resolution = 'discarded', resolved_by = :actor, note = :note
+        WHERE id = ANY(:ids) AND job_id IS NULL AND resolved_at IS NULL RETURNING id
+    ), audited AS (
+        INSERT INTO audit_log (actor, action, detail, note)
+        SELECT :actor, 'discard', jsonb_build_object('dead_letter', id) || CAST(:detail AS jsonb), :note FROM given_up
+    )
+    SELECT id FROM given_up
+    """
+).bindparams(bindparam("detail", type_=JSONB))
+
+
+def replay(connection: Connection, ids: Sequence[UUID], actor: Actor, detail: dict[str, Any]) -> list[UUID]:
+    """`dead` → `pending` for those of the jobs that are dead. Returns their ids. `detail` goes to the audit log."""
+    return _act(connection, _REPLAY, ids, actor, detail)
+
+
+def discard(connection: Connection, ids: Sequence[UUID], actor: Actor, detail: dict[str, Any]) -> list[UUID]:
+    """`dead` → `discarded` for those of the jobs that are dead. Returns their ids. The actor's note is the reason."""
+    return _act(connection, _DISCARD, ids, actor, detail)
+
+
+def discard_messages(connection: Connection, ids: Sequence[int], actor: Actor, detail: dict[str, Any]) -> list[int]:
+    """Give up unreadable messages, by the ids of their dead letters. Returns those that were open until now."""
+    return _act(connection, _DISCARD_MESSAGES, ids, actor, detail)
+
+
+def _act(connection: Connection, statement: Any, ids: Sequence[Any], actor: Actor, detail: dict[str, Any]) -> list[Any]:
+    parameters = {"ids": list(ids), "actor": actor.name, "note": actor.note, "detail": detail}
+    return list(connection.execute(statement, parameters).scalars())

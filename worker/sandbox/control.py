@@ -1,0 +1,127 @@
+"""The control endpoints under `/_sandbox/`: what tests and demonstrations look at and switch. No authentication."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from worker.sandbox.bodies import dump
+from worker.sandbox.messages import Reply, Request
+from worker.sandbox.rates import RateLimits
+from worker.sandbox.state import LINK_STATES
+
+if TYPE_CHECKING:
+    from worker.sandbox.apis import Sandbox
+
+PREFIX = "/_sandbox/"
+
+Fields = dict[str, Any]
+
+
+def answer(sandbox: Sandbox, request: Request) -> Reply:
+    """Answer a control request; 400 with the reason when its fields are not what they should be."""
+    name = request.path[len(PREFIX) :]
+    if request.method == "GET" and name in _READ:
+        query = {key: values[-1] for key, values in parse_qs(request.query).items()}
+        return Reply(200, dump(_READ[name](sandbox, query)))
+    if request.method == "POST" and name in _WRITE:
+        try:
+            return Reply(200, dump(_WRITE[name](sandbox, _fields(request))))
+        except (ValueError, RecursionError) as error:
+            return Reply(400, dump({"error": str(error)}))
+    known = ", ".join([f"GET {name}" for name in _READ] + [f"POST {name}" for name in _WRITE])
+    return Reply(404, dump({"error": f"no such control endpoint; there are: {known}"}))
+
+
+def _fields(request: Request) -> Fields:
+    fields = json.loads(request.body or b"{}")
+    if not isinstance(fields, dict):
+        raise ValueError("the body must be a JSON object")  # noqa: TRY004 - one kind of error for the client
+    return fields
+
+
+def _stats(sandbox: Sandbox, _query: dict[str, str]) -> Fields:
+    state = sandbox.state
+    return {
+        "cases": len(state.cases),
+        "mints": state.tokens.mints.total(),
+        "mints_by_tenant": dict(state.tokens.mints),
+        "requests": state.traffic.counts(),
+        "max_cases_per_reference": state.cases.max_per_creditor_reference(),
+        "max_cases_per_body": state.cases.max_per_body(),
+        "keys_in_flight": state.keys.in_flight(),
+        "faults": [rule.as_json() for rule in state.faults.rules],
+    }
+
+
+def _requests(sandbox: Sandbox, query: dict[str, str]) -> list[Fields]:
+    return sandbox.state.traffic.listed(path=query.get("path"), tenant=query.get("tenant"))
+
+
+def _set_link(sandbox: Sandbox, fields: Fields) -> Fields:
+    tenant, state = fields.get("externalTenantId"), fields.get("state")
+    if not isinstance(tenant, str) or not tenant or state not in LINK_STATES:
+        raise ValueError(f"give externalTenantId and a state: {', '.join(LINK_STATES)}")
+    sandbox.state.links[tenant] = state
+    return {"externalTenantId": tenant, "state": state}
+
+
+def _revoke(sandbox: Sandbox, fields: Fields) -> Fields:
+    tenant = fields.get("externalTenantId")
+    if not isinstance(tenant, str | None):
+        raise ValueError("externalTenantId must be a string")  # noqa: TRY004 - one kind of error for the client
+    return {"revoked": sandbox.state.tokens.revoke(tenant)}
+
+
+def _set_api_key(sandbox: Sandbox, fields: Fields) -> Fields:
+    accepted = fields.get("accepted")
+    if not isinstance(accepted, bool):
+        raise ValueError("accepted must be true or false")  # noqa: TRY004 - one kind of error for the client
+    sandbox.state.api_key_accepted = accepted
+    return {"accepted": accepted}
+
+
+def _set_settings(sandbox: Sandbox, fields: Fields) -> Fields:
+    state = sandbox.state
+    if unknown := fields.keys() - {"tokenSeconds", "latencyMs", "rateLimits"}:
+        raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
+    seconds = _number(fields, "tokenSeconds", state.token_seconds)
+    latency = _number(fields, "latencyMs", state.latency_seconds * 1000)
+    limits = RateLimits(fields.get("rateLimits") or "") if "rateLimits" in fields else state.limits
+    state.token_seconds, state.latency_seconds, state.limits = seconds, latency / 1000, limits
+    return {"tokenSeconds": seconds, "latencyMs": latency, "rateLimits": limits.notation}
+
+
+def _set_faults(sandbox: Sandbox, fields: Fields) -> Fields:
+    sandbox.state.faults.replace(fields.get("rules"))
+    return {"rules": [rule.as_json() for rule in sandbox.state.faults.rules]}
+
+
+def _reset(sandbox: Sandbox, _fields: Fields) -> Fields:
+    sandbox.reset()
+    return {"reset": True}
+
+
+def _number(fields: Fields, name: str, default: float) -> float:
+    value = fields.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ValueError(f"{name} must be a number of at least 0")
+    return value
+
+
+_READ: dict[str, Callable[[Sandbox, dict[str, str]], Any]] = {
+    "health": lambda _sandbox, _query: {"status": "ok"},
+    "stats": _stats,
+    "cases": lambda sandbox, _query: sandbox.state.cases.listed(),
+    "requests": _requests,
+}
+_WRITE: dict[str, Callable[[Sandbox, Fields], Fields]] = {
+    "links": _set_link,
+    "revoke-tokens": _revoke,
+    "api-key": _set_api_key,
+    "settings": _set_settings,
+    "faults": _set_faults,
+    "reset": _reset,
+}

@@ -1,0 +1,134 @@
+"""Runs the sandbox: in the foreground as a command, or in a thread for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from typing import Self
+
+import click
+
+from worker.sandbox.apis import Sandbox
+from worker.sandbox.http import Connection
+from worker.sandbox.state import DEFAULT_API_KEY, Settings
+
+BACKLOG = 1024
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A uvloop where that is installed (it is for development only), else asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def run(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    api_key: str = DEFAULT_API_KEY,
+    token_seconds: float = 1800,
+    rate_limits: str = "",
+    latency_ms: float = 0,
+) -> None:
+    """Serve until SIGTERM or SIGINT. Prints one line with the address as soon as it is ready; port 0 takes a free one.
+
+    `token_seconds` is the life of a token, `rate_limits` looks like `2000/minute;20000/hour` (empty: none),
+    `latency_ms` delays every answer of the APIs. Raises ValueError for bad limits, OSError when the port is taken.
+    """
+    settings = Settings(api_key, token_seconds, rate_limits, latency_ms)
+    loop = new_event_loop()
+    try:
+        listener = _Listener(Sandbox(settings), loop)
+        address = loop.run_until_complete(listener.open(host, port))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, loop.stop)
+        click.echo(f"sandbox listening on {address}")
+        loop.run_forever()
+        loop.run_until_complete(listener.close())
+    finally:
+        loop.close()
+
+
+class SandboxServer:
+    """The sandbox in a thread with an event loop of its own, for tests in the same process.
+
+    >>> with SandboxServer(Settings(token_seconds=60)) as server:
+    ...     server.url
+    'http://127.0.0.1:...'
+    """
+
+    def __init__(self, settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.sandbox = Sandbox(settings or Settings())
+        self.url = ""
+        self._host = host
+        self._port = port
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> str:
+        """Start serving; returns the base URL of both APIs. Raises OSError when the port is taken."""
+        loop = new_event_loop()
+        listener = _Listener(self.sandbox, loop)
+        try:
+            self.url = loop.run_until_complete(listener.open(self._host, self._port))
+        except BaseException:
+            loop.close()
+            raise
+        self._loop = loop
+        self._thread = threading.Thread(target=self._serve, args=(loop, listener), name="sandbox", daemon=True)
+        self._thread.start()
+        return self.url
+
+    def stop(self) -> None:
+        """Stop serving and cut the connections that are open. Safe to call twice."""
+        if self._loop is None or self._thread is None:
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop = self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.stop()
+
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop, listener: _Listener) -> None:
+        try:
+            loop.run_forever()
+            loop.run_until_complete(listener.close())
+        finally:
+            loop.close()
+
+
+class _Listener:
+    """The listening socket and the connections that came in through it."""
+
+    def __init__(self, sandbox: Sandbox, loop: asyncio.AbstractEventLoop) -> None:
+        self._sandbox = sandbox
+        self._loop = loop
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server
+
+    async def open(self, host: str, port: int) -> str:
+        """Listen; returns the base URL."""
+        self._server = await self._loop.create_server(
+            lambda: Connection(self._sandbox.handle, self._connections), host, port, backlog=BACKLOG
+        )
+        bound_host, bound_port = self._server.sockets[0].getsockname()[:2]
+        return f"http://[{bound_host}]:{bound_port}" if ":" in bound_host else f"http://{bound_host}:{bound_port}"
+
+    async def close(self) -> None:
+        """Stop listening and cut what is open; nothing here is worth waiting for."""
+        self._server.close()
+        for connection in list(self._connections):
+            connection.transport.abort()
+        while self._connections:
+            await asyncio.sleep(0)
+        await self._server.wait_closed()

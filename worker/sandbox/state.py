@@ -1,0 +1,69 @@
+"""All that the sandbox remembers; a reset puts a new one in its place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.sandbox.cases import Cases
+from worker.sandbox.faults import Faults
+from worker.sandbox.idempotency import IdempotencyKeys
+from worker.sandbox.rates import RateLimits
+from worker.sandbox.tokens import Tokens
+from worker.sandbox.traffic import Traffic
+
+DEFAULT_API_KEY = "sandbox-partner-key"
+LINK_STATES = ("ok", "invalid", "missing", "unfinished", "blocked")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the sandbox starts. `token_seconds` seconds, `latency_ms` milliseconds; no `rate_limits` means none.
+
+    `clock` gives seconds since the epoch.
+    """
+
+    api_key: str = DEFAULT_API_KEY
+    token_seconds: float = 1800
+    rate_limits: str = ""
+    latency_ms: float = 0
+    clock: Callable[[], float] = time.time
+
+
+class State:
+    """Links, tokens, cases, used keys, limits, traffic and faults of one run.
+
+    A client link is `ok` unless the control endpoint set it or the tenant id begins with `missing-`, `invalid-`,
+    `unfinished-` or `blocked-`. `missing`: no active link. `invalid`: a token is minted, but the Customer API refuses
+    it. `unfinished`: the debt collection agreement is not signed. `blocked`: the creditor may not create cases.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.clock = settings.clock
+        self.api_key = settings.api_key.encode()
+        self.api_key_accepted = True
+        self.token_seconds = settings.token_seconds
+        self.latency_seconds = settings.latency_ms / 1000
+        self.limits = RateLimits(settings.rate_limits)
+        self.links: dict[str, str] = {}
+        self.tokens = Tokens()
+        self.cases = Cases()
+        self.keys = IdempotencyKeys()
+        self.traffic = Traffic()
+        self.faults = Faults()
+        self._seen: set[tuple[str, bytes]] = set()
+
+    def link(self, tenant: str) -> str:
+        """The state of the tenant's client link, one of `LINK_STATES`."""
+        known = self.links.get(tenant)
+        if known is not None:
+            return known
+        prefix = tenant.partition("-")[0]
+        return prefix if prefix in LINK_STATES and prefix != tenant else "ok"
+
+    def is_first_time(self, tenant: str, digest: bytes) -> bool:
+        """True once for each tenant and body; for the tags that do something only once."""
+        before = len(self._seen)
+        self._seen.add((tenant, digest))
+        return len(self._seen) > before

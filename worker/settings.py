@@ -1,0 +1,168 @@
+"""Configuration from the environment: read once, checked at the start, never printed with its secrets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import limits
+
+from worker.errors import SettingsError
+
+#: Base URLs by environment: (Referral Partner API, Customer API). Source: referral-partners/going-live-checklist.
+API_HOSTS = {
+    "production": ("https://referral-api.debitura.com", "https://customer-api.debitura.com"),
+    "test": ("https://testreferral-api.debitura.com", "https://testcustomer-api.debitura.com"),
+}
+DEFAULT_RATE_LIMITS = "2000/minute;20000/hour;100000/day"
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One process's configuration. Durations are in seconds."""
+
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    api_key: str = field(repr=False)
+    environment: str
+    referral_api_url: str
+    customer_api_url: str
+    rate_limits: str
+    request_timeout: float
+    lease: float
+    requeue: float
+    batch: int
+    threads: int
+    max_attempts: int
+    retry_base: float
+    retry_max: float
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None, *, needs: tuple[str, ...] = ()) -> Settings:
+        """Read the settings.
+
+        `needs` names the variables that this process cannot work without; the others may be missing and are then
+        empty. Raises SettingsError, one line, naming the variable and what it should be.
+        """
+        env = _Environment(os.environ if environ is None else environ)
+        environment = env.one_of("DEBITURA_ENVIRONMENT", ("production", "test"), "test")
+        referral, customer = API_HOSTS[environment]
+        redis_url = env.url("REDIS_URL", ("redis", "rediss", "unix"), "redis://HOST:6379/0")
+        settings = cls(
+            database_url=_with_driver(
+                env.url(
+                    "DATABASE_URL",
+                    ("postgresql", "postgres", "postgresql+psycopg"),
+                    "postgresql://USER:PASSWORD@HOST/NAME",
+                )
+            ),
+            redis_url=redis_url,
+            broker_url=env.url(
+                "CELERY_BROKER_URL",
+                ("redis", "rediss", "amqp", "amqps"),
+                "redis://HOST:6379/0 or amqp://HOST",
+            )
+            or redis_url,
+            api_key=env.text("DEBITURA_API_KEY"),
+            environment=environment,
+            referral_api_url=env.api_url("DEBITURA_REFERRAL_API_URL", referral),
+            customer_api_url=env.api_url("DEBITURA_CUSTOMER_API_URL", customer),
+            rate_limits=env.rate_limits("WORKER_RATE_LIMITS", DEFAULT_RATE_LIMITS),
+            request_timeout=env.seconds("WORKER_REQUEST_TIMEOUT_SECONDS", 30, at_most=600),
+            lease=env.seconds("WORKER_LEASE_SECONDS", 120, at_most=86_400),
+            requeue=env.seconds("WORKER_REQUEUE_SECONDS", 60, at_most=86_400),
+            batch=env.count("WORKER_BATCH", 20, at_most=1000),
+            threads=env.count("WORKER_THREADS", 16, at_most=1000),
+            max_attempts=env.count("WORKER_MAX_ATTEMPTS", 12, at_most=1000),
+            retry_base=env.seconds("WORKER_RETRY_BASE_SECONDS", 2, at_most=86_400),
+            retry_max=env.seconds("WORKER_RETRY_MAX_SECONDS", 3600, at_most=604_800),
+        )
+        for name in needs:
+            if not env.text(name):
+                raise SettingsError(f"{name} is not set; it should be {_MEANING[name]}")
+        if settings.retry_max < settings.retry_base:
+            raise SettingsError("WORKER_RETRY_MAX_SECONDS should be at least WORKER_RETRY_BASE_SECONDS")
+        return settings
+
+
+_MEANING = {
+    "DATABASE_URL": "the ledger's database, e.g. postgresql://USER:PASSWORD@HOST/NAME",
+    "REDIS_URL": "the Redis or Valkey for broker and token cache, e.g. redis://HOST:6379/0",
+    "DEBITURA_API_KEY": "the partner's key for the Referral Partner API (or name a file in DEBITURA_API_KEY_FILE)",
+}
+
+
+def _with_driver(url: str) -> str:
+    """SQLAlchemy needs the driver in the URL; hosting platforms give `postgres://` or `postgresql://`."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg{separator}{rest}" if separator and scheme != "postgresql+psycopg" else url
+
+
+class _Environment:
+    """Typed look-ups that fail with one line. `NAME_FILE` may hold the value of `NAME` (secrets as files)."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str) -> str:
+        value = self._environ.get(name, "").strip()
+        path = self._environ.get(f"{name}_FILE", "").strip()
+        if value or not path:
+            return value
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{name}_FILE should name a readable text file: {error}") from None
+
+    def one_of(self, name: str, choices: tuple[str, ...], default: str) -> str:
+        value = self.text(name) or default
+        if value not in choices:
+            raise SettingsError(f"{name} should be {' or '.join(choices)}, not {value!r}")
+        return value
+
+    def url(self, name: str, schemes: tuple[str, ...], example: str) -> str:
+        value = self.text(name)
+        # The value may hold a password, so it is not repeated in the message.
+        if value and (value.partition("://")[0] not in schemes or "://" not in value):
+            raise SettingsError(
+                f"{name} should start with one of {', '.join(f'{s}://' for s in schemes)}, e.g. {example}"
+            )
+        return value
+
+    def api_url(self, name: str, default: str) -> str:
+        value = (self.text(name) or default).rstrip("/")
+        parts = urlsplit(value)
+        loopback = parts.scheme == "http" and parts.hostname in LOOPBACK
+        if not parts.hostname or not (parts.scheme == "https" or loopback):
+            raise SettingsError(f"{name} should be an https:// address (http:// only on loopback), not {value!r}")
+        return value
+
+    def rate_limits(self, name: str, default: str) -> str:
+        value = self.text(name) or default
+        try:
+            limits.parse_many(value)
+        except ValueError:
+            raise SettingsError(f"{name} should look like {DEFAULT_RATE_LIMITS}, not {value!r}") from None
+        return value
+
+    def seconds(self, name: str, default: float, *, at_most: float) -> float:
+        text = self.text(name)
+        try:
+            value = float(text) if text else default
+        except ValueError:
+            value = -1.0
+        if not 0 < value <= at_most:
+            raise SettingsError(f"{name} should be a number of seconds above 0 and at most {at_most:g}, not {text!r}")
+        return value
+
+    def count(self, name: str, default: int, *, at_most: int) -> int:
+        text = self.text(name)
+        value = int(text) if text.isascii() and text.isdecimal() else default if not text else 0
+        if not 1 <= value <= at_most:
+            raise SettingsError(f"{name} should be a whole number from 1 to {at_most}, not {text!r}")
+        return value
