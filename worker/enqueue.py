@@ -8,7 +8,7 @@ enqueue_case(external_tenant_id="acme-42", case={...}, session=session)  # commi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import MIN_EMIN, Context, Decimal
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +26,9 @@ from worker.settings import Settings
 MAX_NAME = 255
 #: Amounts from here on are not lifted out of the case for the report; the case itself is not touched.
 MAX_AMOUNT = Decimal(10) ** 15
+#: What the ledger's column holds of an amount.
+SMALLEST_AMOUNT = Decimal("0.0001")
+_WIDE = Context(prec=40, Emin=MIN_EMIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,8 @@ def enqueue_case(
     """Hand a case over, to be submitted exactly once on behalf of that tenant.
 
     `case` is the body of POST /cases (referral-partners/integration-guides/case-submission); it is passed on unchanged,
-    and the Customer API is the judge of its fields. Without an `idempotency_key` the case's creditorReference is the key,
-    or, where it has none, the case itself: so enqueueing the same thing twice makes one job. `priority` is `high`,
+    and the Customer API is the judge of its fields. Without an `idempotency_key` the case's creditorReference is the
+    key, or, where it has none, the case itself: so enqueueing the same thing twice makes one job. `priority` is `high`,
     `normal` or `low`. With a `session` (on the ledger's database) nothing is committed here.
 
     Raises InvalidCase (nothing was stored; the message says what is wrong and where), IdempotencyKeyReused (the key
@@ -133,11 +136,12 @@ def _amount(value: Any) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return None
     amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-    return amount if abs(amount) < MAX_AMOUNT else None
+    # In the ledger's own form: PostgreSQL knows no such exponents as JSON may have.
+    return amount.quantize(SMALLEST_AMOUNT, context=_WIDE) if -MAX_AMOUNT < amount < MAX_AMOUNT else None
 
 
 def _currency(value: Any) -> str | None:
-    return value if isinstance(value, str) and len(value) == 3 and value.isascii() else None  # noqa: PLR2004 - ISO 4217
+    return value if isinstance(value, str) and len(value) == 3 and value.isascii() else None
 
 
 def _kind(value: Any) -> str:

@@ -68,7 +68,7 @@ class Settings:
                 "redis://HOST:6379/0 or amqp://HOST",
             )
             or redis_url,
-            api_key=env.text("DEBITURA_API_KEY"),
+            api_key=env.header("DEBITURA_API_KEY"),
             environment=environment,
             referral_api_url=env.api_url("DEBITURA_REFERRAL_API_URL", referral),
             customer_api_url=env.api_url("DEBITURA_CUSTOMER_API_URL", customer),
@@ -119,6 +119,13 @@ class _Environment:
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{name}_FILE should name a readable text file: {error}") from None
 
+    def header(self, name: str) -> str:
+        value = self.text(name)
+        # It goes into an HTTP header as it is. It is a secret, so it is not repeated in the message.
+        if not (value.isascii() and value.isprintable()):
+            raise SettingsError(f"{name} should be one line of plain ASCII characters")
+        return value
+
     def one_of(self, name: str, choices: tuple[str, ...], default: str) -> str:
         value = self.text(name) or default
         if value not in choices:
@@ -136,9 +143,14 @@ class _Environment:
 
     def api_url(self, name: str, default: str) -> str:
         value = (self.text(name) or default).rstrip("/")
-        parts = urlsplit(value)
+        try:
+            parts = urlsplit(value)
+            plain = parts.port is None or parts.port > 0
+        except ValueError:  # an unclosed IPv6 address, a port that is no number
+            parts, plain = urlsplit(""), False
         loopback = parts.scheme == "http" and parts.hostname in LOOPBACK
-        if not parts.hostname or not (parts.scheme == "https" or loopback):
+        plain = plain and value.isascii() and value.isprintable() and not set(value) & set(" ?#@")
+        if not plain or not parts.hostname or not (parts.scheme == "https" or loopback):
             raise SettingsError(f"{name} should be an https:// address (http:// only on loopback), not {value!r}")
         return value
 
@@ -162,7 +174,8 @@ class _Environment:
 
     def count(self, name: str, default: int, *, at_most: int) -> int:
         text = self.text(name)
-        value = int(text) if text.isascii() and text.isdecimal() else default if not text else 0
+        readable = text.isascii() and text.isdecimal() and len(text) < 10
+        value = int(text) if readable else default if not text else 0
         if not 1 <= value <= at_most:
             raise SettingsError(f"{name} should be a whole number from 1 to {at_most}, not {text!r}")
         return value

@@ -65,7 +65,8 @@ class Outcome:
 
 
 class Submitter:
-    """One process's means to submit: kept-alive connections to both APIs, and the token store. Safe for many threads."""
+    """One process's means to submit: kept-alive connections to both APIs, and the token store. Safe for many
+    threads."""
 
     def __init__(self, settings: Settings, engine: Engine, *, worker: str) -> None:
         self._engine = engine
@@ -229,7 +230,7 @@ class Submitter:
             case _:
                 assert isinstance(error, MintUnavailable)
                 if not self.policy.used_up(job):
-                    delay = self.policy.backoff(job.attempt_count + 1, random.random())
+                    delay = self.policy.backoff(job.attempt_count + 1, random.random())  # noqa: S311 - jitter is no secret
                     return Outcome(_later(job, first, delay=delay, error=str(error), counts=True))
                 reason = Reason.OUTCOME_UNKNOWN if job.outcome_unknown else Reason.RETRIES_EXHAUSTED
                 detail = {"message": str(error), "attempts": job.attempt_count + 1}

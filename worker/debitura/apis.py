@@ -1,4 +1,5 @@
-"""The calls that this project makes, one function each. Every request is sent once; repeating is the ledger's business."""
+"""The calls that this project makes, one function each. Every request is sent once; repeating is the ledger's
+matter."""
 
 from __future__ import annotations
 
@@ -71,7 +72,8 @@ def mint_token(referral: HttpClient, *, api_key: str, external_tenant_id: str) -
             raise ClientLinkNotFound(_message(reply) or "no active client link for this externalTenantId")
         case 401 | 403:
             raise PartnerKeyRejected(
-                f"POST /oauth/token answers {reply.status}: DEBITURA_API_KEY is wrong, revoked, or of the other environment"
+                f"POST /oauth/token answers {reply.status}:"
+                " DEBITURA_API_KEY is wrong, revoked, or of the other environment"
             )
         case 429:
             raise MintRateLimited(retry_after(reply))

@@ -53,8 +53,8 @@ class HttpClient:
         # environment, and no cookies, ever: one tenant's must not travel with another's request.
         self._session = requests.Session()
         self._proxies = get_environ_proxies(base_url)
-        merged = self._session.merge_environment_settings(base_url, {}, True, None, None)
-        self._verify: bool | str = merged["verify"]
+        merged = self._session.merge_environment_settings(base_url, {}, stream=True, verify=None, cert=None)
+        self._verify: bool | str = merged["verify"] or True  # an environment may name a CA bundle, never switch it off
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.trust_env = False
 

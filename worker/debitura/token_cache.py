@@ -70,7 +70,11 @@ class RedisTokenCache:
         name = self._name(tenant)
 
         def read() -> list[Any]:
-            return self._client.pipeline(transaction=False).get(name).pttl(name).execute()
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.get(name)
+            pipeline.pttl(name)
+            answers: list[Any] = pipeline.execute()
+            return answers
 
         entry, milliseconds_left = self._try(read) or (None, 0)
         if not isinstance(entry, bytes) or milliseconds_left <= 0:

@@ -2,9 +2,9 @@
 
 Rules from referral-partners/getting-started/authentication: cache tokens per externalTenantId and reuse them until they
 expire; on a 401 mint a fresh one; there is no refresh. Three places, nearest first: this process's memory (for a few
-seconds), the shared cache, the mint. Before minting, a lock in the shared cache makes everybody else wait, and the cache
-is looked at once more. Without Redis the memory lasts for the token's whole life and the lock is this process's own:
-more mints, and no job waits.
+seconds), the shared cache, the mint. Before minting, a lock in the shared cache makes everybody else wait, and the
+cache is looked at once more. Without Redis the memory lasts for the token's whole life and the lock is this
+process's own: more mints, and no job waits.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def require_newest(engine: Engine, database_url: str) -> str:
     newest = newest_revision(database_url)
     if found != newest:
         raise SchemaMismatch(
-            f"the database's schema is at version {found or 'none'}, this code needs {newest}: run `case-worker migrate`"
-            " (or, if the database is newer, deploy the newer code)"
+            f"the database's schema is at version {found or 'none'}, this code needs {newest}: run"
+            " `case-worker migrate` (or, if the database is newer, deploy the newer code)"
         )
     return newest

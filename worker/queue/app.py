@@ -1,5 +1,5 @@
-"""The Celery application and its settings. Why each setting is as it is: Celery with Redis loses, doubles or delays jobs
-unless it holds nothing that matters."""
+"""The Celery application and its settings. Why each setting is as it is: Celery with Redis loses, doubles or delays
+jobs unless it holds nothing that matters."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from worker.case_json import read_json
 from worker.settings import Settings
 
 INTAKE, SUBMIT = "cases.intake", "cases.submit"
+ACCEPT_TASK, SUBMIT_TASK = "cases.accept", "cases.submit"
 
 #: Redis and Valkey. A half-open socket is noticed in seconds instead of never; see also `HEALTH_CHECK`.
 REDIS_OPTIONS = {
@@ -21,7 +22,9 @@ REDIS_OPTIONS = {
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 5,
-    "visibility_timeout": 3600,
+    # A message that a dead worker held comes back after this many seconds. Only cases.accept is ever held, for
+    # milliseconds (ACCEPT_PATIENCE at the worst), and a second run of it finds the job that the first one made.
+    "visibility_timeout": 120,
 }
 AMQP_OPTIONS = {"confirm_publish": True, "connect_timeout": 5, "read_timeout": 15, "write_timeout": 15}
 
@@ -51,7 +54,7 @@ def make_app(settings: Settings) -> Celery:
             Queue(name, Exchange(name, type="direct"), routing_key=name, queue_arguments=arguments)
             for name in (INTAKE, SUBMIT)
         ],
-        task_routes={"cases.accept": {"queue": INTAKE}, "cases.submit": {"queue": SUBMIT}},
+        task_routes={ACCEPT_TASK: {"queue": INTAKE}, SUBMIT_TASK: {"queue": SUBMIT}},
         task_create_missing_queues=False,
         broker_transport_options=REDIS_OPTIONS if on_redis else AMQP_OPTIONS,
         broker_connection_timeout=5,

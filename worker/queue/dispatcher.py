@@ -1,8 +1,8 @@
 """The dispatcher: a thread in every worker that gives out jobs. One leads at a time, and only for economy's sake:
 every step is right with two at once, so there is no single point of failure and no beat process.
 
-Each tick is one short transaction; publishing happens after its commit. A crash between the two leaves jobs `queued` that
-nobody will claim: a later tick takes them back.
+Each tick is one short transaction; publishing happens after its commit. A crash between the two leaves jobs `queued`
+that nobody will claim: a later tick takes them back.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Dispatcher:
             except SQLAlchemyError as error:
                 log.warning("dispatcher_waits_for_ledger", error=type(error).__name__, code=error.code)
                 pause = REST
-            except Exception as error:  # noqa: BLE001 - the thread must outlive every fault; each is logged
-                log.error("dispatcher_failed", error=type(error).__name__, exc_info=True)
+            except Exception as error:
+                log.exception("dispatcher_failed", error=type(error).__name__)
                 pause = REST
             self._stop.wait(pause)
         self._step_down()

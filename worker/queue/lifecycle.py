@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -21,29 +23,64 @@ from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+#: Seconds after its last task in which a child that was told to go waits for its parent to end it.
+LAST_WORDS = 1.0
 
-class ProcessRunner:
-    """This process's BatchRunner: made on first use, and anew in a child."""
+
+class ThisProcess:
+    """What tasks need of the process they run in: its BatchRunner, and to be left in peace until they are done."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """After a fork: the parent's connections and locks are not ours."""
         self._lock = threading.Lock()
         self._runner: BatchRunner | None = None
-        self._pid = 0
+        self._busy = 0
 
-    def __call__(self) -> BatchRunner:
+    def runner(self) -> BatchRunner:
+        """The process's BatchRunner, made on first use."""
         with self._lock:
-            if self._runner is None or self._pid != os.getpid():
-                self._runner, self._pid = BatchRunner(self._settings, stopping=stopping.seconds), os.getpid()
+            if self._runner is None:
+                self._runner = BatchRunner(self._settings, stopping=stopping.seconds)
             return self._runner
 
-    def forget(self) -> None:
-        """After a fork: the parent's connections are not ours."""
-        self._lock = threading.Lock()
-        self._runner = None
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Around a task: a SIGTERM to this child waits until its end."""
+        with self._lock:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+            if stopping.told_alone() and not self._busy:
+                # The result still has to reach the parent, whose own shutdown ends us in the usual case.
+                threading.Timer(LAST_WORDS, _die_of_sigterm).start()
+
+    def on_sigterm(self, *_: object) -> None:
+        """In a child. A process manager signals the whole group, so children get SIGTERM beside their parent.
+
+        By default it would end them in the middle of a request. Instead they hand back what has not left, finish the
+        rest, and go.
+        """
+        stopping.tell_this_process()
+        if not self._busy:
+            _die_of_sigterm()
 
 
-def connect_lifecycle(app: Celery, settings: Settings, runner: ProcessRunner) -> None:
+def _die_of_sigterm() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        os._exit(128 + signal.SIGTERM)
+
+
+def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess) -> None:
     """Start and stop the dispatcher with the worker, and give every child connections of its own."""
     dispatchers: list[tuple[Dispatcher, threading.Thread]] = []
 
@@ -71,11 +108,11 @@ def connect_lifecycle(app: Celery, settings: Settings, runner: ProcessRunner) ->
 
     def child_started(**_: Any) -> None:
         forget_engines()
-        runner.forget()
-        _stop_gently_on_sigterm()
+        this_process.begin_anew()
+        signal.signal(signal.SIGTERM, this_process.on_sigterm)
 
     def set_up_logs(loglevel: int | str | None = None, **_: Any) -> None:
-        configure_logs(loglevel if isinstance(loglevel, int) else 20)
+        configure_logs(loglevel if isinstance(loglevel, int) else logging.INFO)
 
     _connect(signals.worker_ready, ready)
     _connect(signals.worker_shutting_down, shutting_down)
@@ -86,12 +123,3 @@ def connect_lifecycle(app: Celery, settings: Settings, runner: ProcessRunner) ->
 
 def _connect(which: Any, receiver: Callable[..., None]) -> None:
     which.connect(receiver, weak=False)
-
-
-def _stop_gently_on_sigterm() -> None:
-    """A process manager signals the whole group, so children get SIGTERM beside their parent.
-
-    By default it would kill them in the middle of a request; instead they hand back what has not left, and the parent's
-    warm shutdown ends them.
-    """
-    signal.signal(signal.SIGTERM, lambda *_: stopping.tell_this_process())

@@ -8,7 +8,7 @@ from uuid import UUID
 from celery import Celery
 from kombu import Connection, Producer
 
-from worker.queue.app import SUBMIT
+from worker.queue.app import SUBMIT_TASK
 
 
 class CeleryPublisher:
@@ -24,7 +24,7 @@ class CeleryPublisher:
         if self._producer is None:
             self._connection = self._app.connection_for_write()
             self._producer = Producer(self._connection, auto_declare=False)
-        self._app.tasks[SUBMIT].apply_async(
+        self._app.tasks[SUBMIT_TASK].apply_async(
             kwargs={"job_ids": [str(job_id) for job_id in job_ids]}, producer=self._producer, retry=False
         )
 
@@ -32,4 +32,4 @@ class CeleryPublisher:
         """Let go of the connection, whatever state it is in."""
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
-            connection.collapse() if hasattr(connection, "collapse") else connection.release()
+            connection.release()

@@ -25,6 +25,11 @@ def tell_this_process() -> None:
     _own[:] = _own or [time.monotonic()]
 
 
+def told_alone() -> bool:
+    """Whether this process got a signal of its own."""
+    return bool(_own)
+
+
 def seconds() -> float | None:
     """How many seconds ago this process was told to stop; None if it was not."""
     told: float = struct.unpack("d", _shared[:])[0] or (_own[0] if _own else 0.0)

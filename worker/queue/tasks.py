@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -13,13 +12,13 @@ from celery.exceptions import Reject
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.batch import BatchRunner
 from worker.enqueue import EnqueuedJob, admit, insert
 from worker.errors import IdempotencyKeyReused, InvalidCase
 from worker.ledger.database import get_engine, insist
-from worker.ledger.writer.arrival import bury_message
 from worker.queue import stopping
-from worker.queue.unreadable import as_sent
+from worker.queue.app import ACCEPT_TASK, INTAKE, SUBMIT_TASK
+from worker.queue.lifecycle import ThisProcess
+from worker.queue.unreadable import Keeper, as_sent
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -28,18 +27,20 @@ log = structlog.get_logger(__name__)
 ACCEPT_PATIENCE = 10.0
 
 
-def register_tasks(app: Celery, settings: Settings, runner: Callable[[], BatchRunner]) -> None:
-    """Give the application its tasks. `runner` answers this process's BatchRunner."""
+def register_tasks(app: Celery, settings: Settings, this_process: ThisProcess) -> None:
+    """Give the application its tasks."""
 
-    @app.task(name="cases.accept", bind=True, acks_late=True, acks_on_failure_or_timeout=False)  # type: ignore[untyped-decorator]  # celery has no types
+    @app.task(name=ACCEPT_TASK, bind=True, acks_late=True, acks_on_failure_or_timeout=False)  # type: ignore[untyped-decorator]  # celery has no types
     def accept(task: Task, *args: Any, **fields: Any) -> None:
         """From apps without access to our SQL: the same INSERT. Acked once its row is committed."""
-        take_in(settings, task, args, fields)
+        with this_process.at_work():
+            take_in(settings, task, args, fields)
 
-    @app.task(name="cases.submit")  # type: ignore[untyped-decorator]  # celery has no types
+    @app.task(name=SUBMIT_TASK)  # type: ignore[untyped-decorator]  # celery has no types
     def submit(job_ids: list[str]) -> None:
         """From the dispatcher: submit those of the jobs that are still queued."""
-        runner().run([UUID(job_id) for job_id in job_ids])
+        with this_process.at_work():
+            this_process.runner().run([UUID(job_id) for job_id in job_ids])
 
 
 def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
@@ -53,28 +54,26 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
     def enough() -> bool:
         return time.monotonic() > give_up_at or stopping.seconds() is not None
 
-    def bury(problem: str) -> None:
-        detail = {"message": problem, "task": task.name, "message_id": task.request.id, "sent": as_sent(args, fields)}
-        number = insist(engine, lambda connection: bury_message(connection, detail), until=enough)
-        log.warning("message_malformed", dead_letter=number, task=task.name)
-
     def arrive(connection: Connection) -> EnqueuedJob:
         return insert(connection, job)
 
     try:
-        try:
-            job = admit(**_arguments(args, fields))
-            arrived = insist(engine, arrive, until=enough)
-            log.info("job_accepted", job_id=str(arrived.id), created=arrived.created)
-        except (InvalidCase, IdempotencyKeyReused) as error:
-            bury(str(error))
-        except SQLAlchemyError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a bug of ours must not lose what was sent: it is kept with the error
-            bury(f"internal error, {type(error).__name__}: {error}")
+        job = admit(**_arguments(args, fields))
+        arrived = insist(engine, arrive, until=enough)
     except SQLAlchemyError as error:
-        log.warning("message_put_back", task=task.name, error=type(error).__name__)
+        log.warning("message_put_back", queue=INTAKE, error=type(error).__name__)
         raise Reject("the ledger cannot be reached", requeue=True) from None
+    except Exception as error:  # noqa: BLE001 - see the next line; nothing may be lost here
+        # What was sent is wrong, or a bug of ours stumbles over it: it is kept with the reason either way.
+        expected = isinstance(error, (InvalidCase, IdempotencyKeyReused))
+        problem = str(error) if expected else f"internal error, {type(error).__name__}: {error}"
+        kept = Keeper(settings.database_url).keep(
+            problem=problem, sent=as_sent(args, fields), queue=INTAKE, message_id=task.request.id
+        )
+        if not kept:
+            raise Reject("the ledger cannot be reached", requeue=True) from None
+    else:
+        log.info("job_accepted", job_id=str(arrived.id), created=arrived.created)
 
 
 def _arguments(args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:

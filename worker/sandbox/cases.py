@@ -50,6 +50,10 @@ class Cases:
         self._by_creditor_reference: dict[tuple[str, str], Case] = {}
         self._per_creditor_reference: Counter[tuple[str, str]] = Counter()
         self._per_body: Counter[tuple[str, bytes]] = Counter()
+        self.max_per_creditor_reference = 0
+        """The most cases that share one tenant and creditorReference: above 1, a case was taken twice."""
+        self.max_per_body = 0
+        """The most cases that share one tenant and one body: the witness for cases without a reference."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -58,11 +62,14 @@ class Cases:
         """Take a case."""
         self._by_id[case.id] = case
         self._by_reference[case.reference] = case
-        self._per_body[case.tenant, case.digest] += 1
+        same_body = (case.tenant, case.digest)
+        self._per_body[same_body] += 1
+        self.max_per_body = max(self.max_per_body, self._per_body[same_body])
         if case.creditor_reference is not None:
             owned = (case.tenant, case.creditor_reference)
             self._by_creditor_reference.setdefault(owned, case)
             self._per_creditor_reference[owned] += 1
+            self.max_per_creditor_reference = max(self.max_per_creditor_reference, self._per_creditor_reference[owned])
 
     def is_used(self, tenant: str, creditor_reference: str | None) -> bool:
         """Whether the tenant's creditor has a case with this reference already."""
@@ -83,14 +90,6 @@ class Cases:
     def listed(self) -> list[dict[str, Any]]:
         """All cases for the control endpoint, oldest first."""
         return [case.as_json() for case in self._by_id.values()]
-
-    def max_per_creditor_reference(self) -> int:
-        """The most cases that share one tenant and creditorReference: above 1, a case was taken twice."""
-        return max(self._per_creditor_reference.values(), default=0)
-
-    def max_per_body(self) -> int:
-        """The most cases that share one tenant and one body: the witness for cases without a reference."""
-        return max(self._per_body.values(), default=0)
 
 
 def _owned(case: Case | None, tenant: str) -> Case | None:

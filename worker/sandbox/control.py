@@ -49,9 +49,9 @@ def _stats(sandbox: Sandbox, _query: dict[str, str]) -> Fields:
         "mints": state.tokens.mints.total(),
         "mints_by_tenant": dict(state.tokens.mints),
         "requests": state.traffic.counts(),
-        "max_cases_per_reference": state.cases.max_per_creditor_reference(),
-        "max_cases_per_body": state.cases.max_per_body(),
-        "keys_in_flight": state.keys.in_flight(),
+        "max_cases_per_reference": state.cases.max_per_creditor_reference,
+        "max_cases_per_body": state.cases.max_per_body,
+        "keys_in_flight": state.keys.in_flight,
         "faults": [rule.as_json() for rule in state.faults.rules],
     }
 

@@ -25,24 +25,25 @@ class IdempotencyKeys:
 
     def __init__(self) -> None:
         self._uses: dict[tuple[str, str], Use] = {}
+        self.in_flight = 0
+        """How many first uses have no answer yet."""
 
     def claim(self, creditor: str, key: str, digest: bytes) -> Use | None:
         """None when the key was free (it is in flight from now on), else its earlier use."""
         use = self._uses.get((creditor, key))
         if use is None:
+            self.in_flight += 1
             self._uses[creditor, key] = Use(digest)
         return use
 
     def settle(self, creditor: str, key: str, status: int, body: bytes) -> None:
         """Store the terminal answer for replays."""
+        self.in_flight -= 1
         use = self._uses[creditor, key]
         use.status = status
         use.body = body
 
     def release(self, creditor: str, key: str) -> None:
         """Free the key: the answer was not terminal."""
-        self._uses.pop((creditor, key), None)
-
-    def in_flight(self) -> int:
-        """How many first uses have no answer yet."""
-        return sum(1 for use in self._uses.values() if use.status == 0)
+        self.in_flight -= 1
+        del self._uses[creditor, key]

@@ -73,6 +73,7 @@ def waiting(
     error: str,
     counts: bool,
     unknown: bool | None,
+    next_trigger: Trigger | None = None,
 ) -> Result:
     """Not now: due again in `delay` seconds, under the same submission key."""
     return Result(
@@ -84,6 +85,7 @@ def waiting(
         outcome_unknown=unknown,
         delay=delay,
         last_error=error,
+        next_trigger=next_trigger,
     )
 
 
@@ -115,10 +117,10 @@ _RECORD = text(
     """
     WITH r AS (
         SELECT * FROM jsonb_to_recordset(:results) AS r (
-            job_id uuid, number int, state text, was_sent boolean, counts boolean, outcome_unknown boolean, delay float8, next_trigger text,
-            last_error text, case_id text, case_reference text, reason text, invalid_client_link boolean, detail jsonb,
-            solution_url text, outcome text, duration_ms int, http_status smallint, error_type text, error_message text,
-            token_fingerprint text, token_source text)
+            job_id uuid, number int, state text, was_sent boolean, counts boolean, outcome_unknown boolean, delay
+            float8, next_trigger text, last_error text, case_id text, case_reference text, reason text,
+            invalid_client_link boolean, detail jsonb, solution_url text, outcome text, duration_ms int, http_status
+            smallint, error_type text, error_message text, token_fingerprint text, token_source text)
     ), closed AS (
         UPDATE attempts a
         SET finished_at = now(), outcome = r.outcome, http_status = r.http_status, error_type = r.error_type,

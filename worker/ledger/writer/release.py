@@ -116,7 +116,8 @@ _TAKE_BACK_EXPIRED = text(
         SET state = CASE WHEN j.attempt_count >= :limit THEN 'dead' ELSE 'waiting' END,
             due_at = CASE WHEN j.attempt_count >= :limit THEN NULL
                      WHEN j.attempt_count = 0 THEN now()
-                     ELSE now() + make_interval(secs => random() * LEAST(:retry_max, :retry_base * power(2, LEAST(j.attempt_count, 40)))) END,
+                     ELSE now() + make_interval(secs => random() * LEAST(:retry_max, :retry_base * power(2,
+                     LEAST(j.attempt_count, 40)))) END,
             lease_token = NULL, lease_owner = NULL, lease_until = NULL,
             attempt_count = j.attempt_count + 1, outcome_unknown = true, next_trigger = 'retry',
             last_error = 'worker ' || expired.lease_owner || ' did not report back before its lease was over'
@@ -135,8 +136,8 @@ def take_back_expired(connection: Connection, *, max_attempts: int, retry_base: 
     """`submitting` → `waiting` for jobs whose worker did not report back; their open attempts become `unknown`.
 
     The first time they are due at once (their worker's death says nothing of the API), later with backoff. A job at its
-    limit is still given out, so that a worker can look up what became of it; only one that goes on outliving its workers
-    beyond that is buried here, so that it cannot kill processes for ever.
+    limit is still given out, so that a worker can look up what became of it; only one that goes on outliving its
+    workers beyond that is buried here, so that it cannot kill processes for ever.
     """
     rows = connection.execute(
         _TAKE_BACK_EXPIRED,
@@ -169,7 +170,8 @@ def release(connection: Connection, *, room: int) -> list[Released]:
 
 
 def put_back(connection: Connection, ids: Sequence[UUID]) -> None:
-    """`queued` → `pending` for ids that could not be published. One that was published after all is claimed by nobody."""
+    """`queued` → `pending` for ids that could not be published. One that was published after all is claimed by
+    nobody."""
     connection.execute(
         text("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE id = ANY(:ids) AND state = 'queued'"),
         {"ids": list(ids)},

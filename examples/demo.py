@@ -1,0 +1,130 @@
+"""`make demo`: the example cases on their way through a real worker to the sandbox, and what became of them.
+
+Needs nothing but .venv: PostgreSQL and Valkey come from wheels, and both Debitura APIs are the sandbox. Everything that
+was started is stopped again, also on Ctrl-C and when something fails. With `--keep` (`make dev`) the servers and the
+worker are left running until Ctrl-C, and the environment to paste is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from urllib.request import urlopen
+
+from local_stack import LocalStack
+from processes import Child, Failed, Stopped, StopSignals, program
+from progress import Progress
+from rich.console import Console
+from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.ledger.database import get_engine
+from worker.ledger.queries import counts
+from worker.ledger.states import State
+
+CASES = "examples/cases.ndjson"
+#: Retries within seconds, so that every way in which a case can end is seen in one short run.
+SETTINGS = {
+    "WORKER_MAX_ATTEMPTS": "3",
+    "WORKER_RETRY_BASE_SECONDS": "0.2",
+    "WORKER_RETRY_MAX_SECONDS": "1",
+    "WORKER_REQUEST_TIMEOUT_SECONDS": "3",
+    "WORKER_LEASE_SECONDS": "15",
+    "WORKER_REQUEUE_SECONDS": "5",
+}
+DONE = (State.SUBMITTED, State.DEAD, State.DISCARDED)
+#: Seconds after which cases that still are under way mean that something is wrong.
+PATIENCE = 45
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+def demonstrate(stack: LocalStack, worker: Child, signals: StopSignals) -> None:
+    """Enqueue the example cases, wait for their ends, and show counts and report. Raises Failed, Stopped."""
+    case_worker = program("case-worker")
+    out.print(f"\n[bold]$ case-worker enqueue {CASES}[/]")
+    stack.run("case-worker enqueue", [case_worker, "enqueue", CASES], show=True)
+    await_ends(stack, worker, signals)
+    for words in (["status"], ["report"]):
+        out.print(f"\n[bold]$ case-worker {' '.join(words)}[/]")
+        stack.run(f"case-worker {' '.join(words)}", [case_worker, *words], show=True)
+    show_witness(stack)
+
+
+def await_ends(stack: LocalStack, worker: Child, signals: StopSignals) -> None:
+    """Wait until every case has come to its end, with a progress bar."""
+    engine = get_engine(stack.environment["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://"))
+    until = time.monotonic() + PATIENCE
+    try:
+        with Progress(out, "cases at their end") as progress:
+            while True:
+                stack.require_alive()
+                with engine.connect() as connection:
+                    jobs = counts(connection).jobs
+                done, total = sum(jobs[state] for state in DONE), sum(jobs.values())
+                progress.show(done, total)
+                if total and done == total:
+                    return
+                if time.monotonic() > until:
+                    raise Failed(f"{total - done} cases are still under way after {PATIENCE} s", worker.log)
+                signals.rest(0.1)
+    finally:
+        engine.dispose()
+
+
+def show_witness(stack: LocalStack) -> None:
+    """What the other side saw: the promise is that it has no case twice."""
+    with urlopen(f"{stack.sandbox_url}/_sandbox/stats", timeout=5) as answer:
+        stats = json.load(answer)
+    out.print(f"\nThe sandbox has {stats['cases']} cases; of the same case at most {stats['max_cases_per_body']}.")
+
+
+def keep(stack: LocalStack, signals: StopSignals) -> None:
+    """Say how to use what is running, and wait for Ctrl-C."""
+    out.print("\nRunning until Ctrl-C. To use it from another terminal, paste there:\n")
+    for name, value in stack.environment.items():
+        out.print(f"export {name}={shlex.quote(value)}", markup=False)
+    out.print(f"\nFor example: .venv/bin/case-worker enqueue {CASES}")
+    while True:
+        stack.require_alive()
+        signals.rest(0.5)
+
+
+def explain(failure: Exception) -> int:
+    """Say what went wrong, with the end of the log that may say why. Returns the exit code."""
+    out.print(Text.assemble("\n", ("The demo failed: ", "bold red"), f"{failure}"))
+    if isinstance(failure, Failed) and failure.tail:
+        out.print(Text(f"\nThe end of its log:\n{failure.tail}"))
+    return 1
+
+
+def main() -> int:
+    """Run the demo. Returns the exit code: 0, 1 when something failed, 128 + the signal's number when stopped."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", action="store_true", help="leave the servers and the worker running until Ctrl-C")
+    kept = parser.parse_args().keep
+    began = time.monotonic()
+    with StopSignals() as signals:
+        try:
+            out.print("Starting PostgreSQL, Valkey, the sandbox and a worker ...")
+            with LocalStack(signals, settings=SETTINGS) as stack:
+                stack.migrate()
+                worker = stack.start_worker()
+                if kept:
+                    keep(stack, signals)
+                demonstrate(stack, worker, signals)
+                out.print(f"\nDone after {time.monotonic() - began:.0f} s; stopping everything.")
+        except (Failed, RuntimeError, OSError, SQLAlchemyError) as failure:
+            return explain(failure)
+        except Stopped as stopped:
+            out.print(f"\nStopped ({stopped}); nothing is left running.")
+            assert signals.seen is not None
+            return 0 if kept else 128 + signals.seen
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,257 @@
+"""Migrations: up, down and up again with rows in the tables, two migrators at once, from checkout and wheel."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from conftest import Database, sqlalchemy_url
+from local_servers import LocalPostgres
+from psycopg.rows import dict_row
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from worker import enqueue_case
+from worker.errors import SchemaMismatch
+from worker.ledger import migrate
+from worker.ledger.database import get_engine
+
+PROJECT = Path(__file__).parents[2]
+#: Read, not imported: migrations/env.py migrates when it is imported.
+ADVISORY_LOCK = int(re.findall(r"ADVISORY_LOCK = ([\d_]+)", (PROJECT / "migrations/env.py").read_text())[0])
+KEPT = ["jobs", "attempts", "dead_letters", "audit_log"]
+Rows = dict[str, list[dict[str, object]]]
+CASE = {
+    "debtor": {"type": "Company", "name": "Ærø Smedje", "countryAlpha2": "DK"},
+    "currencyCode": "DKK",
+    "amountToRecover": 100.5,
+}
+
+
+@pytest.fixture
+def empty(postgres: LocalPostgres) -> Iterator[Database]:
+    """A database that was never migrated."""
+    name = f"empty_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    engine = get_engine(sqlalchemy_url(postgres.url, name))
+    yield Database(f"{postgres.url.rsplit('/', 1)[0]}/{name}", engine)
+    engine.dispose()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def url_of(database: Database) -> str:
+    return database.engine.url.render_as_string(hide_password=False)
+
+
+def fill(database: Database) -> None:
+    """Rows in every table of the first migration: a pending job, a dead one with its attempt, and what people did."""
+    with Session(database.engine) as session, session.begin():
+        enqueue_case(external_tenant_id="acme", case=CASE, idempotency_key="pending", session=session)
+        dead = enqueue_case(external_tenant_id="acme", case=CASE, idempotency_key="dead", session=session)
+    database.rows(
+        "UPDATE jobs SET state = 'dead', attempt_count = 1, request_count = 1, last_error = 'HTTP 400' WHERE id = %s",
+        dead.id,
+    )
+    database.rows(
+        "INSERT INTO attempts (job_id, number, trigger, submission_key, worker, finished_at, http_status, outcome)"
+        " SELECT id, 1, 'initial', submission_key, 'here:1', now(), 400, 'refused' FROM jobs WHERE id = %s",
+        dead.id,
+    )
+    database.rows(
+        "INSERT INTO dead_letters (job_id, reason, invalid_client_link, detail)"
+        """ VALUES (%s, 'validation', false, '{"type": "InvalidRequest"}')""",
+        dead.id,
+    )
+    database.rows("INSERT INTO audit_log (actor, action, job_id) VALUES ('ada', 'reveal', %s)", dead.id)
+
+
+def everything(database: Database, tables: list[str]) -> Rows:
+    """All rows of these tables, by column name, in a stable order."""
+    with psycopg.connect(database.url, row_factory=dict_row) as connection:
+        return {table: sorted(connection.execute(f"SELECT * FROM {table}").fetchall(), key=repr) for table in tables}
+
+
+def tables(database: Database) -> list[str]:
+    return [
+        str(name)
+        for (name,) in database.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
+    ]
+
+
+def schema(database: Database) -> list[tuple[object, ...]]:
+    """Columns, constraints and indexes, as PostgreSQL writes them down."""
+    return database.rows(
+        "SELECT table_name, column_name, data_type || is_nullable || COALESCE(column_default, '')"
+        " FROM information_schema.columns WHERE table_schema = 'public'"
+        " UNION ALL SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace"
+        " UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2, 3"
+    )
+
+
+def test_every_step_down_and_up_again_keeps_the_rows(database: Database) -> None:
+    # Given a ledger at the newest version, with rows in its tables
+    fill(database)
+    newest = schema(database)
+    full = everything(database, KEPT)
+
+    # When it goes down step by step to the first version, and up again
+    while str(database.value("SELECT version_num FROM alembic_version")) != "0001":
+        migrate.downgrade(url_of(database), "-1")
+        # Then each step keeps every row, in all columns that the older version knows
+        assert in_common(everything(database, KEPT), full)
+    migrate.upgrade(url_of(database))
+
+    assert schema(database) == newest
+    assert everything(database, KEPT) == full
+
+
+def in_common(older: Rows, newer: Rows) -> bool:
+    """Whether all rows are there, with the same values in the columns that both have."""
+
+    def shared(row: dict[str, object], other: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in row.items() if name in other}
+
+    return all(
+        [shared(row, newer[table][0]) for row in older[table]] == [shared(row, older[table][0]) for row in newer[table]]
+        for table in newer
+    )
+
+
+def test_the_code_refuses_an_older_schema(database: Database) -> None:
+    migrate.downgrade(url_of(database), "-1")
+
+    with pytest.raises(SchemaMismatch, match="case-worker migrate"):
+        migrate.require_newest(database.engine, url_of(database))
+
+
+def test_down_to_nothing_and_up_again_makes_the_same_schema(database: Database) -> None:
+    fill(database)
+    before = schema(database)
+
+    migrate.downgrade(url_of(database), "base")
+    assert tables(database) == ["alembic_version"]
+    migrate.upgrade(url_of(database))
+
+    assert schema(database) == before
+    assert database.value("SELECT count(*) FROM dispatcher") == 1
+    assert database.value("SELECT count(*) FROM jobs") == 0
+
+
+def test_migrating_twice_changes_nothing(database: Database) -> None:
+    before = schema(database)
+
+    migrate.upgrade(url_of(database))
+
+    assert schema(database) == before
+
+
+def start_migrator(database: Database) -> subprocess.Popen[str]:
+    """Another process that migrates that database."""
+    script = "import sys; from worker.ledger import migrate; migrate.upgrade(sys.argv[1])"
+    return subprocess.Popen(
+        [sys.executable, "-c", script, url_of(database)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT,
+    )  # fmt: skip
+
+
+def test_two_migrators_at_once_take_turns(empty: Database) -> None:
+    # Given a migrator that is at work: here, a session that holds the migrators' lock
+    with psycopg.connect(empty.url, autocommit=True) as at_work:
+        at_work.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
+
+        # When two more begin (a deployment with two machines), they wait
+        migrators = [start_migrator(empty), start_migrator(empty)]
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        deadline = time.monotonic() + 30
+        while empty.value(waiting) != 2:
+            assert time.monotonic() < deadline, "the migrators did not wait for each other"
+            time.sleep(0.02)
+        assert tables(empty) == []
+
+    # Then both succeed, one after the other, and the schema is there once
+    for migrator in migrators:
+        output, _ = migrator.communicate(timeout=60)
+        assert migrator.returncode == 0, output
+    migrate.require_newest(empty.engine, url_of(empty))
+    assert empty.value("SELECT count(*) FROM dispatcher") == 1
+
+
+def test_a_table_in_use_makes_a_migration_give_up_soon(database: Database) -> None:
+    # Given somebody who has a table open in a transaction
+    with psycopg.connect(database.url) as somebody:
+        somebody.execute("LOCK TABLE holds IN ACCESS SHARE MODE")
+
+        # When a migration that drops the table cannot get its lock, it gives up, rather than stop those behind it
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            migrate.downgrade(url_of(database), "0001")
+
+    # Then the table is as it was, and migrating can be tried again
+    assert "holds" in tables(database)
+    migrate.upgrade(url_of(database))
+    migrate.require_newest(database.engine, url_of(database))
+
+
+def alembic(database: Database, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The `alembic` command, as a developer calls it: configured by pyproject.toml and DATABASE_URL."""
+    command = [str(Path(sys.executable).parent / "alembic"), *arguments]
+    environment = {"DATABASE_URL": database.url, "PATH": os.defpath}
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=PROJECT, timeout=60, check=False
+    )
+
+
+def test_the_alembic_command_upgrades_and_finds_models_and_migrations_in_agreement(empty: Database) -> None:
+    upgraded = alembic(empty, "upgrade", "head")
+    assert upgraded.returncode == 0, upgraded.stderr
+
+    checked = alembic(empty, "check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "No new upgrade operations detected" in checked.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built as a deployment builds it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        capture_output=True, text=True, cwd=PROJECT, timeout=120, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    return next(folder.glob("case_worker-*.whl"))
+
+
+def test_the_wheel_migrates_without_the_checkout(wheel: Path, empty: Database, tmp_path: Path) -> None:
+    # Given the wheel, laid out as an installation lays it out, and no checkout on the path
+    names = set(zipfile.ZipFile(wheel).namelist())
+    versions = {f"worker/migrations/versions/{path.name}" for path in (PROJECT / "migrations/versions").glob("*.py")}
+    assert {"worker/migrations/env.py", "worker/migrations/script.py.mako", *versions} <= names
+    assert not [name for name in names if name.startswith(("tests/", "examples/"))]
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+
+    # When the code in it migrates an empty database
+    script = (
+        "import sys, worker; from worker.ledger import migrate\n"
+        "assert worker.__file__.startswith(sys.argv[2]), worker.__file__\n"
+        "migrate.upgrade(sys.argv[1])"
+    )
+    migrated = subprocess.run(
+        [sys.executable, "-c", script, url_of(empty), str(tmp_path)],
+        env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False,
+    )  # fmt: skip
+
+    # Then the database is at the newest version
+    assert migrated.returncode == 0, migrated.stderr
+    migrate.require_newest(empty.engine, url_of(empty))

@@ -1,0 +1,43 @@
+"""One job from its beginning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from worker.errors import JobNotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything that the ledger knows of one job."""
+
+    job: dict[str, Any]
+    attempts: list[dict[str, Any]]
+    dead_letters: list[dict[str, Any]]
+    audit: list[dict[str, Any]]
+
+
+def story(connection: Connection, job_id: UUID) -> Story:
+    """One job with its attempts, dead letters and what people did. Raises JobNotFound."""
+
+    def read(statement: str) -> list[dict[str, Any]]:
+        return [dict(row) for row in connection.execute(text(statement), {"id": job_id}).mappings()]
+
+    jobs = read(
+        "SELECT id, external_tenant_id, idempotency_key, creditor_reference, amount, currency, state, priority, round,"
+        " due_at, attempt_count, request_count, next_trigger, submission_key, outcome_unknown, lease_owner,"
+        " lease_until, queued_at, created_at, finalized_at, case_id, case_reference, last_error"
+        " FROM jobs WHERE id = :id"
+    )
+    if not jobs:
+        raise JobNotFound(f"there is no job {job_id} in this database")
+    return Story(
+        jobs[0],
+        read("SELECT * FROM attempts WHERE job_id = :id ORDER BY number"),
+        read("SELECT * FROM dead_letters WHERE job_id = :id ORDER BY id"),
+        read("SELECT * FROM audit_log WHERE job_id = :id ORDER BY id"),
+    )
