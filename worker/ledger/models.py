@@ -32,6 +32,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from worker.ledger.states import (
     INVALID_LINK_REASONS,
+    Api,
     AttemptOutcome,
     Reason,
     Resolution,
@@ -109,7 +110,7 @@ class Job(Base):
         Index("ix_jobs_waiting_due", "due_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_jobs_queued_at", "queued_at", postgresql_where=text("state = 'queued'")),
         Index("ix_jobs_lease_until", "lease_until", postgresql_where=text("state = 'submitting'")),
-        Index("ix_jobs_pending_created", "created_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_jobs_pending_since", "pending_since", postgresql_where=text("state = 'pending'")),
         {
             # Rows change state about four times: leave room for the new versions, and vacuum by rows, not by share,
             # so that millions of final rows don't keep the dead versions of the living ones around.
@@ -149,6 +150,8 @@ class Job(Base):
     lease_until: Mapped[datetime | None]
     queued_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    pending_since: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When it was enqueued, or last replayed: since then it waits to be done."""
     finalized_at: Mapped[datetime | None]
     case_id: Mapped[str | None]
     case_reference: Mapped[str | None]
@@ -245,7 +248,10 @@ class Dispatcher(Base):
 
 
 class Hold(Base):
-    """Why nothing is released just now: a 429 that holds the whole fleet, or our own API key being refused."""
+    """Why nothing is released just now: a 429 that holds the whole fleet, or a circuit that is open.
+
+    A circuit's row outlives `until`: then one job at a time goes out as a probe, and the row goes when one succeeds.
+    """
 
     __tablename__ = "holds"
 
@@ -253,3 +259,32 @@ class Hold(Base):
     since: Mapped[datetime] = mapped_column(server_default=func.now())
     until: Mapped[datetime]
     detail: Mapped[str]
+    probe_job: Mapped[UUID | None]
+    """The job that is out as a probe."""
+    probes: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many have been sent so far."""
+
+
+class ApiPace(Base):
+    """One row per API: until when the requests released so far fill the even pace."""
+
+    __tablename__ = "pace"
+    __table_args__ = (CheckConstraint(one_of("api", Api), name="api"),)
+
+    api: Mapped[str] = mapped_column(primary_key=True)
+    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ApiUse(Base):
+    """Requests and failures of one API, by the second; after a few minutes, by the minute; after a day, no more."""
+
+    __tablename__ = "api_use"
+    __table_args__ = (CheckConstraint(one_of("api", Api), name="api"),)
+
+    api: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True)
+    requests: Mapped[int] = mapped_column(server_default=text("0"))
+    """Requests released to be sent, or sent beside the released ones (a second one after a 401, a look-up)."""
+    answers: Mapped[int] = mapped_column(server_default=text("0"))
+    """Requests that came to an end, well or not."""
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
