@@ -6,6 +6,7 @@ A batch is transport only: no job waits for, fails with, or knows of its neighbo
 from __future__ import annotations
 
 import os
+import random
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -19,10 +20,10 @@ from sqlalchemy import Connection
 from worker.debitura.judge import clean
 from worker.errors import LeaseLost
 from worker.ledger.database import get_engine, insist
-from worker.ledger.states import AttemptOutcome, State
+from worker.ledger.states import Api, AttemptOutcome, State
 from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
-from worker.ledger.writer.holds import hold
-from worker.ledger.writer.record import Result, Sent, record, waiting
+from worker.ledger.writer.holds import hold, report_answers
+from worker.ledger.writer.record import Result, Sent, record, waiting, while_open
 from worker.settings import Settings
 from worker.submit import FleetHold, Outcome, Submitter
 
@@ -34,6 +35,8 @@ RECORD_WITHIN = 0.1
 STOP_PATIENCE = 7.0
 #: Seconds for which the ledger is asked again to take an answer that is in hand, unless the worker has to stop.
 RECORD_PATIENCE = 900.0
+#: Seconds within which jobs that met an outage come back to the queue of the pending, when it is over or not.
+AFTER_OUTAGE = 5.0
 
 
 def worker_name() -> str:
@@ -50,6 +53,7 @@ class BatchRunner:
         self.stopping = stopping
         self.engine = get_engine(settings.database_url)
         self.submitter = Submitter(settings, self.engine, worker=worker_name())
+        self.failures_in_a_row = dict.fromkeys(Api, 0)
         self.threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="request")
 
     def run(self, ids: Sequence[UUID]) -> int:
@@ -187,6 +191,25 @@ class _Batch:
             )
         self._open.clear()
 
+    def _mind_trouble(self, connection: Connection, results: Sequence[Result], mints: int) -> list[Result]:
+        """Report answers and failures; while a circuit is open, its failures cost the jobs nothing."""
+        final = list(results)
+        answers = {Api.CUSTOMER: sum(1 for result in results if result.sent), Api.REFERRAL: mints}
+        for api in Api:
+            failed = [result for result in results if result.trouble is api]
+            if api is Api.REFERRAL:
+                answers[api] += len(failed)
+            if not answers[api]:
+                continue
+            row = self._runner.failures_in_a_row
+            row[api] = row[api] + len(failed) if len(failed) == answers[api] else len(failed)
+            detail = failed[-1].last_error if failed else None
+            ids = [result.job_id for result in failed]
+            if report_answers(connection, api, answers=answers[api], failed=ids, in_a_row=row[api], detail=detail):
+                self._send_no_more = True
+                final = [while_open(r, delay=AFTER_OUTAGE * random.random()) if r.trouble is api else r for r in final]  # noqa: S311 - jitter is no secret
+        return final
+
     def _record(self) -> None:
         results, holds = self._finished, self._holds
         self._finished, self._holds = [], []
@@ -195,9 +218,13 @@ class _Batch:
 
         def write(connection: Connection) -> set[UUID]:
             # A hold that says the key is refused must win over an older mint that says it works.
-            moved = record(connection, results, lease=self.lease, minted=mints > self._minted_before)
+            minted = mints - self._minted_before
+            final = self._mind_trouble(connection, results, minted)
+            moved = record(connection, final, lease=self.lease, minted=minted > 0)
+            ids = [result.job_id for result in final]
             for found in holds:
-                hold(connection, found.name, seconds=found.seconds, detail=found.detail)
+                hold(connection, found.name, seconds=found.seconds, detail=found.detail, jobs=ids)
+            results[:] = final
             return moved
 
         def give_up() -> bool:

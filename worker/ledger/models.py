@@ -32,6 +32,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from worker.ledger.states import (
     INVALID_LINK_REASONS,
+    Api,
     AttemptOutcome,
     Reason,
     Resolution,
@@ -245,7 +246,10 @@ class Dispatcher(Base):
 
 
 class Hold(Base):
-    """Why nothing is released just now: a 429 that holds the whole fleet, or our own API key being refused."""
+    """Why nothing is released just now: a 429 that holds the whole fleet, or a circuit that is open.
+
+    A circuit's row outlives `until`: then one job at a time goes out as a probe, and the row goes when one succeeds.
+    """
 
     __tablename__ = "holds"
 
@@ -253,3 +257,32 @@ class Hold(Base):
     since: Mapped[datetime] = mapped_column(server_default=func.now())
     until: Mapped[datetime]
     detail: Mapped[str]
+    probe_job: Mapped[UUID | None]
+    """The job that is out as a probe."""
+    probes: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many have been sent so far."""
+
+
+class ApiPace(Base):
+    """One row per API: until when the requests released so far fill the even pace."""
+
+    __tablename__ = "pace"
+    __table_args__ = (CheckConstraint(one_of("api", Api), name="api"),)
+
+    api: Mapped[str] = mapped_column(primary_key=True)
+    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ApiUse(Base):
+    """Requests and failures of one API, by the second; after a few minutes, by the minute; after a day, no more."""
+
+    __tablename__ = "api_use"
+    __table_args__ = (CheckConstraint(one_of("api", Api), name="api"),)
+
+    api: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True)
+    requests: Mapped[int] = mapped_column(server_default=text("0"))
+    """Requests released to be sent, or sent beside the released ones (a second one after a 401, a look-up)."""
+    answers: Mapped[int] = mapped_column(server_default=text("0"))
+    """Requests that came to an end, well or not."""
+    failures: Mapped[int] = mapped_column(server_default=text("0"))

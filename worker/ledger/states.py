@@ -75,6 +75,13 @@ class Reason(StrEnum):
 INVALID_LINK_REASONS = (Reason.SECOND_UNAUTHORIZED, Reason.CLIENT_LINK_NOT_FOUND)
 
 
+class Api(StrEnum):
+    """Which of the two APIs; each has its own rate limits and its own circuit."""
+
+    CUSTOMER = "customer"
+    REFERRAL = "referral"
+
+
 class Resolution(StrEnum):
     """What a person did about a dead letter."""
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
+
+from worker.ledger.states import Priority
+from worker.ledger.writer.holds import CIRCUITS
 
 #: Rows moved by one statement at most, so that a tick stays a short transaction.
 CHUNK = 1000
@@ -26,11 +29,14 @@ class Released:
 class Standing:
     """What the dispatcher must know before it releases."""
 
+    priorities: list[Priority]
+    """The priorities of which jobs are pending, the highest first."""
     queued: int
-    submitting: int
     held: bool
+    """A hold is in force: nothing goes out."""
     probing: bool
-    """The partner API key was refused lately; let jobs out one at a time."""
+    """A circuit is open and its time is over: one job may go out to find out whether the trouble is."""
+    probe_under_way: bool
 
 
 def lead(connection: Connection, *, leader: str, lease_seconds: float) -> bool:
@@ -60,15 +66,18 @@ def standing(connection: Connection) -> Standing:
     row = connection.execute(
         text(
             """
-            SELECT (SELECT count(*) FROM jobs WHERE state = 'queued') AS queued,
-                   (SELECT count(*) FROM jobs WHERE state = 'submitting') AS submitting,
-                   COALESCE(bool_or(until > now()), false) AS held,
-                   COALESCE(bool_or(name = 'api_key'), false) AS probing
-            FROM holds
+            SELECT ARRAY(SELECT p FROM generate_series(0, 2) p WHERE EXISTS (
+                       SELECT FROM jobs WHERE state = 'pending' AND priority = p) ORDER BY p) AS pending,
+                   (SELECT count(*) FROM jobs WHERE state = 'queued') AS queued,
+                   COALESCE(bool_or(h.until > now()), false) AS held,
+                   COALESCE(bool_or(h.name = ANY(:circuits)), false) AS probing,
+                   COALESCE(bool_or(j.state IN ('queued', 'submitting')), false) AS probe_under_way
+            FROM holds h LEFT JOIN jobs j ON j.id = h.probe_job
             """
-        )
+        ),
+        {"circuits": [name.value for name in CIRCUITS]},
     ).one()
-    return Standing(row.queued, row.submitting, row.held, row.probing)
+    return Standing([Priority(p) for p in row.pending], row.queued, row.held, row.probing, row.probe_under_way)
 
 
 def wake_due(connection: Connection) -> int:
@@ -146,27 +155,104 @@ def take_back_expired(connection: Connection, *, max_attempts: int, retry_base: 
     return list(rows.scalars())
 
 
+# The first of the turn, as many as might be needed; of each tenant, as many as its cap leaves room for.
 _RELEASE = text(
     """
-    WITH picked AS (
-        SELECT id FROM jobs WHERE state = 'pending'
-        ORDER BY priority, round, created_at, id LIMIT :room FOR UPDATE SKIP LOCKED
+    WITH busy AS (
+        SELECT external_tenant_id, count(*) AS jobs FROM jobs WHERE state IN ('queued', 'submitting') GROUP BY 1
+    ), head AS (
+        SELECT id, external_tenant_id, priority, round, created_at FROM jobs
+        WHERE state = 'pending' AND priority >= :priority
+        ORDER BY priority, round, created_at, id LIMIT :look FOR UPDATE SKIP LOCKED
+    ), ranked AS (
+        SELECT head.*, COALESCE(busy.jobs, 0)
+               + row_number() OVER (PARTITION BY external_tenant_id ORDER BY priority, round, created_at, id) AS nth
+        FROM head LEFT JOIN busy USING (external_tenant_id)
+    ), picked AS (
+        SELECT id FROM ranked WHERE nth <= :cap ORDER BY priority, round, created_at, id LIMIT :room
+    ), moved AS (
+        UPDATE jobs j SET state = 'queued', queued_at = now()
+        FROM picked WHERE j.id = picked.id AND j.state = 'pending'
+        RETURNING j.id, j.outcome_unknown, j.priority, j.round, j.created_at
     )
-    UPDATE jobs j SET state = 'queued', queued_at = now()
-    FROM picked WHERE j.id = picked.id AND j.state = 'pending'
-    RETURNING j.id, j.outcome_unknown, j.priority, j.round, j.created_at
+    SELECT (SELECT count(*) FROM head) AS seen, moved.* FROM (SELECT) one LEFT JOIN moved ON true
     """
 )
+# Where tenants at their cap fill the head of the turn, the others are found by walking from tenant to tenant.
+_RELEASE_PAST_CAPPED = text(
+    """
+    WITH RECURSIVE busy AS (
+        SELECT external_tenant_id, count(*) AS jobs FROM jobs WHERE state IN ('queued', 'submitting') GROUP BY 1
+    ), walk AS (
+        (SELECT external_tenant_id AS tenant FROM jobs WHERE state = 'pending' AND external_tenant_id > :after
+         ORDER BY external_tenant_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT external_tenant_id FROM jobs WHERE state = 'pending' AND external_tenant_id > walk.tenant
+                ORDER BY external_tenant_id LIMIT 1)
+        FROM walk WHERE walk.tenant IS NOT NULL
+    ), tenants AS (
+        SELECT tenant FROM walk WHERE tenant IS NOT NULL LIMIT :look
+    ), picked AS (
+        SELECT first.id FROM tenants LEFT JOIN busy ON busy.external_tenant_id = tenants.tenant CROSS JOIN LATERAL (
+            SELECT id, priority, round, created_at FROM jobs
+            WHERE state = 'pending' AND external_tenant_id = tenants.tenant
+            ORDER BY external_tenant_id, priority, round LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) first
+        WHERE COALESCE(busy.jobs, 0) < :cap
+        ORDER BY first.priority, first.round, first.created_at, first.id LIMIT :room
+    ), moved AS (
+        UPDATE jobs j SET state = 'queued', queued_at = now()
+        FROM picked WHERE j.id = picked.id AND j.state = 'pending'
+        RETURNING j.id, j.outcome_unknown, j.priority, j.round, j.created_at
+    )
+    SELECT (SELECT max(tenant) FROM tenants) AS walked_to, (SELECT count(*) FROM tenants) AS seen, moved.*
+    FROM (SELECT) one LEFT JOIN moved ON true
+    """
+)
+#: Tenants looked at in one walk at most.
+WALK = 500
 
 
-def release(connection: Connection, *, room: int) -> list[Released]:
-    """`pending` → `queued` for as many as there is room, in turn. Publish them after the commit."""
+def release(
+    connection: Connection, *, room: int, tenant_cap: int, priority: Priority = Priority.HIGH
+) -> tuple[list[Released], bool]:
+    """`pending` → `queued` for as many as there is room, in turn. Publish them after the commit.
 
-    def turn(row: tuple[UUID, bool, int, int, datetime]) -> tuple[int, int, datetime, UUID]:
-        return (row[2], row[3], row[4], row[0])
+    No tenant gets more than `tenant_cap` jobs under way. `priority`: this one and lower ones only. Returns them, and
+    whether there are more of these priorities than were looked at.
+    """
+    look = 2 * room + 100
+    parameters = {"room": room, "look": look, "cap": tenant_cap, "priority": int(priority)}
+    rows = connection.execute(_RELEASE, parameters).all()
+    return _in_turn(rows), rows[0].seen == look
 
-    rows = sorted((tuple(row) for row in connection.execute(_RELEASE, {"room": room})), key=turn)
-    return [Released(row[0], alone=row[1]) for row in rows]
+
+def release_past_capped(
+    connection: Connection, *, room: int, tenant_cap: int, after: str
+) -> tuple[list[Released], str]:
+    """As `release`, one job a tenant, for tenants whose id comes after `after`.
+
+    Returns them and the tenant where the walk ended, or an empty string when it came to the last one.
+    """
+    parameters = {"room": room, "look": WALK, "cap": tenant_cap, "after": after}
+    rows = connection.execute(_RELEASE_PAST_CAPPED, parameters).all()
+    return _in_turn(rows), rows[0].walked_to if rows[0].seen == WALK else ""
+
+
+def _in_turn(rows: Sequence[Row[Any]]) -> list[Released]:
+    moved = [row for row in rows if row.id is not None]
+    ordered = sorted(moved, key=lambda row: (row.priority, row.round, row.created_at, row.id))
+    return [Released(row.id, alone=row.outcome_unknown) for row in ordered]
+
+
+def put_back_all(connection: Connection) -> int:
+    """`queued` → `pending` for everything on the queue: a hold has begun, and their messages will find nothing.
+
+    Returns how many.
+    """
+    return connection.execute(
+        text("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE state = 'queued'")
+    ).rowcount
 
 
 def put_back(connection: Connection, ids: Sequence[UUID]) -> None:
