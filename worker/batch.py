@@ -22,10 +22,11 @@ from worker.errors import LeaseLost
 from worker.ledger.database import get_engine, insist
 from worker.ledger.states import Api, AttemptOutcome, State
 from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
-from worker.ledger.writer.holds import hold, report_answers
+from worker.ledger.writer.holds import count_answers, hold, mind_failures
 from worker.ledger.writer.record import Result, Sent, record, waiting, while_open
 from worker.settings import Settings
 from worker.submit import FleetHold, Outcome, Submitter
+from worker.trouble import FailureRun
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +54,7 @@ class BatchRunner:
         self.stopping = stopping
         self.engine = get_engine(settings.database_url)
         self.submitter = Submitter(settings, self.engine, worker=worker_name())
-        self.failures_in_a_row = dict.fromkeys(Api, 0)
+        self.failures = {api: FailureRun() for api in Api}
         self.threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="request")
 
     def run(self, ids: Sequence[UUID]) -> int:
@@ -192,22 +193,21 @@ class _Batch:
         self._open.clear()
 
     def _mind_trouble(self, connection: Connection, results: Sequence[Result], mints: int) -> list[Result]:
-        """Report answers and failures; while a circuit is open, its failures cost the jobs nothing."""
+        """Count answers and failures; while a circuit is open, its failures cost the jobs nothing."""
         final = list(results)
         answers = {Api.CUSTOMER: sum(1 for result in results if result.sent), Api.REFERRAL: mints}
         for api in Api:
             failed = [result for result in results if result.trouble is api]
-            if api is Api.REFERRAL:
-                answers[api] += len(failed)
-            if not answers[api]:
+            count = max(answers[api], len(failed)) if api is Api.CUSTOMER else answers[api] + len(failed)
+            if count == 0:
                 continue
-            row = self._runner.failures_in_a_row
-            row[api] = row[api] + len(failed) if len(failed) == answers[api] else len(failed)
-            detail = failed[-1].last_error if failed else None
-            ids = [result.job_id for result in failed]
-            if report_answers(connection, api, answers=answers[api], failed=ids, in_a_row=row[api], detail=detail):
+            jobs = [result.job_id for result in failed]
+            run = self._runner.failures[api]
+            run.note(now=time.monotonic(), answers=count, failed=jobs)
+            count_answers(connection, api, answers=count, failures=len(jobs))
+            if failed and mind_failures(connection, api, jobs=jobs, run=run, detail=failed[-1].last_error or ""):
                 self._send_no_more = True
-                final = [while_open(r, delay=AFTER_OUTAGE * random.random()) if r.trouble is api else r for r in final]  # noqa: S311 - jitter is no secret
+                final = [while_open(r, delay=_after_outage()) if r.trouble is api else r for r in final]
         return final
 
     def _record(self) -> None:
@@ -235,6 +235,10 @@ class _Batch:
         self._minted_before = mints
         for result in results:
             _log(result, ours=result.job_id in moved)
+
+
+def _after_outage() -> float:
+    return AFTER_OUTAGE * random.random()  # noqa: S311 - jitter is no secret
 
 
 def _log(result: Result, *, ours: bool) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from worker.ledger.states import Api
+from worker.trouble import FAILURE_WINDOW, FailureRun
 
 
 class HoldName(StrEnum):
@@ -37,11 +38,9 @@ CIRCUIT_OF = {Api.CUSTOMER: HoldName.CUSTOMER_API, Api.REFERRAL: HoldName.REFERR
 API_KEY_HOLD = 10.0
 #: Seconds between two probes while an API is in trouble.
 PROBE_EVERY = 2.0
-#: A circuit opens when, over so many seconds, at least FAILURES_AT_LEAST requests failed, and at least such a share of
-#: all: the short window notices an outage soon, the long one an API that fails every other time. It opens as well when
-#: one worker process has seen FAILURES_AT_LEAST in a row, which is what notices a sudden outage first.
-FAILURE_SHARES = {3: 0.8, 30: 0.5}
-FAILURES_AT_LEAST = 10
+#: A circuit opens when at least this share of an API's answers was trouble over the last FAILURE_WINDOW seconds, or
+#: when a process has seen nothing else lately; see `worker.trouble` for how many jobs it takes.
+FAILURE_SHARE = 0.5
 
 _HOLD = text(
     """
@@ -60,13 +59,11 @@ _COUNT_ANSWERS = text(
     SET answers = u.answers + EXCLUDED.answers, failures = u.failures + EXCLUDED.failures
     """
 )
-_FAILURES = text(
+_SEEN = text(
     """
-    SELECT w.seconds, COALESCE(sum(u.failures), 0) AS failures, COALESCE(sum(u.answers), 0) AS answers,
+    SELECT COALESCE(sum(failures), 0) AS failures, COALESCE(sum(answers), 0) AS answers,
            EXISTS (SELECT FROM holds WHERE name = :circuit) AS open
-    FROM unnest(CAST(:windows AS int[])) AS w(seconds)
-    LEFT JOIN api_use u ON u.api = :api AND u.since > clock_timestamp() - make_interval(secs => w.seconds)
-    GROUP BY w.seconds ORDER BY w.seconds
+    FROM api_use WHERE api = :api AND since > clock_timestamp() - make_interval(secs => :window)
     """
 )
 
@@ -82,38 +79,24 @@ def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str,
     connection.execute(_HOLD, parameters)
 
 
-def report_answers(
-    connection: Connection,
-    api: Api,
-    *,
-    answers: int,
-    failed: Sequence[UUID] = (),
-    in_a_row: int = 0,
-    detail: str | None = None,
-) -> bool:
-    """Count answers of an API, and open its circuit if too many of them are trouble of its own.
+def count_answers(connection: Connection, api: Api, *, answers: int, failures: int) -> None:
+    """Count answers of an API, and how many of them were trouble of its own. A tenant's own failures (4xx) are none."""
+    connection.execute(_COUNT_ANSWERS, {"api": api.value, "answers": answers, "failures": failures})
 
-    `failed` are the jobs whose answer was such trouble, or did not come; a tenant's own failures (401, 4xx) are
-    answers. `in_a_row`: how many of them this process has seen without another answer in between. Returns whether there is trouble and the circuit is open now: then these attempts are not to be counted,
-    and nothing may die of them.
+
+def mind_failures(connection: Connection, api: Api, *, jobs: Sequence[UUID], run: FailureRun, detail: str) -> bool:
+    """After jobs have failed by an API's own trouble: open its circuit if it is time.
+
+    `run` is what this process has seen lately, these jobs included. Returns whether the circuit is open now: then these
+    attempts are not to be counted, and nothing may die of them.
     """
-    connection.execute(_COUNT_ANSWERS, {"api": api.value, "answers": answers, "failures": len(failed)})
-    if not failed:
-        return False
     circuit = CIRCUIT_OF[api]
-    seen = connection.execute(
-        _FAILURES, {"api": api.value, "circuit": circuit.value, "windows": list(FAILURE_SHARES)}
-    ).all()
-    telling = [
-        window
-        for window in seen
-        if window.failures >= FAILURES_AT_LEAST and window.failures >= FAILURE_SHARES[window.seconds] * window.answers
-    ]
-    if not telling and not seen[0].open and in_a_row < FAILURES_AT_LEAST:
+    seen = connection.execute(_SEEN, {"api": api.value, "circuit": circuit.value, "window": FAILURE_WINDOW}).one()
+    too_many = run.widespread and seen.failures >= FAILURE_SHARE * seen.answers
+    if not (seen.open or run.unbroken or too_many):
         return False
-    worst = telling[-1] if telling else seen[0]
-    words = f"{worst.failures} of {worst.answers} requests failed within {worst.seconds} s, the last one: {detail}"
-    hold(connection, circuit, seconds=PROBE_EVERY, detail=words, jobs=failed)
+    words = f"{seen.failures} of {seen.answers} requests failed within {FAILURE_WINDOW:g} s, the last one: {detail}"
+    hold(connection, circuit, seconds=PROBE_EVERY, detail=words, jobs=jobs)
     return True
 
 
