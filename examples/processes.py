@@ -77,6 +77,7 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
+        self._ended = False
         with contextlib.ExitStack() as files:
             output = files.enter_context(log.open("ab")) if log else None
             self.process = subprocess.Popen(
@@ -108,6 +109,8 @@ class Child:
 
     def stop(self, patience: float = 15) -> None:
         """Ask it to end; what is left of its session after that many seconds, or after its end, is killed."""
+        if self._ended:
+            return  # its number may be somebody else's by now
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -115,6 +118,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self._ended = True
 
 
 def clean_environment() -> dict[str, str]:

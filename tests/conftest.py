@@ -1,17 +1,16 @@
-"""Real servers for all tests: PostgreSQL and Valkey from the wheels, started once; a database of its own for each test."""
+"""Real servers for all tests: PostgreSQL and Valkey from the wheels, started once; a database for each test."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from uuid import uuid4
 
 import psycopg
 import pytest
 from local_servers import LocalPostgres, LocalValkey
-from sqlalchemy import Engine
 
+from tests.databases import Database, sqlalchemy_url
 from worker.ledger import migrate
 from worker.ledger.database import get_engine
 from worker.sandbox.server import SandboxServer
@@ -24,25 +23,6 @@ for name in [n for n in os.environ if n.startswith(("WORKER_", "DEBITURA_", "DAT
 TEMPLATE = "ledger_template"
 
 
-@dataclass(frozen=True)
-class Database:
-    """One migrated, empty database."""
-
-    url: str
-    """As a deployment gives it: postgresql://…"""
-    engine: Engine
-
-    def rows(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
-        """Run a statement of the test's own (with %s for parameters) and return its rows, if it has any."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            cursor = connection.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
-
-    def value(self, statement: str, *parameters: object) -> object:
-        """The first column of the first row."""
-        return self.rows(statement, *parameters)[0][0]
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[LocalPostgres]:
     with LocalPostgres(durable=False) as server:
@@ -50,10 +30,6 @@ def postgres() -> Iterator[LocalPostgres]:
             connection.execute(f"CREATE DATABASE {TEMPLATE}")
         migrate.upgrade(sqlalchemy_url(server.url, TEMPLATE))
         yield server
-
-
-def sqlalchemy_url(url: str, name: str) -> str:
-    return url.rsplit("/", 1)[0].replace("postgresql://", "postgresql+psycopg://") + f"/{name}"
 
 
 @pytest.fixture
@@ -75,12 +51,12 @@ def valkey_server() -> Iterator[LocalValkey]:
 
 
 @pytest.fixture
-def valkey(valkey_server: LocalValkey) -> Iterator[LocalValkey]:
+def valkey(valkey_server: LocalValkey) -> LocalValkey:
     """The session's Valkey, emptied."""
     client = valkey_server.client()
     client.flushall()
     client.close()
-    yield valkey_server
+    return valkey_server
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from worker.debitura.judge import clean
 from worker.errors import LeaseLost
-from worker.ledger.database import get_engine, insist
+from worker.ledger.database import get_engine, insist, is_passing
 from worker.ledger.states import Api, AttemptOutcome, State
 from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
 from worker.ledger.writer.holds import count_answers, hold, mind_failures
@@ -75,7 +75,12 @@ class BatchRunner:
             take,
             until=lambda: time.monotonic() > began + self.settings.requeue or self.stopping() is not None,
         )
-        batch.submit(jobs)
+        try:
+            batch.submit(jobs)
+        except Exception as error:
+            if is_passing(error):
+                raise
+            batch.give_up(jobs, error)
         return len(jobs)
 
 
@@ -88,6 +93,7 @@ class _Batch:
         self._held_until = claimed_at + runner.settings.lease
         self._open: dict[UUID, ClaimedJob] = {}
         self._finished: list[Result] = []
+        self._recorded: set[UUID] = set()
         self._holds: list[FleetHold] = []
         self._lost: set[UUID] = set()
         self._send_no_more = False
@@ -112,6 +118,7 @@ class _Batch:
                 continue
             if isinstance(answer, UUID):
                 self._open.pop(answer, None)
+                self._recorded.add(answer)
                 continue
             if self._open.pop(answer.result.job_id, None):
                 self._finished.append(answer.result)
@@ -121,8 +128,25 @@ class _Batch:
                 self._send_no_more = True
                 self._holds.append(answer.hold)
 
+    def give_up(self, jobs: Sequence[ClaimedJob], error: Exception) -> None:
+        """A bug of ours ended the batch: what is not recorded yet is tried again later, with the error kept.
+
+        Requests may be under way or answered, so each of these jobs' outcomes is unknown. Raises what the database
+        raises; then the dispatcher takes the jobs back when their lease is over.
+        """
+        self._send_no_more = True
+        self._open.clear()
+        self._holds.clear()
+        self._finished = [self._after_bug(job, error).result for job in jobs if job.id not in self._recorded]
+        self._record()
+
     def _attempt_into(self, answers: SimpleQueue[Outcome | UUID], job: ClaimedJob) -> None:
-        answers.put(self._attempt(job))
+        answer: Outcome | UUID = job.id
+        try:
+            answer = self._attempt(job)
+        finally:
+            # Whatever happened: a job that nobody answers for would be held, its lease renewed, for ever.
+            answers.put(answer)
 
     def _attempt(self, job: ClaimedJob) -> Outcome | UUID:
         """In a request thread: one attempt. The id alone means that somebody else has the job now."""
@@ -139,10 +163,10 @@ class _Batch:
             return self._runner.submitter.attempt(job, lease=self.lease, may_send=may_send)
         except LeaseLost:
             return job.id
-        except Exception as error:  # noqa: BLE001 - a bug must not lose the job: it is kept with the error, and tried again
+        except BaseException as error:  # noqa: BLE001 - a bug must not lose the job: it is kept with the error, and tried again
             return self._after_bug(job, error)
 
-    def _after_bug(self, job: ClaimedJob, error: Exception) -> Outcome:
+    def _after_bug(self, job: ClaimedJob, error: BaseException) -> Outcome:
         frame = error.__traceback__
         while frame and frame.tb_next:
             frame = frame.tb_next
@@ -233,6 +257,7 @@ class _Batch:
 
         moved = insist(self._runner.engine, write, until=give_up)
         self._minted_before = mints
+        self._recorded.update(result.job_id for result in results)
         for result in results:
             _log(result, ours=result.job_id in moved)
 

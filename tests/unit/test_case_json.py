@@ -1,4 +1,4 @@
-"""A case's JSON is exact: what goes in comes out to the digit, and what nobody could carry is refused with its place."""
+"""A case's JSON is exact: what goes in comes out to the digit; what nobody could carry is refused with its place."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_decimals_and_big_integers_of_python_are_written_exactly() -> None:
 
 
 def test_text_is_sent_as_utf_8_and_not_escaped() -> None:
-    assert write_json({"name": "Ærø 🏦 \\ \" \n"}) == '{"name":"Ærø 🏦 \\\\ \\" \\n"}'
+    assert write_json({"name": 'Ærø 🏦 \\ " \n'}) == '{"name":"Ærø 🏦 \\\\ \\" \\n"}'
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_text_is_sent_as_utf_8_and_not_escaped() -> None:
         ({"a": 10**5000}, "case.a", "digits"),
         ({"a": -(10**4300)}, "case.a", "digits"),
     ],
-    ids=["NaN", "-inf", "decimal NaN", "signalling NaN", "decimal inf", "NUL", "NUL name", "surrogate", "surrogate name",
-         "int name", "null name", "bytes", "set", "object", "complex", "huge int", "huge negative int"],
+    ids=["NaN", "-inf", "decimal NaN", "signalling NaN", "decimal inf", "NUL", "NUL name", "surrogate",
+         "surrogate name", "int name", "null name", "bytes", "set", "object", "complex", "huge int", "huge negative"],
 )  # fmt: skip
 def test_what_cannot_be_sent_is_refused_with_its_place(value: Any, where: str, words: str) -> None:
     with pytest.raises(InvalidCase, match=words) as refused:
@@ -108,7 +108,8 @@ def test_the_limit_of_1_mib_counts_bytes_and_not_characters(filler: str) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "nul", "{'a':1}", '{"a":NaN}', '{"a":-Infinity}', "[" * 100_000, '{"a":' + "1" * 5000 + "}", b"\xff\xfe", "1 2"],
+    ["", "{", "nul", "{'a':1}", '{"a":NaN}', '{"a":-Infinity}', "[" * 100_000, '{"a":' + "1" * 5000 + "}", b"\xff\xfe",
+     "1 2"],
     ids=["empty", "open", "word", "quotes", "NaN", "Infinity", "deep", "5000 digits", "not UTF-8", "two values"],
 )  # fmt: skip
 def test_what_is_not_json_is_refused_and_says_where_it_came_from(text: str | bytes) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from urllib.parse import quote
+from uuid import uuid4
 
 from worker.debitura.http import HttpClient, Reply
 from worker.debitura.judge import clean, retry_after
@@ -82,11 +83,36 @@ def mint_token(referral: HttpClient, *, api_key: str, external_tenant_id: str) -
     raise MintUnavailable(f"POST /oauth/token answers {reply.status}")
 
 
+def check_partner_key(referral: HttpClient, *, api_key: str) -> None:
+    """Ask whether the partner API key is accepted, without naming any tenant of anybody's.
+
+    GET /clients/{externalTenantId} for an id that nobody has: 404 means that the key was accepted and the client is
+    not there (referral-partners/getting-started/authentication). Raises PartnerKeyRejected (401, 403), MintRateLimited
+    (429) or MintUnavailable (5xx, no answer, or one that says nothing of the key).
+    """
+    try:
+        reply = referral.request("GET", f"/clients/case-worker-check-{uuid4()}", {"XApiKey": api_key})
+    except (NotSent, MaybeArrived) as error:
+        raise MintUnavailable(f"GET /clients: {error}") from None
+    match reply.status:
+        case 401 | 403:
+            raise PartnerKeyRejected(
+                f"GET /clients answers {reply.status}: DEBITURA_API_KEY is wrong, revoked, or of the other environment"
+            )
+        case 404 if reply.body.lstrip()[:1] == b"<":
+            raise MintUnavailable("GET /clients answers 404 with a web page: is DEBITURA_REFERRAL_API_URL right?")
+        case 200 | 404:
+            return
+        case 429:
+            raise MintRateLimited(retry_after(reply))
+    raise MintUnavailable(f"GET /clients answers {reply.status}")
+
+
 def _token_in(reply: Reply) -> MintedToken:
     try:
         content = json.loads(reply.body)
         token, lifetime = content["accessToken"], float(content["expiresIn"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise MintUnavailable("POST /oauth/token answers 200 without a usable token") from None
     if not isinstance(token, str) or not _header_safe(token) or not SHORTEST_TOKEN <= lifetime < 10**9:
         raise MintUnavailable("POST /oauth/token answers 200 without a usable token")

@@ -111,7 +111,9 @@ def judge(reply: Reply) -> Verdict:
             return Verdict(Meaning.SERVER_ERROR, status, **said)
         case _ if status >= 500:
             return Verdict(Meaning.SERVER_ERROR, status, **said)
-    return Verdict(Meaning.REFUSED, status, reason=_reason(status, said), decides=status in {400, 422}, **said)
+    # Only the API itself can decide, so not a gateway's page; and a key that it knows with another body is a riddle.
+    decides = status in {400, 422} and isinstance(content, dict) and said["error_type"] != IDEMPOTENCY_CONFLICT
+    return Verdict(Meaning.REFUSED, status, reason=_reason(status, said), decides=decides, **said)
 
 
 def _judge_success(reply: Reply, content: Any) -> Verdict:
@@ -147,7 +149,8 @@ def _what_it_says(reply: Reply, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         return {"error_type": None, "message": _no_json_message(reply), "excerpt": _excerpt(reply.body)}
     business = _business_errors(content.get("businessErrors"))
-    first = business[0] if business else {}
+    # Of several errors, the one that changes what is right to do gives the type.
+    first = next((e for e in business if e["type"] == DUPLICATE_REFERENCE), business[0] if business else {})
     fields = _fields(content)
     legacy = {name: _text(content.get(name)) for name in ("error", "message", "type", "title", "detail")}
     # businessErrors is canonical; top-level error and message are legacy free text, title and detail are RFC 7807's.
@@ -205,8 +208,8 @@ def retry_after(reply: Reply) -> float:
     seconds = _number(value)
     if seconds is None and reply.retry_after:
         seconds = _number(reply.retry_after)
-        if seconds is None and (moment := email.utils.parsedate_tz(reply.retry_after)):
-            seconds = email.utils.mktime_tz(moment) - time.time()
+        if seconds is None:
+            seconds = _seconds_until(reply.retry_after)
     if seconds is None or seconds < 0:
         return DEFAULT_RETRY_AFTER
     return min(max(seconds, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER)
@@ -217,6 +220,14 @@ def _asked_wait(reply: Reply) -> str:
     content = _parse(reply)
     value = content.get("retryAfter", reply.retry_after) if isinstance(content, dict) else reply.retry_after
     return "nothing in particular" if value is None else clean(json.dumps(value))[:50]
+
+
+def _seconds_until(date: str) -> float | None:
+    try:
+        moment = email.utils.parsedate_tz(date)
+        return email.utils.mktime_tz(moment) - time.time() if moment else None
+    except (ValueError, OverflowError, IndexError, TypeError):  # a year 99999; the parser is not made for malice
+        return None
 
 
 def _number(value: Any) -> float | None:

@@ -73,11 +73,12 @@ class RedisTokenCache:
             pipeline = self._client.pipeline(transaction=False)
             pipeline.get(name)
             pipeline.pttl(name)
-            answers: list[Any] = pipeline.execute()
+            # An error in place of an answer (an entry that is not text) is as good as no entry, and no reason to rest.
+            answers: list[Any] = pipeline.execute(raise_on_error=False)
             return answers
 
         entry, milliseconds_left = self._try(read) or (None, 0)
-        if not isinstance(entry, bytes) or milliseconds_left <= 0:
+        if not isinstance(entry, bytes) or not isinstance(milliseconds_left, int) or milliseconds_left <= 0:
             return None
         try:
             content = json.loads(self._fernet.decrypt(entry.partition(b":")[2]))

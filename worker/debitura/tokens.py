@@ -135,6 +135,9 @@ class TokenStore:
                 rejected = replace(rejected, sent_ago=rejected.sent_ago + self._clock() - waiting_since)
             if token := self._remembered(tenant, rejected) or self._cached(tenant, rejected):
                 return token
+            # The look may just have found out that the cache cannot be reached; then the memory is good for longer.
+            if token := self._remembered(tenant, rejected):
+                return token
             return self._mint_alone(tenant, rejected)
 
     def reject(self, tenant: str, fingerprint: str) -> None:

@@ -49,11 +49,16 @@ class ThisProcess:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Around a task: a SIGTERM to this child waits until its end."""
+        """Around a task: a SIGTERM to this child waits until its end.
+
+        Raises RuntimeError in place of MemoryError, for which Celery would end the whole worker.
+        """
         with self._lock:
             self._busy += 1
         try:
             yield
+        except MemoryError:
+            raise RuntimeError("this process has no memory left") from None
         finally:
             with self._lock:
                 self._busy -= 1

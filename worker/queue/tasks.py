@@ -18,6 +18,7 @@ from worker.ledger.database import get_engine, insist
 from worker.queue import stopping
 from worker.queue.app import ACCEPT_TASK, INTAKE, SUBMIT_TASK
 from worker.queue.lifecycle import ThisProcess
+from worker.queue.lost_child import request_class
 from worker.queue.unreadable import Keeper, as_sent
 from worker.settings import Settings
 
@@ -30,7 +31,10 @@ ACCEPT_PATIENCE = 10.0
 def register_tasks(app: Celery, settings: Settings, this_process: ThisProcess) -> None:
     """Give the application its tasks."""
 
-    @app.task(name=ACCEPT_TASK, bind=True, acks_late=True, acks_on_failure_or_timeout=False)  # type: ignore[untyped-decorator]  # celery has no types
+    @app.task(  # type: ignore[untyped-decorator]  # celery has no types
+        name=ACCEPT_TASK, bind=True, acks_late=True, acks_on_failure_or_timeout=False, reject_on_worker_lost=True,
+        Request=request_class(settings.database_url),
+    )  # fmt: skip
     def accept(task: Task, *args: Any, **fields: Any) -> None:
         """From apps without access to our SQL: the same INSERT. Acked once its row is committed."""
         with this_process.at_work():

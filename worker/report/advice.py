@@ -27,9 +27,7 @@ ADVICE: dict[Reason, str] = {
         "The API does not know something that the case names (a division, a partner) or the address is wrong: "
         "check DEBITURA_CUSTOMER_API_URL and the case, then replay or discard."
     ),
-    Reason.RETRIES_EXHAUSTED: (
-        "The API could not be reached or failed at every attempt, and no case was made: replay when it works again."
-    ),
+    Reason.RETRIES_EXHAUSTED: ("The API could not be reached or failed at every attempt: replay when it works again."),
     Reason.OUTCOME_UNKNOWN: (
         "A request may have arrived without an answer, so the case may exist: look for it at Debitura; if it is "
         "there, discard; if not, replay (the key stays the same, so no second case is made)."
@@ -71,4 +69,5 @@ BY_TYPE: dict[str, str] = {
 
 def what_to_do(reason: str, error_type: str | None = None) -> str:
     """The sentence for a dead letter. Raises ValueError for a word that is no reason."""
-    return BY_TYPE.get(error_type or "", ADVICE[Reason(reason)])
+    known = ADVICE[Reason(reason)]
+    return BY_TYPE.get(error_type or "", known) if reason == Reason.BUSINESS_RULE else known

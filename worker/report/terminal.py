@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from rich.box import SIMPLE_HEAD
+from rich.box import HORIZONTALS, SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -40,12 +40,16 @@ class Screen:
         """Characters in a line of the terminal; of no meaning in a pipe."""
         return self._console.width
 
-    def line(self, text: str = "", *, style: str | None = None) -> None:
+    def line(self, text: str = "", *, style: str = "") -> None:
         """One line; in a terminal it is broken at words, and in that style."""
+        self.styled((text, style))
+
+    def styled(self, *parts: tuple[str, str]) -> None:
+        """One line of several parts, each with its style; in a terminal it is broken at words."""
         if self.is_terminal:
-            self._console.print(Text(text, style=style or ""))
+            self._console.print(Text.assemble(*parts))
         else:
-            self._stream.write(text + "\n")
+            self._stream.write("".join(text for text, _ in parts) + "\n")
 
     def facts(self, pairs: Iterable[tuple[str, str]], *, indent: int = 2) -> None:
         """Names and values beneath each other."""
@@ -62,10 +66,13 @@ class Screen:
             grid.add_row(Text(" " * indent + name, style="dim"), Text(value))
         self._console.print(grid)
 
-    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-        """A table. The last column of a plain one is not padded, so that long texts stand there uncut."""
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, ruled: bool = False) -> None:
+        """A table, with rules between its rows in a terminal if wanted (for cells of several lines).
+
+        The last column of a plain one is not padded, so that long texts stand there uncut.
+        """
         if self.is_terminal:
-            self._rich_table(columns, rows)
+            self._rich_table(columns, rows, ruled=ruled)
             return
         lines = [[column.heading for column in columns], *rows]
         widths = [max(cell_len(line[index]) for line in lines) for index in range(len(columns))]
@@ -76,16 +83,19 @@ class Screen:
             ]
             self._stream.write("  ".join(cells).rstrip() + "\n")
 
-    def _rich_table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-        for column in columns:
+    def _rich_table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, ruled: bool) -> None:
+        table = Table(
+            box=HORIZONTALS if ruled else SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, show_lines=ruled
+        )
+        for index, column in enumerate(columns):
+            needed = max((cell_len(line) for row in rows for line in row[index].split("\n")), default=0)
             table.add_column(
                 column.heading,
                 justify="right" if column.right else "left",
                 no_wrap=column.whole,
                 ratio=column.share,
                 overflow="fold",
-                min_width=max((cell_len(row[len(table.columns)]) for row in rows), default=0) if column.whole else None,
+                min_width=needed if column.whole else None,
             )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))

@@ -10,7 +10,7 @@ from decimal import Decimal
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 #: Unicode categories that change how a line is shown, or what a terminal does, rather than being shown themselves.
 #: (Cf is format characters such as the bidirectional overrides; joiners within words belong to it and are kept.)
-_UNPRINTABLE = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
+_UNPRINTABLE = {"Cc", "Cs", "Co", "Zl", "Zp"}
 _JOINERS = {"\u200c", "\u200d"}
 
 
@@ -50,7 +50,7 @@ def span(seconds: float) -> str:
     if seconds < 1:
         return f"{max(seconds, 0.0):.1f} s"
     left = round(seconds)
-    parts = []
+    parts: list[str] = []
     for size, name in UNITS:
         count, left = divmod(left, size)
         if count or parts:
@@ -74,3 +74,9 @@ def moment(at: datetime) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 job`, `2 jobs`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def said(error_type: str | None, message: str | None) -> str:
+    """What the API (or we) said, as one line; empty for nothing. RFC 7807's type, a web address, is left out."""
+    telling = error_type if error_type and "://" not in error_type else None
+    return one_line(": ".join(part for part in (telling, message) if part))

@@ -58,7 +58,7 @@ _CAUSES = """
            tenants, COALESCE(amounts, '{{}}') AS amounts, without_amount, first_seen, last_seen,
            CASE WHEN solution_urls = 1 THEN solution_url END AS solution_url, solution_urls
     FROM groups LEFT JOIN money USING (reason, error_type, message)
-    ORDER BY failures DESC, last_seen DESC, reason, error_type, message
+    ORDER BY failures DESC, reason, error_type, message
 """
 
 

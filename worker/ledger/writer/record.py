@@ -123,6 +123,8 @@ def while_open(result: Result, *, delay: float) -> Result:
 
 
 # The attempts are closed whether or not the lease still holds: that an answer came is evidence, even when it came late.
+# Only who holds the lease takes away the row of a request that never left (its number is given out again), or closes a
+# second attempt that was opened after a 401 and whose end nobody saw.
 _RECORD = text(
     """
     WITH r AS (
@@ -139,24 +141,27 @@ _RECORD = text(
             token_source = r.token_source
         FROM r WHERE r.was_sent AND a.job_id = r.job_id AND a.number = r.number
           AND (a.outcome IS NULL OR a.outcome = 'unknown')
-    ), stray AS (
-        UPDATE attempts a SET finished_at = now(), outcome = 'unknown', error_message = r.last_error
-        FROM r WHERE r.was_sent AND a.job_id = r.job_id AND a.number > r.number AND a.outcome IS NULL
-    ), unsent AS (
-        DELETE FROM attempts a USING r
-        WHERE NOT r.was_sent AND a.job_id = r.job_id AND a.number = r.number AND a.outcome IS NULL
     ), moved AS (
         UPDATE jobs j
         SET state = r.state, lease_token = NULL, lease_owner = NULL, lease_until = NULL,
             due_at = CASE WHEN r.state = 'waiting' THEN now() + make_interval(secs => r.delay) END,
             finalized_at = CASE WHEN r.state = 'submitted' THEN now() END,
             attempt_count = j.attempt_count + r.counts::int,
+            request_count = j.request_count - (NOT r.was_sent AND j.request_count = r.number)::int,
             next_trigger = COALESCE(r.next_trigger, CASE WHEN r.was_sent THEN 'retry' ELSE j.next_trigger END),
             outcome_unknown = COALESCE(r.outcome_unknown, j.outcome_unknown),
             last_error = COALESCE(r.last_error, j.last_error),
             case_id = r.case_id, case_reference = r.case_reference
         FROM r WHERE j.id = r.job_id AND j.state = 'submitting' AND j.lease_token = :lease
         RETURNING j.id
+    ), unsent AS (
+        DELETE FROM attempts a USING r JOIN moved ON moved.id = r.job_id
+        WHERE NOT r.was_sent AND a.job_id = r.job_id AND a.number = r.number AND a.outcome IS NULL
+    ), left_open AS (
+        UPDATE attempts a
+        SET finished_at = now(), outcome = 'unknown', error_type = r.error_type, error_message = r.error_message
+        FROM r JOIN moved ON moved.id = r.job_id
+        WHERE a.job_id = r.job_id AND a.number > r.number AND a.outcome IS NULL
     ), buried AS (
         INSERT INTO dead_letters (job_id, reason, invalid_client_link, detail, solution_url)
         SELECT r.job_id, r.reason, r.invalid_client_link, r.detail, r.solution_url

@@ -23,15 +23,19 @@ class Actor:
 
 # A known outcome means that the API would answer the old key with the stored refusal, so a replay needs a new key
 # (developer-concepts/idempotency). After an unknown outcome the old key is the protection against a second case, so it
-# stays, and the worker looks the case up first.
+# stays, and the worker looks the case up first. Each of a tenant's jobs gets a round of its own, as at their first
+# arrival: whoever replays five hundred of them does not put them all before the others' turn.
 _REPLAY = text(
     f"""
-    WITH revived AS (
+    WITH places AS (
+        SELECT id, row_number() OVER (PARTITION BY external_tenant_id, priority ORDER BY created_at, id) - 1 AS place
+        FROM jobs WHERE id = ANY(:ids) AND state = 'dead'
+    ), revived AS (
         UPDATE jobs j
         SET state = 'pending', attempt_count = 0, next_trigger = 'replay',
             submission_key = CASE WHEN j.outcome_unknown THEN j.submission_key ELSE gen_random_uuid() END,
-            round = {NEXT_ROUND.format(priority="j.priority", tenant="j.external_tenant_id")}
-        WHERE j.id = ANY(:ids) AND j.state = 'dead'
+            round = places.place + {NEXT_ROUND.format(priority="j.priority", tenant="j.external_tenant_id")}
+        FROM places WHERE j.id = places.id AND j.state = 'dead'
         RETURNING j.id, j.outcome_unknown
     ), resolved AS (
         UPDATE dead_letters d

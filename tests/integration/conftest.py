@@ -1,0 +1,83 @@
+"""A job's whole way in this process: real PostgreSQL, Valkey and sandbox; the test plays dispatcher and worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from local_servers import LocalPostgres, LocalValkey
+from pipeline import Pipeline
+from sandbox_witness import Witness
+
+from tests.databases import Database, sqlalchemy_url
+from worker.ledger.database import get_engine
+from worker.sandbox.server import SandboxServer
+from worker.settings import Settings
+
+__all__ = ["Database", "sqlalchemy_url"]
+
+#: The migrated database that tests/conftest.py makes.
+TEMPLATE = "ledger_template"
+
+
+@pytest.fixture
+def sandbox(sandbox_server: SandboxServer) -> Iterator[Witness]:
+    """The sandbox, with everything forgotten."""
+    with Witness(sandbox_server.url) as witness:
+        witness.control("reset")
+        yield witness
+
+
+@pytest.fixture(scope="session")
+def ledger_database(postgres: LocalPostgres) -> Iterator[Database]:
+    """One migrated database for all tests that only move rows."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE ledger TEMPLATE {TEMPLATE}")
+    engine = get_engine(sqlalchemy_url(postgres.url, "ledger"))
+    yield Database(f"{postgres.url.rsplit('/', 1)[0]}/ledger", engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def ledger(ledger_database: Database) -> Database:
+    """An empty ledger: ten times as quick as a database of one's own."""
+    ledger_database.rows("TRUNCATE jobs, attempts, dead_letters, audit_log, holds RESTART IDENTITY")
+    ledger_database.rows("UPDATE dispatcher SET leader = NULL, lease_until = NULL")
+    return ledger_database
+
+
+@pytest.fixture
+def variables(ledger: Database, valkey: LocalValkey, sandbox: Witness) -> dict[str, str]:
+    """The environment of a worker on that ledger, with short waits, so that a test can see several attempts."""
+    return {
+        "DATABASE_URL": ledger.url,
+        "REDIS_URL": valkey.url,
+        "DEBITURA_API_KEY": "sandbox-partner-key",
+        "DEBITURA_REFERRAL_API_URL": sandbox.url,
+        "DEBITURA_CUSTOMER_API_URL": sandbox.url,
+        "WORKER_REQUEST_TIMEOUT_SECONDS": "3",
+        "WORKER_MAX_ATTEMPTS": "3",
+        "WORKER_RETRY_BASE_SECONDS": "2",
+        "WORKER_RETRY_MAX_SECONDS": "60",
+    }
+
+
+@pytest.fixture
+def new_pipeline(ledger: Database, variables: dict[str, str]) -> Iterator[Callable[..., Pipeline]]:
+    """Makes workers; keywords are variables that differ."""
+    made: list[Pipeline] = []
+
+    def make(**changes: str) -> Pipeline:
+        made.append(Pipeline(Settings.from_environment(variables | changes), ledger))
+        return made[-1]
+
+    yield make
+    for pipeline in made:
+        pipeline.close()
+
+
+@pytest.fixture
+def pipeline(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
+    """One worker."""
+    return new_pipeline()

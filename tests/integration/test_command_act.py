@@ -1,0 +1,198 @@
+"""`case-worker replay` and `discard`: what is acted on, what is skipped, and who did it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+from uuid import UUID, uuid4
+
+import pytest
+from command_line import run
+from pipeline import Pipeline
+from sandbox_witness import Witness
+from test_command_report import bury_message
+
+from tests.databases import Database
+from worker.ledger.database import transaction
+from worker.ledger.queries import FailureFilter
+from worker.ledger.states import State
+from worker.ledger.writer.resolve import Actor
+from worker.report import act
+
+
+def lost_answer(pipeline: Pipeline, tenant: str = "acme", **fields: str) -> UUID:
+    """A dead job whose outcome is unknown."""
+    job = pipeline.submit(tenant, tag="sandbox:status=500", **fields)
+    while pipeline.job(job)["state"] == State.WAITING:
+        pipeline.again()
+    return job
+
+
+def test_replay_renews_the_key_after_a_known_outcome_and_keeps_it_after_an_unknown_one(
+    pipeline: Pipeline, variables: dict[str, str]
+) -> None:
+    # Given three dead jobs: one refused, two without an answer that decides
+    refused = pipeline.submit(currencyCode="?")
+    findable, bare = lost_answer(pipeline, creditorReference="R1"), lost_answer(pipeline, "other")
+    keys = {job: pipeline.job(job)["submission_key"] for job in (refused, findable, bare)}
+
+    # When all are replayed
+    result = run(variables, "replay", "--all", "--note", "the API is well again")
+
+    # Then the command says what became of the keys, and so it is
+    assert result.exit_code == 0
+    assert result.stdout == ("3 jobs of 2 tenants replayed: new key 1, same key with look-up first 1, same key 1\n")
+    assert [pipeline.job(job)["state"] for job in keys] == ["pending"] * 3
+    assert [pipeline.job(job)["submission_key"] == key for job, key in keys.items()] == [False, True, True]
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(pipeline: Pipeline, variables: dict[str, str]) -> None:
+    job = pipeline.submit(currencyCode="?")
+
+    result = run(variables, "replay", "--all", "--dry-run")
+
+    assert result.stdout.startswith("1 job of 1 tenant would be replayed: new key 1,")
+    assert pipeline.job(job)["state"] == "dead"
+    assert pipeline.ledger.value("SELECT count(*) FROM audit_log") == 0
+
+
+def test_who_acted_how_and_why_is_audited(pipeline: Pipeline, variables: dict[str, str]) -> None:
+    first, second = pipeline.submit(currencyCode="?"), pipeline.submit(currencyCode="?")
+
+    run(variables, "replay", first)
+    run(variables, "discard", "--reason", "validation", "--note", "paid meanwhile", "--as", "Åse")
+
+    os_user = pwd.getpwuid(os.getuid()).pw_name
+    told = pipeline.ledger.rows("SELECT actor, action, job_id, note, detail FROM audit_log ORDER BY id")
+    assert [entry[:4] for entry in told] == [
+        (os_user, "replay", first, None),
+        ("Åse", "discard", second, "paid meanwhile"),
+    ]
+    detail = told[1][4]
+    assert isinstance(detail, dict)
+    assert (detail["os_user"], detail["filter"]["reason"]) == (os_user, "validation")
+    assert pipeline.job(second)["state"] == "discarded"
+
+
+def test_jobs_that_cannot_be_replayed_are_listed_and_the_others_are_done(
+    pipeline: Pipeline, variables: dict[str, str]
+) -> None:
+    dead, done, unknown = pipeline.submit(currencyCode="?"), pipeline.submit(creditorReference="R2"), uuid4()
+
+    result = run(variables, "replay", dead, done, unknown, dead)
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("1 job of 1 tenant replayed")
+    assert sorted(result.stderr.splitlines()) == sorted(
+        [
+            f"case-worker: skipped {unknown}: there is no such job",
+            f"case-worker: skipped {done}: it is submitted, and only a dead job can be replayed",
+        ]
+    )
+    assert pipeline.job(dead)["state"] == "pending"
+
+
+@pytest.mark.parametrize("command", [["replay"], ["discard", "--note", "x"]])
+def test_nothing_selected_is_wrong_use_and_says_how_to_select(
+    pipeline: Pipeline, variables: dict[str, str], command: list[str]
+) -> None:
+    job = pipeline.submit(currencyCode="?")
+
+    result = run(variables, *command)
+
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert all(option in result.stderr for option in ("job ids", "--tenant", "--reason", "--all"))
+    assert run(variables, *command, job, "--all").exit_code == 2
+    assert pipeline.job(job)["state"] == "dead"
+
+
+@pytest.mark.parametrize("note", [[], ["--note", "  "]])
+def test_nothing_is_discarded_without_a_reason(pipeline: Pipeline, variables: dict[str, str], note: list[str]) -> None:
+    job = pipeline.submit(currencyCode="?")
+
+    assert run(variables, "discard", job, *note).exit_code == 2
+    assert pipeline.job(job)["state"] == "dead"
+
+
+def test_a_filter_that_fits_nothing_is_done_at_once(ledger: Database, variables: dict[str, str]) -> None:
+    result = run(variables, "replay", "--tenant", "nobody")
+
+    assert (result.exit_code, result.stdout) == (0, "nothing to replay\n")
+
+
+def test_unreadable_messages_are_discarded_and_never_replayed(pipeline: Pipeline, variables: dict[str, str]) -> None:
+    # Given two messages that became no job, and a dead job
+    bury_message(pipeline.ledger)
+    bury_message(pipeline.ledger)
+    job = pipeline.submit(currencyCode="?")
+
+    # When they are to be replayed, it is said that this cannot be, and what to do
+    refused = run(variables, "replay", "--reason", "malformed_message")
+    assert refused.exit_code == 1
+    assert "skipped 2 unreadable messages: a message that became no job cannot be replayed" in refused.stderr
+
+    # And replaying all dead jobs is not called a failure for their sake
+    assert run(variables, "replay", "--all").exit_code == 0
+    assert pipeline.job(job)["state"] == "pending"
+
+    # When they are discarded
+    done = run(variables, "discard", "--reason", "malformed_message", "--note", "sender mended")
+
+    # Then they are gone, and audited
+    assert (done.exit_code, done.stdout) == (0, "2 unreadable messages discarded\n")
+    assert pipeline.ledger.value("SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL") == 0
+    assert pipeline.ledger.value("SELECT count(*) FROM audit_log WHERE action = 'discard' AND job_id IS NULL") == 2
+
+
+def test_a_job_that_dies_again_while_a_replay_runs_is_not_replayed_twice(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given three dead jobs that will die again at once, and chunks of one job
+    for _ in range(3):
+        pipeline.submit(currencyCode="?")
+    monkeypatch.setattr(act, "CHUNK", 1)
+    everything = act.Selection(wanted=FailureFilter())
+    with transaction(pipeline.engine) as connection:
+        action = act.Action(act.plan(connection, act.Verb.REPLAY, everything), act.Verb.REPLAY, Actor("me"), {})
+
+    # When the worker is quicker than the replay
+    action.carry_out(pipeline.engine, progress=lambda _: pipeline.run() and None)
+
+    # Then each was replayed once, in a transaction of its own
+    assert action.tally.jobs == 3
+    assert pipeline.ledger.value("SELECT count(*) FROM audit_log") == 3
+    assert pipeline.ledger.value("SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL") == 3
+
+
+def test_what_somebody_else_did_meanwhile_is_said(pipeline: Pipeline) -> None:
+    job = pipeline.submit(currencyCode="?")
+    with transaction(pipeline.engine) as connection:
+        made = act.plan(connection, act.Verb.DISCARD, act.Selection(ids=(job,)))
+    pipeline.replay(job)
+
+    action = act.Action(made, act.Verb.DISCARD, Actor("me", "late"), {})
+    action.carry_out(pipeline.engine)
+
+    assert action.tally.jobs == 0
+    assert [(skipped.what, skipped.why) for skipped in action.skipped] == [
+        (str(job), "somebody else acted on it a moment ago")
+    ]
+
+
+def test_a_replayed_job_goes_all_the_way(pipeline: Pipeline, variables: dict[str, str], sandbox: Witness) -> None:
+    """The sandbox stores the refusal under the old key, so only a new key can succeed."""
+    # Given a client that has not signed, and then signs
+    job = pipeline.submit("unfinished-client", creditorReference="R1")
+    assert pipeline.job(job)["state"] == "dead"
+    sandbox.link("unfinished-client", "ok")
+
+    # When
+    run(variables, "replay", "--tenant", "unfinished-client")
+    pipeline.run()
+
+    # Then
+    assert pipeline.job(job)["state"] == "submitted"
+    told = json.loads(run(variables, "show", job, "--json").stdout)
+    assert any("with a new submission key" in event["text"] for event in told["timeline"])

@@ -1,0 +1,134 @@
+"""`case-worker doctor`: each trouble is found, named, and told how to mend; secrets stay secret."""
+
+from __future__ import annotations
+
+import pytest
+from command_line import run
+from local_servers import LocalValkey
+from pipeline import Pipeline
+from sandbox_witness import Witness
+
+from tests.databases import Database
+
+SECRETS = {
+    "DATABASE_URL": "postgresql://u:geheim@127.0.0.1:1/x",
+    "REDIS_URL": "redis://:geheim@127.0.0.1:1/0",
+    "CELERY_BROKER_URL": "amqp://u:geheim@127.0.0.1:1//",
+    "DEBITURA_API_KEY": "geheim-key",
+}
+
+
+def verdicts(text: str) -> dict[str, str]:
+    """The verdict on each name (`ok`, `warning`, `FAILED`)."""
+    lines = [line.split(None, 1) for line in text.splitlines() if line[:1].strip() and line[:8].strip()]
+    return {rest.split(":")[0]: verdict for verdict, rest in lines if verdict in ("ok", "warning", "FAILED")}
+
+
+def test_all_is_well_when_a_worker_leads(ledger: Database, variables: dict[str, str]) -> None:
+    ledger.rows("UPDATE dispatcher SET leader = 'host-7:99', lease_until = now() + interval '1 hour'")
+
+    result = run(variables, "doctor")
+
+    found = verdicts(result.stdout)
+    assert result.exit_code == 0, result.stdout
+    assert "FAILED" not in found.values()
+    servers = ("schema", "worker", "broker", "cache", "Referral Partner API (test)", "Customer API (test)")
+    assert {found[name] for name in servers} == {"ok"}
+    # The tests' servers are quick rather than safe, and that is found.
+    assert "a power cut may lose commits" in result.stdout
+    assert "it keeps nothing on disk" in result.stdout
+
+
+def test_no_worker_is_a_warning(ledger: Database, variables: dict[str, str]) -> None:
+    result = run(variables, "doctor")
+
+    assert (result.exit_code, verdicts(result.stdout)["worker"]) == (0, "warning")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "failed"),
+    [
+        ("DATABASE_URL", SECRETS["DATABASE_URL"], "database"),
+        ("REDIS_URL", SECRETS["REDIS_URL"], "cache"),
+        ("REDIS_URL", "redis://:gehe/im@127.0.0.1:1/0", "cache"),
+        ("CELERY_BROKER_URL", SECRETS["CELERY_BROKER_URL"], "broker"),
+        ("DEBITURA_API_KEY", SECRETS["DEBITURA_API_KEY"], "Referral Partner API (test)"),
+        ("DEBITURA_API_KEY", "", "DEBITURA_API_KEY"),
+        ("DEBITURA_CUSTOMER_API_URL", "http://127.0.0.1:1", "Customer API (test)"),
+        ("DEBITURA_REFERRAL_API_URL", "http://127.0.0.1:1", "Referral Partner API (test)"),
+        ("DEBITURA_ENVIRONMENT", "staging", "DEBITURA_ENVIRONMENT"),
+        ("WORKER_BATCH", "many", "WORKER_BATCH"),
+        ("WORKER_RETRY_BASE_SECONDS", "4000", "WORKER_RETRY_MAX_SECONDS"),
+    ],
+)
+def test_one_fault_is_found_beside_what_is_well(
+    ledger: Database, variables: dict[str, str], name: str, value: str, failed: str
+) -> None:
+    result = run({**variables, "WORKER_RETRY_MAX_SECONDS": "", name: value}, "doctor")
+
+    found = verdicts(result.stdout)
+    assert result.exit_code == 1
+    assert found[failed] == "FAILED"
+    others = {other for other, verdict in found.items() if verdict == "FAILED"} - {failed}
+    assert others <= ({"broker"} if name == "REDIS_URL" else set())
+    assert len(found) > 15
+    assert "gehe" not in result.stdout
+
+
+def test_everything_wrong_at_once_is_all_listed(variables: dict[str, str]) -> None:
+    result = run({**variables, **SECRETS, "WORKER_THREADS": "0", "WORKER_LEASE_SECONDS": "-1"}, "doctor")
+
+    failed = {name for name, verdict in verdicts(result.stdout).items() if verdict == "FAILED"}
+    assert failed == {
+        "WORKER_THREADS",
+        "WORKER_LEASE_SECONDS",
+        "database",
+        "broker",
+        "cache",
+        "Referral Partner API (test)",
+    }
+    assert "geheim" not in result.stdout
+
+
+def test_a_name_that_is_no_setting_is_warned_of(ledger: Database, variables: dict[str, str]) -> None:
+    result = run({**variables, "WORKER_BATCHES": "5"}, "doctor")
+
+    assert verdicts(result.stdout)["WORKER_BATCHES"] == "warning"
+    assert "did you mean WORKER_BATCH?" in result.stdout
+
+
+def test_a_broker_that_may_drop_messages_is_warned_of(
+    ledger: Database, variables: dict[str, str], valkey: LocalValkey
+) -> None:
+    client = valkey.client()
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        result = run(variables, "doctor")
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.close()
+
+    assert "warning  broker settings: maxmemory-policy is allkeys-lru" in result.stdout
+
+
+def test_an_old_schema_is_found(ledger: Database, variables: dict[str, str]) -> None:
+    version = ledger.value("SELECT version_num FROM alembic_version")
+    ledger.rows("UPDATE alembic_version SET version_num = '0001'")
+    try:
+        result = run(variables, "doctor")
+    finally:
+        ledger.rows("UPDATE alembic_version SET version_num = %s", version)
+
+    assert (result.exit_code, verdicts(result.stdout)["schema"]) == (1, "FAILED")
+    assert "case-worker migrate" in result.stdout
+
+
+def test_the_question_about_the_key_names_no_tenant_and_mints_nothing(
+    pipeline: Pipeline, variables: dict[str, str], sandbox: Witness
+) -> None:
+    run(variables, "doctor")
+
+    assert sandbox.look("stats")["mints"] == 0
+    asked = [request for request in sandbox.look("requests") if request["path"].startswith("/clients/")]
+    assert len(asked) == 1
+    assert asked[0]["path"].startswith("/clients/case-worker-check-")

@@ -1,0 +1,84 @@
+"""`case-worker migrate`, and what the other commands say of a database that is not migrated or away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from command_line import run
+from local_servers import LocalPostgres
+
+from tests.databases import Database, sqlalchemy_url
+from worker.ledger.database import get_engine
+
+
+@pytest.fixture
+def empty(postgres: LocalPostgres) -> Iterator[Database]:
+    """A database without any table."""
+    name = f"empty_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    engine = get_engine(sqlalchemy_url(postgres.url, name))
+    yield Database(f"{postgres.url.rsplit('/', 1)[0]}/{name}", engine)
+    engine.dispose()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_it_says_from_where_to_where_and_may_be_run_again(empty: Database) -> None:
+    variables = {"DATABASE_URL": empty.url}
+
+    first = run(variables, "migrate")
+    version = empty.value("SELECT version_num FROM alembic_version")
+    second = run(variables, "migrate")
+
+    assert first.stdout == f"Schema migrated from version none (an empty database) to version {version}.\n"
+    assert second.stdout == f"The schema is at version {version} already; nothing to do.\n"
+    assert (first.exit_code, second.exit_code) == (0, 0)
+
+
+@pytest.mark.parametrize("command", [["status"], ["report"], ["replay", "--all"], ["enqueue", "-"]])
+def test_other_commands_refuse_a_database_without_our_tables(empty: Database, command: list[str]) -> None:
+    result = run({"DATABASE_URL": empty.url}, *command, stdin="")
+
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "run `case-worker migrate`" in result.stderr
+
+
+def test_a_newer_database_is_left_alone(ledger: Database) -> None:
+    version = ledger.value("SELECT version_num FROM alembic_version")
+    ledger.rows("UPDATE alembic_version SET version_num = '9999'")
+    try:
+        result = run({"DATABASE_URL": ledger.url}, "migrate")
+    finally:
+        ledger.rows("UPDATE alembic_version SET version_num = %s", version)
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("case-worker: the database's schema is at version 9999")
+    assert "deploy the newer code" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "DATABASE_URL is not set"),
+        ("mysql://u:geheim@h/x", "DATABASE_URL should start with"),
+        ("postgresql://u:geheim@127.0.0.1:1/x", "refused"),
+        ("postgresql://u:ge@heim@no-such-host.invalid/x", "cannot be resolved"),
+        ("postgresql://u:geheim@h:port/x", "should look like"),
+        ("postgresql://u:geheim@127.0.0.1:1/x?no_such_option=geheim", "option that PostgreSQL does not know"),
+    ],
+)
+@pytest.mark.parametrize("command", ["migrate", "status"])
+def test_a_database_that_cannot_be_used_is_one_line_without_its_password(command: str, url: str, said: str) -> None:
+    result = run({"DATABASE_URL": url}, command)
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("case-worker: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert said in result.stderr
+    assert "geheim" not in result.stderr
+    assert "heim" not in result.stderr

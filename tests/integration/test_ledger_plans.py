@@ -1,0 +1,141 @@
+"""Living rows are found through the partial indexes, however many final rows there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from local_servers import LocalPostgres
+from sqlalchemy import Connection, event
+
+from tests.databases import Database, sqlalchemy_url
+from worker.enqueue import admit
+from worker.ledger.database import get_engine
+from worker.ledger.writer import release, resolve
+from worker.ledger.writer.arrival import insert_job
+from worker.ledger.writer.claim import claim
+from worker.ledger.writer.record import handed_back, record
+
+NOBODY = [uuid4()]
+
+
+@pytest.fixture(scope="module")
+def seeded(postgres: LocalPostgres) -> Iterator[Database]:
+    """Twelve thousand final rows, a few hundred living ones in each state, and statistics that know it."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE plans TEMPLATE ledger_template")
+    url = f"{postgres.url.rsplit('/', 1)[0]}/plans"
+    ledger = Database(url, get_engine(sqlalchemy_url(postgres.url, "plans")))
+    ledger.rows(
+        """
+        INSERT INTO jobs (id, external_tenant_id, idempotency_key, case_body, submission_key, state, round, due_at,
+                          queued_at, lease_token, lease_owner, lease_until, finalized_at, case_id)
+        SELECT gen_random_uuid(), 'tenant-' || mod(n, 50), 'key-' || n, '{}', gen_random_uuid(), s.state, mod(n, 400),
+               CASE s.state WHEN 'waiting' THEN now() + mod(n, 1000) * interval '1 s' END,
+               CASE s.state WHEN 'queued' THEN now() END, CASE s.state WHEN 'submitting' THEN gen_random_uuid() END,
+               CASE s.state WHEN 'submitting' THEN 'w' END, CASE s.state WHEN 'submitting' THEN now() END,
+               CASE s.state WHEN 'submitted' THEN now() END, CASE s.state WHEN 'submitted' THEN 'c' END
+        FROM generate_series(1, 13600) n,
+             LATERAL (SELECT CASE WHEN mod(n, 34) = 0 THEN 'pending' WHEN mod(n, 34) = 1 THEN 'waiting'
+                                  WHEN mod(n, 34) = 2 THEN 'queued' WHEN mod(n, 34) = 3 THEN 'submitting'
+                                  ELSE 'submitted' END AS state) s
+        """
+    )
+    ledger.rows(
+        "INSERT INTO attempts (job_id, number, trigger, submission_key, worker, finished_at, outcome)"
+        " SELECT id, n, 'initial', submission_key, 'w', now(), 'submitted' FROM jobs, generate_series(1, 5) n"
+    )
+    ledger.rows("VACUUM ANALYZE jobs, attempts")
+    yield ledger
+    ledger.engine.dispose()
+
+
+def plan_of(ledger: Database, work: Callable[[Connection], Any]) -> str:
+    """The plans of all statements that the work runs, as PostgreSQL makes them; nothing is kept."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    with ledger.engine.connect() as connection:
+        event.listen(connection, "before_cursor_execute", note)
+        work(connection)
+        event.remove(connection, "before_cursor_execute", note)
+        connection.rollback()
+        plans = [
+            "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters))
+            for statement, parameters in statements
+        ]
+        connection.rollback()
+    assert plans
+    return "\n".join(plans)
+
+
+def arrive(connection: Connection) -> None:
+    insert_job(connection, admit("tenant-7", {"debtor": {}}))
+
+
+def give_back(connection: Connection) -> None:
+    record(connection, [handed_back(NOBODY[0], 1)], lease=uuid4(), minted=False)
+
+
+def expire(connection: Connection) -> None:
+    release.take_back_expired(connection, max_attempts=12, retry_base=2, retry_max=60)
+
+
+def revive(connection: Connection) -> None:
+    resolve.replay(connection, NOBODY, resolve.Actor("a"), {})
+
+
+@pytest.mark.parametrize(
+    ("work", "indexes"),
+    [
+        (lambda c: release.release(c, room=20), ["ix_jobs_pending_turn"]),
+        (release.wake_due, ["ix_jobs_waiting_due"]),
+        (lambda c: release.take_back_unclaimed(c, requeue_seconds=60), ["ix_jobs_queued_at"]),
+        (expire, ["ix_jobs_lease_until"]),
+        (arrive, ["ix_jobs_pending_turn", "ix_jobs_pending_tenant"]),
+        (lambda c: claim(c, NOBODY, lease=uuid4(), worker="w", lease_seconds=1), ["pk_jobs"]),
+        (give_back, ["pk_attempts"]),
+        (revive, ["ix_jobs_pending_turn", "ix_jobs_pending_tenant"]),
+        (lambda c: release.put_back(c, NOBODY), ["pk_jobs"]),
+    ],
+    ids=["release", "wake", "unclaimed", "expired", "next round", "claim", "record", "replay", "put back"],
+)  # fmt: skip
+def test_no_statement_of_the_way_reads_the_whole_table(
+    seeded: Database, work: Callable[[Connection], Any], indexes: list[str]
+) -> None:
+    plan = plan_of(seeded, work)
+
+    assert "Seq Scan on jobs" not in plan, plan
+    assert "Seq Scan on attempts" not in plan, plan
+    for index in indexes:
+        assert index in plan, plan
+
+
+def test_the_leader_s_look_at_the_standing_reads_only_living_rows(seeded: Database) -> None:
+    plan = plan_of(seeded, release.standing)
+
+    assert "Seq Scan on jobs" not in plan, plan
+    assert "ix_jobs_queued_at" in plan
+    assert "ix_jobs_lease_until" in plan
+
+
+def test_final_rows_are_in_no_partial_index(seeded: Database) -> None:
+    sizes = dict(
+        seeded.rows("SELECT indexrelid::regclass::text, (SELECT reltuples FROM pg_class WHERE oid = indexrelid)::int"
+                    " FROM pg_index WHERE indrelid = 'jobs'::regclass AND indpred IS NOT NULL")
+    )  # fmt: skip
+
+    assert len(sizes) >= 6
+    assert all(int(str(rows)) <= 400 for rows in sizes.values()), sizes
+
+
+def test_new_versions_of_a_row_fit_beside_the_old_ones(seeded: Database) -> None:
+    """Rows change state about four times; the table leaves room, and is vacuumed by rows and not by share."""
+    options = {str(o) for (o,) in seeded.rows("SELECT unnest(reloptions) FROM pg_class WHERE relname = 'jobs'")}
+
+    assert {"fillfactor=70", "autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=5000"} <= options

@@ -1,0 +1,180 @@
+"""The doctor's look at the servers: database, broker, cache, and the two APIs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import kombu
+import redis
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.cli.finding import Finding, Verdict
+from worker.cli.ledger import engine_of
+from worker.cli.trouble import in_words
+from worker.debitura.apis import check_partner_key
+from worker.debitura.http import HttpClient
+from worker.errors import ApiError, MaybeArrived, NotSent, PartnerKeyRejected, SchemaMismatch, SettingsError
+from worker.ledger import queries
+from worker.ledger.migrate import require_newest
+from worker.settings import Settings
+
+#: Seconds that one server gets to answer.
+PATIENCE = 3.0
+#: The oldest PostgreSQL with everything that the ledger uses (gen_random_uuid without an extension).
+OLDEST_POSTGRES = 13
+
+
+def check_database(settings: Settings) -> Iterator[Finding]:
+    """Reachable, writable, safe against a power cut, at the right schema version, and served by a worker."""
+    try:
+        engine = engine_of(settings)
+        with engine.connect() as connection:
+            version = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
+            replica = bool(connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one())
+            fsync = str(connection.execute(text("SHOW fsync")).scalar_one())
+    except SettingsError as error:
+        yield Finding("database", Verdict.FAILED, "its URL names no database", f"{error}.")
+        return
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        yield Finding(
+            "database", Verdict.FAILED, in_words(cause), "Mend DATABASE_URL, or the way to that server, or its rights."
+        )
+        return
+    if version < OLDEST_POSTGRES:
+        mend = f"Use PostgreSQL {OLDEST_POSTGRES} or newer."
+        yield Finding("database", Verdict.FAILED, f"PostgreSQL {version} is too old", mend)
+    elif replica:
+        yield Finding("database", Verdict.FAILED, "it is a read-only replica", "Give the primary in DATABASE_URL.")
+    elif fsync != "on":
+        mend = "Switch fsync on: the ledger is the only memory of what was submitted."
+        yield Finding("database", Verdict.WARNING, f"PostgreSQL {version}, but a power cut may lose commits", mend)
+    else:
+        yield Finding("database", Verdict.OK, f"PostgreSQL {version} answers")
+    yield from _check_ledger(settings)
+
+
+def _check_ledger(settings: Settings) -> Iterator[Finding]:
+    engine = engine_of(settings)
+    try:
+        newest = require_newest(engine, settings.database_url)
+        with engine.connect() as connection:
+            counts = queries.counts(connection)
+    except SchemaMismatch as error:
+        yield Finding("schema", Verdict.FAILED, "it is not at this code's version", f"{error}.")
+        return
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        yield Finding("schema", Verdict.FAILED, in_words(cause), "Give this user the rights to read and write it.")
+        return
+    yield Finding("schema", Verdict.OK, f"version {newest}")
+    if counts.leader:
+        yield Finding("worker", Verdict.OK, f"the dispatcher of {counts.leader} leads")
+    else:
+        mend = "Start one: celery -A worker worker"
+        yield Finding("worker", Verdict.WARNING, "none is running, so nothing is submitted", mend)
+
+
+def check_broker(settings: Settings) -> Iterator[Finding]:
+    """Reachable by the way that Celery takes; on Redis and Valkey also whether it keeps what it is given."""
+    try:
+        with kombu.Connection(
+            settings.broker_url,
+            connect_timeout=PATIENCE,
+            transport_options={"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE},
+        ) as connection:
+            connection.ensure_connection(max_retries=1, timeout=PATIENCE, interval_start=0)
+            transport = connection.transport_cls
+    except Exception as error:  # noqa: BLE001 - each transport has exceptions of its own, and a bad URL others still
+        mend = "Mend CELERY_BROKER_URL (or REDIS_URL, where that is the broker), or the way to that server."
+        yield Finding("broker", Verdict.FAILED, in_words(error), mend)
+        return
+    yield Finding("broker", Verdict.OK, f"{transport} answers")
+    if settings.broker_url.startswith(("redis", "rediss")):
+        yield from _check_keeping(settings.broker_url)
+
+
+def _check_keeping(url: str) -> Iterator[Finding]:
+    """Jobs are safe in the ledger whatever the broker forgets; cases on their way in are not."""
+    try:
+        with _redis(url) as client:
+            memory, persistence = _facts(client, "memory"), _facts(client, "persistence")
+            saves = _saves(client)
+    except redis.RedisError as error:
+        yield Finding("broker settings", Verdict.WARNING, f"cannot be read: {in_words(error)}", "Allow INFO, or check "
+                      "by hand: maxmemory-policy noeviction, and persistence.")  # fmt: skip
+        return
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        mend = "Set maxmemory-policy noeviction: otherwise it drops messages of cases.intake when its memory is full."
+        yield Finding("broker settings", Verdict.WARNING, f"maxmemory-policy is {policy}", mend)
+    if not persistence.get("aof_enabled") and saves == "":
+        mend = (
+            "Set appendonly yes if apps send cases over the queue: a restart loses messages of cases.intake that no"
+            " worker has taken yet. (Jobs in the ledger are safe.)"
+        )
+        yield Finding("broker settings", Verdict.WARNING, "it keeps nothing on disk", mend)
+
+
+def _saves(client: redis.Redis) -> str | None:
+    """The `save` setting; None where the server does not tell (hosted ones often forbid CONFIG)."""
+    try:
+        answer: Any = client.config_get("save")
+    except redis.ResponseError:
+        return None
+    return str(answer.get("save", "")).strip() if isinstance(answer, dict) else None
+
+
+def _facts(client: redis.Redis, section: str) -> dict[str, Any]:
+    answer: Any = client.info(section)
+    return answer if isinstance(answer, dict) else {}
+
+
+def check_cache(settings: Settings) -> Iterator[Finding]:
+    """Reachable, and takes an entry."""
+    try:
+        with _redis(settings.redis_url) as client:
+            client.set(f"case-worker:doctor:{uuid4()}", "1", px=1000)
+    except (redis.RedisError, ValueError) as error:
+        mend = (
+            "Mend REDIS_URL, or the way to that server. (Without it every process mints tokens of its own;"
+            " submitting goes on.)"
+        )
+        yield Finding("cache", Verdict.FAILED, in_words(error), mend)
+        return
+    yield Finding("cache", Verdict.OK, "it answers and takes entries")
+
+
+def check_apis(settings: Settings) -> Iterator[Finding]:
+    """The partner API key by a harmless question; the Customer API only by whether anything answers there."""
+    yield _check_key(f"Referral Partner API ({settings.environment})", settings)
+    customer = HttpClient(settings.customer_api_url, timeout=PATIENCE, connections=1)
+    name = f"Customer API ({settings.environment})"
+    try:
+        status = customer.request("GET", "/", {}).status
+    except (NotSent, MaybeArrived) as error:
+        mend = f"Check the way to {settings.customer_api_url}: firewall, proxy, DEBITURA_CUSTOMER_API_URL."
+        yield Finding(name, Verdict.FAILED, str(error), mend)
+    else:
+        yield Finding(name, Verdict.OK, f"it answers (HTTP {status})")
+
+
+def _check_key(name: str, settings: Settings) -> Finding:
+    referral = HttpClient(settings.referral_api_url, timeout=PATIENCE, connections=1)
+    try:
+        check_partner_key(referral, api_key=settings.api_key)
+    except PartnerKeyRejected as error:
+        mend = "Give the key of this environment in DEBITURA_API_KEY (DEBITURA_ENVIRONMENT says which it is)."
+        return Finding(name, Verdict.FAILED, str(error), mend)
+    except ApiError as error:
+        mend = f"Check the way to {settings.referral_api_url}: firewall, proxy, DEBITURA_REFERRAL_API_URL."
+        return Finding(name, Verdict.FAILED, str(error), mend)
+    return Finding(name, Verdict.OK, "the key is accepted")
+
+
+def _redis(url: str) -> redis.Redis:
+    # Without redis-py's own retries: the doctor is to say what is, not what may become.
+    return redis.Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=None)

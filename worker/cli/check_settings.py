@@ -1,0 +1,89 @@
+"""The doctor's look at the environment, one setting at a time, so that one mistake does not hide the next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+from worker.cli.finding import Finding, Verdict
+from worker.errors import SettingsError
+from worker.settings import Settings
+
+REQUIRED = ("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY")
+#: Their values hold passwords or are one: only whether they are set is said.
+SECRET = {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DEBITURA_API_KEY"}
+#: Checked together, since one must not exceed the other.
+_RETRY = ("WORKER_RETRY_BASE_SECONDS", "WORKER_RETRY_MAX_SECONDS")
+#: Names of ours that other parts read.
+_ELSEWHERE = {"REPORT_USERS"}
+_OURS = ("WORKER_", "DEBITURA_")
+
+
+class _Asked(Mapping[str, str]):
+    """An empty environment that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __getitem__(self, name: str) -> str:
+        self.names.append(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def setting_names() -> list[str]:
+    """The names of all settings, in the order in which they are read."""
+    asked = _Asked()
+    Settings.from_environment(asked)
+    return [name for name in dict.fromkeys(asked.names) if not name.endswith("_FILE")]
+
+
+def check_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """One finding for each setting, and one for each variable that looks like a setting and is none."""
+    names = setting_names()
+    for name in names:
+        yield _check(name, environ)
+    known = {*names, *_ELSEWHERE}
+    known |= {f"{name}_FILE" for name in known}
+    for name in sorted(environ):
+        if name.startswith(_OURS) and name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f"did you mean {near[0]}?" if near else "remove it, or look up the name that you mean"
+            yield Finding(name, Verdict.WARNING, "is no setting of this version", hint)
+
+
+def _check(name: str, environ: Mapping[str, str]) -> Finding:
+    together = _RETRY if name == _RETRY[1] else (name,)
+    wanted = {variable for one in together for variable in (one, f"{one}_FILE")}
+    alone = {variable: value for variable, value in environ.items() if variable in wanted}
+    if name == _RETRY[0]:
+        # By itself it would be compared with the other's default.
+        alone[_RETRY[1]] = "604800"
+    given = any(environ.get(variable, "").strip() for variable in (name, f"{name}_FILE"))
+    try:
+        Settings.from_environment(alone, needs=(name,) if name in REQUIRED else ())
+    except SettingsError as error:
+        problem = str(error)
+        return Finding(
+            name, Verdict.FAILED, "is wrong" if given or name not in REQUIRED else "is missing", f"{problem}."
+        )
+    if all(environ.get(variable, "").strip() for variable in (name, f"{name}_FILE")):
+        return Finding(
+            name, Verdict.WARNING, f"{name} and {name}_FILE are both set; the first is used", "Remove one of the two."
+        )
+    if not given:
+        return Finding(name, Verdict.OK, "not set, the default is used")
+    value = environ.get(name, "").strip()
+    shown = "set" if name in SECRET or "@" in value else value
+    return Finding(name, Verdict.OK, shown or "set by a file")
+
+
+def without(environ: Mapping[str, str], names: set[str]) -> dict[str, str]:
+    """The environment as if those settings had been left alone, so that one bad setting does not hide the servers."""
+    names = names | set(_RETRY) if names & set(_RETRY) else names
+    return {variable: value for variable, value in environ.items() if variable.removesuffix("_FILE") not in names}

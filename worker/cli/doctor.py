@@ -1,0 +1,56 @@
+"""`case-worker doctor`: is everything there that the worker needs, and how is it mended if not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import click
+
+from worker.cli.check_servers import check_apis, check_broker, check_cache, check_database
+from worker.cli.check_settings import check_settings, without
+from worker.cli.finding import Finding, Verdict
+from worker.cli.group import DONE, WITH_FAILURES
+from worker.report.terminal import Screen
+from worker.report.wording import counted
+from worker.settings import Settings
+
+_STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}
+
+
+@click.command(short_help="Check settings, servers and key, and how to mend them.")
+def doctor() -> int:
+    """Check settings, database and schema version, broker, cache and API key; say what is wrong and how to mend it."""
+    screen = Screen()
+    found = []
+    for finding in _findings():
+        found.append(finding)
+        _show(screen, finding)
+    failed = sum(finding.verdict is Verdict.FAILED for finding in found)
+    warnings = sum(finding.verdict is Verdict.WARNING for finding in found)
+    screen.line()
+    screen.line(f"{counted(len(found), 'check')}: {failed} failed, {counted(warnings, 'warning')}")
+    return WITH_FAILURES if failed else DONE
+
+
+def _findings() -> Iterator[Finding]:
+    wrong = set()
+    for finding in check_settings(os.environ):
+        yield finding
+        if finding.verdict is Verdict.FAILED:
+            wrong.add(finding.name)
+    settings = Settings.from_environment(without(os.environ, wrong))
+    if settings.database_url:
+        yield from check_database(settings)
+    if settings.broker_url and "CELERY_BROKER_URL" not in wrong:
+        yield from check_broker(settings)
+    if settings.redis_url:
+        yield from check_cache(settings)
+    if settings.api_key and not any(name.startswith("DEBITURA_") for name in wrong):
+        yield from check_apis(settings)
+
+
+def _show(screen: Screen, finding: Finding) -> None:
+    screen.styled((f"{finding.verdict:<8} ", _STYLES[finding.verdict]), (f"{finding.name}: {finding.said}", ""))
+    if finding.mend:
+        screen.line(f"{'':<9}{finding.mend}", style="dim")

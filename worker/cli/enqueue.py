@@ -1,0 +1,139 @@
+"""`case-worker enqueue`: cases from a file or a pipe into the ledger."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import BinaryIO
+
+import click
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from worker.cli.group import DONE, WITH_FAILURES
+from worker.cli.ledger import open_ledger
+from worker.cli.ndjson import BadLine, GoodLine, read_lines
+from worker.cli.progress import Tell, progress
+from worker.cli.trouble import database_trouble
+from worker.enqueue import insert
+from worker.errors import IdempotencyKeyReused
+from worker.ledger.database import transaction
+from worker.report.wording import counted
+
+#: Lines in one transaction at most.
+CHUNK = 200
+
+
+@dataclass(slots=True)
+class Intake:
+    """What came of a file so far."""
+
+    enqueued: int = 0
+    existing: int = 0
+    bad: list[BadLine] = field(default_factory=list)
+    lines_in: int = 0
+    """Every good line up to this one is committed."""
+    lines_unsure: int = 0
+    """Beyond `lines_in` up to this line, a transaction was under way when it was interrupted."""
+    stopped: str | None = None
+    """Why it ended before the end of the file."""
+
+
+@click.command(short_help="Enqueue the cases of an NDJSON file or pipe.")
+@click.argument("file", type=click.File("rb"))
+def enqueue(*, file: BinaryIO) -> int:
+    """Enqueue the cases of an NDJSON FILE (`-`: standard input), one a line.
+
+    \b
+    {"externalTenantId": "acme-42", "case": {…}, "idempotencyKey": "…", "priority": "high"}
+
+    The last two may be left out: the key is then the case's creditorReference (or, without one, the case itself), so
+    that the same file enqueued twice makes one job for each case. `case` is the body of POST /cases, passed on
+    unchanged, numbers to the digit. Bad lines are listed at the end and do not stop the rest.
+    """
+    _, engine = open_ledger()
+    intake = Intake()
+    with progress("enqueueing", _size(file)) as tell:
+        try:
+            _take_in(engine, file, intake, tell)
+        except DBAPIError as error:
+            intake.stopped = database_trouble(error)
+        except KeyboardInterrupt:
+            intake.stopped = "stopped by the keyboard"
+        except OSError as error:
+            intake.stopped = f"the file cannot be read on: {error.strerror}"
+    return _sum_up(intake)
+
+
+def _take_in(engine: Engine, file: BinaryIO, intake: Intake, tell: Tell) -> None:
+    lines = read_lines(file)
+    while chunk := list(islice(lines, CHUNK)):
+        # The chunk is read before its transaction begins: a slow pipe must not keep one open.
+        last = chunk[-1].number
+        intake.bad += [line for line in chunk if isinstance(line, BadLine)]
+        good = [line for line in chunk if isinstance(line, GoodLine)]
+        if good:
+            intake.lines_unsure = last
+            enqueued, existing, reused = _insert(engine, good)
+            intake.enqueued += enqueued
+            intake.existing += existing
+            intake.bad += reused
+        intake.lines_in = last
+        done = intake.enqueued + intake.existing
+        tell(_position(file), f"{counted(done, 'case')}, {len(intake.bad)} bad")
+
+
+def _insert(engine: Engine, good: list[GoodLine]) -> tuple[int, int, list[BadLine]]:
+    """One transaction. Returns how many jobs were made, how many were there, and lines whose key is another case's."""
+    enqueued = existing = 0
+    reused: list[BadLine] = []
+    with transaction(engine) as connection:
+        for line in good:
+            try:
+                created = insert(connection, line.job).created
+            except IdempotencyKeyReused as error:
+                reason = (
+                    f"its idempotency key (or creditorReference) belongs to job {error.job_id}, which has another"
+                    " case; a second, different case needs an idempotencyKey of its own"
+                )
+                reused.append(BadLine(line.number, reason))
+            else:
+                enqueued += created
+                existing += not created
+    return enqueued, existing, reused
+
+
+def _sum_up(intake: Intake) -> int:
+    for line in sorted(intake.bad, key=lambda bad: bad.number):
+        click.echo(f"line {line.number}: {line.reason}", err=True)
+    if intake.stopped:
+        unsure = (
+            f"Whether lines {intake.lines_in + 1} to {intake.lines_unsure} are in is not certain. "
+            if intake.lines_unsure > intake.lines_in
+            else ""
+        )
+        click.echo(
+            f"case-worker: {intake.stopped}. The good lines up to line {intake.lines_in} are in. {unsure}"
+            "Enqueue the same file again: what is in is not doubled.",
+            err=True,
+        )
+    click.echo(f"{intake.enqueued} enqueued, {intake.existing} already there, {len(intake.bad)} bad")
+    return WITH_FAILURES if intake.bad or intake.stopped else DONE
+
+
+def _size(file: BinaryIO) -> int | None:
+    """The bytes to come, for a regular file."""
+    try:
+        facts = os.fstat(file.fileno())
+    except (OSError, AttributeError):
+        return None
+    return facts.st_size if stat.S_ISREG(facts.st_mode) else None
+
+
+def _position(file: BinaryIO) -> int:
+    try:
+        return file.tell()
+    except OSError:
+        return 0

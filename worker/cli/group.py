@@ -1,0 +1,70 @@
+"""Expected trouble ends in one line on stderr and an exit code, never in a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from worker.cli.trouble import database_trouble
+from worker.errors import CaseWorkerError, JobNotFound
+from worker.report.terminal import use_any_encoding
+from worker.report.wording import one_line
+
+#: Exit codes of all commands.
+DONE, WITH_FAILURES, WRONG_USE = 0, 1, 2
+
+
+class OneLineErrors(click.Group):
+    """A group whose commands return their exit code (None: 0), and whose errors are one line each."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order of a first use, not of the alphabet."""
+        return list(self.commands)
+
+    def main(self, args: Sequence[str] | None = None, **settings: Any) -> Any:  # type: ignore[override]  # click's is overloaded by standalone_mode
+        """Run a command and leave the process with its exit code; click's own arguments are taken as they are."""
+        if not settings.pop("standalone_mode", True):
+            return super().main(args, standalone_mode=False, **settings)
+        use_any_encoding(sys.stdout)
+        use_any_encoding(sys.stderr)
+        try:
+            code = super().main(args, standalone_mode=False, **({"prog_name": self.name} | settings))
+            sys.stdout.flush()
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            code = WRONG_USE
+        except BrokenPipeError:
+            # Whoever read our output has seen enough (`| head`); the interpreter must not try to write the rest.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = WITH_FAILURES
+        except (click.ClickException, click.Abort, CaseWorkerError, DBAPIError, OSError) as error:
+            said, code = in_one_line(error)
+            click.echo(f"case-worker: {said}", err=True)
+        sys.exit(code or DONE)
+
+
+def in_one_line(error: Exception) -> tuple[str, int]:
+    """What went wrong and what to do, in one line, and the exit code."""
+    match error:
+        case click.Abort():
+            return "stopped", WITH_FAILURES
+        case click.UsageError():
+            place = error.ctx.command_path if error.ctx else "case-worker"
+            return f"{one_line(error.format_message())} ({place} --help says more)", WRONG_USE
+        case click.ClickException():
+            return one_line(error.format_message()), WRONG_USE
+        case JobNotFound():
+            return one_line(str(error)), WITH_FAILURES
+        case CaseWorkerError():
+            return one_line(str(error)), WRONG_USE
+        case DBAPIError():
+            return database_trouble(error), WRONG_USE
+        case OSError():
+            place = f"{error.filename}: " if error.filename else ""
+            return one_line(f"{place}{error.strerror or error}"), WRONG_USE
+    return one_line(str(error)), WRONG_USE

@@ -1,0 +1,48 @@
+"""Opening the ledger for a command: settings, schema version, and connections that fit what is done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import ArgumentError
+
+from worker.errors import SettingsError
+from worker.ledger.database import get_engine
+from worker.ledger.migrate import require_newest
+from worker.settings import Settings
+
+
+def open_ledger() -> tuple[Settings, Engine]:
+    """The settings and the ledger's engine. Raises SettingsError, SchemaMismatch, and DBAPIError if it is away."""
+    settings = Settings.from_environment(needs=("DATABASE_URL",))
+    engine = engine_of(settings)
+    require_newest(engine, settings.database_url)
+    return settings, engine
+
+
+def engine_of(settings: Settings) -> Engine:
+    """The engine, without a look at what is there. Raises SettingsError for a URL that names no database."""
+    try:
+        return get_engine(settings.database_url)
+    except (ArgumentError, ValueError):
+        # The URL may hold a password, so it is not repeated.
+        raise SettingsError(
+            "DATABASE_URL should look like postgresql://USER:PASSWORD@HOST:PORT/NAME"
+            " (signs such as @ / : # in a password are written %40 %2F %3A %23)"
+        ) from None
+
+
+@contextmanager
+def one_moment(engine: Engine) -> Iterator[Connection]:
+    """Read as of one moment, so that numbers that belong together agree."""
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
+        yield connection
+
+
+@contextmanager
+def page_by_page(engine: Engine) -> Iterator[Connection]:
+    """Read as long as it takes: no transaction stays open while somebody looks at the first page."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield connection

@@ -1,0 +1,88 @@
+"""Options that several commands share: which failures, and texts that the ledger must be able to keep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import click
+
+from worker.case_json import check_text
+from worker.errors import InvalidCase
+from worker.ledger.queries import FailureFilter
+from worker.ledger.states import Reason
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SINCE = re.compile(r"([0-9]{1,6})([mhdw])")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def parse_since(text: str) -> timedelta:
+    """`30m`, `12h`, `7d` or `2w`. Raises ValueError for anything else."""
+    match = _SINCE.fullmatch(text.strip().lower())
+    if match is None or int(match[1]) == 0:
+        raise ValueError("should look like 30m, 12h, 7d or 2w")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+class Since(click.ParamType[timedelta]):
+    """How far to look back."""
+
+    name = "since"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The duration."""
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_since(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Words(click.ParamType[str]):
+    """Text that is not empty and that PostgreSQL can keep."""
+
+    name = "text"
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text without white space around it."""
+        text = str(value).strip()
+        if not text:
+            self.fail("should not be empty", param, ctx)
+        if len(text) > self._longest:
+            self.fail(f"should have at most {self._longest} characters", param, ctx)
+        try:
+            check_text(text, param.human_readable_name if param else "text")
+        except InvalidCase as error:
+            self.fail(error.problem, param, ctx)
+        return text
+
+
+def which_failures(command: F) -> F:
+    """The options that select open failures; all that are given must fit."""
+    for option in (
+        click.option(
+            "--since", type=Since(), metavar="AGE", help="Only what failed within this time: 30m, 12h, 7d, 2w."
+        ),
+        click.option("--invalid-links", is_flag=True, help="Only jobs whose client link is invalid."),
+        click.option(
+            "--reason",
+            type=click.Choice([reason.value for reason in Reason]),
+            metavar="REASON",
+            help=f"Only this reason: {', '.join(Reason)}.",
+        ),
+        click.option("--tenant", type=Words(255), metavar="TENANT", help="Only this externalTenantId."),
+    ):
+        command = option(command)
+    return command
+
+
+def filter_of(*, tenant: str | None, reason: str | None, invalid_links: bool, since: timedelta | None) -> FailureFilter:
+    """The filter that those options make."""
+    return FailureFilter(tenant=tenant, reason=reason, invalid_links=invalid_links, since=since)

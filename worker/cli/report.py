@@ -1,0 +1,83 @@
+"""`case-worker report`: the failed-job report."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from worker.cli.ledger import one_moment, open_ledger, page_by_page
+from worker.cli.options import filter_of, which_failures
+from worker.ledger import queries
+from worker.report.export import write_csv, write_json
+from worker.report.page import show_report
+from worker.report.terminal import Screen
+
+
+@click.command(short_help="List the jobs that need a person, by cause.")
+@which_failures
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="`table` for people, `csv` for spreadsheets, `json` for programs.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False),
+    default="-",
+    metavar="FILE",
+    help="Write there; `-` is standard output.",
+)
+def report(
+    *, tenant: str | None, reason: str | None, invalid_links: bool, since: timedelta | None, form: str,
+    output: str,
+) -> None:  # fmt: skip
+    """List the jobs that need a person, grouped by cause, with what to do about each."""
+    wanted = filter_of(tenant=tenant, reason=reason, invalid_links=invalid_links, since=since)
+    _, engine = open_ledger()
+    with one_moment(engine) as connection:
+        found = queries.selected(connection, wanted)
+        causes = queries.causes(connection, wanted)
+    with page_by_page(engine) as connection, _opened(output) as out:
+        failures = queries.failures(connection, wanted)
+        if form == "csv":
+            write_csv(out, failures)
+        elif form == "json":
+            write_json(out, now=datetime.now(UTC), wanted=wanted, groups=causes, failures=failures)
+        else:
+            show_report(Screen(out), found, causes, failures)
+
+
+@contextlib.contextmanager
+def _opened(output: str) -> Iterator[TextIO]:
+    """Standard output (`-`), a device or pipe, or a file that is replaced only when the report is whole."""
+    path = Path(output)
+    if output == "-":
+        yield sys.stdout
+    elif path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8") as out:
+            yield out
+    else:
+        # A new file can be read by its owner only: it tells of people's money. One that was there keeps its mode.
+        mode = path.stat().st_mode if path.exists() else 0o600
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=".report-", delete=False
+        ) as out:
+            part = Path(out.name)
+            try:
+                yield out  # type: ignore[misc]  # a wrapper that acts as the TextIO it holds
+                out.close()
+                part.chmod(mode)
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise

@@ -1,0 +1,71 @@
+"""What PostgreSQL, Redis and brokers say when they cannot be used, in our words.
+
+A driver's own text is not passed on: where a password holds an unescaped `@` or `/`, it names a piece of it as the host
+or the port.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError
+
+from worker.ledger.database import is_passing
+
+# The first phrase that is found in the driver's text gives the words.
+_PHRASES = (
+    ("refused", "the connection was refused: is it running, and are host and port right"),
+    ("does not support ssl", "it does not offer TLS, and the URL asks for it"),
+    ("certificate", "its TLS certificate was not accepted"),
+    ("ssl", "the TLS connection failed"),
+    ("password authentication failed", "the password was not accepted"),
+    ("no password supplied", "it asks for a password, and the URL has none"),
+    ("no pg_hba.conf entry", "it does not let this user in from this machine"),
+    ("wrongpass", "the password was not accepted"),
+    ("invalid username-password", "the password was not accepted"),
+    ("noauth", "it asks for a password, and the URL has none"),
+    ("authentication required", "it asks for a password, and the URL has none"),
+    ("access_refused", "the user or password was not accepted"),
+    ("noperm", "this user may not do that there"),
+    ("permission denied", "this user may not do that there"),
+    ("role ", "there is no such user"),
+    ("does not exist", "there is no such database on that server"),
+    ("port could not be cast", "its URL cannot be read: in a password, @ / : # are written %40 %2F %3A %23"),
+    ("port out of range", "its port is out of range"),
+    ("too many", "it has too many connections already"),
+    ("starting up", "it is still starting up"),
+    ("invalid connection option", "the URL has an option that PostgreSQL does not know"),
+    ("resolve", "its host name cannot be resolved"),
+    ("name or service not known", "its host name cannot be resolved"),
+    ("nodename nor servname", "its host name cannot be resolved"),
+    ("timeout", "it did not answer within the time"),
+    ("timed out", "it did not answer within the time"),
+    ("no such file", "there is no such socket"),
+    ("unreachable", "the network does not reach it"),
+    ("db index", "it has no database of that number"),
+    ("read only", "it is a read-only replica"),
+    ("readonly", "it is a read-only replica"),
+    ("oom", "its memory is full"),
+    ("closed", "it closed the connection: is it the right kind of server"),
+)
+
+
+def in_words(error: BaseException) -> str:
+    """One clause that says why a server cannot be used; the error's name where nothing better is known."""
+    text = f"{type(error).__name__} {error}".lower()
+    return next((words for phrase, words in _PHRASES if phrase in text), f"it said {type(error).__name__}")
+
+
+def database_trouble(error: DBAPIError) -> str:
+    """One line about a database that cannot be used."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state in {"55P03", "40P01"}:
+        return "another session holds a lock on the same rows or tables; nothing was changed: try again in a moment"
+    if state == "57014":
+        return (
+            "the database gave up a statement that took too long; nothing was changed: try again, or look at its load"
+        )
+    if state in {"42P01", "42703"}:
+        return "the database lacks a table or column of ours: run `case-worker migrate`"
+    cause = error.orig or error
+    if state is None or is_passing(error) or state[:2] in {"28", "3D", "42"}:
+        return f"the database of DATABASE_URL cannot be used: {in_words(cause)} (case-worker doctor looks closer)"
+    return f"the database refused a statement ({type(cause).__name__}, SQLSTATE {state})"

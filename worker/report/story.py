@@ -1,0 +1,188 @@
+"""One job's story in plain words: what was tried, what it meant, what people did, and what is to be done now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.ledger.queries import Story
+from worker.ledger.states import AttemptOutcome, Resolution, State, Trigger
+from worker.report.advice import what_to_do
+from worker.report.terminal import Screen
+from worker.report.wording import milliseconds, moment, money, one_line, said
+
+PRIORITIES = ("high", "normal", "low")
+
+_TRIGGERS = {
+    Trigger.INITIAL: "",
+    Trigger.RETRY: ", tried again",
+    Trigger.UNAUTHORIZED_RETRY: ", sent once more with a fresh token",
+    Trigger.REPLAY: ", tried again after the replay",
+}
+_MEANINGS = {
+    AttemptOutcome.SUBMITTED: "the API took the case",
+    AttemptOutcome.UNAUTHORIZED: "the API did not accept the token",
+    AttemptOutcome.REFUSED: "the API refused it; only a person can change that",
+    AttemptOutcome.RATE_LIMITED: "the API's rate limit was reached; this does not count as an attempt",
+    AttemptOutcome.CONFLICT: "another request with the same key was under way; this does not count as an attempt",
+    AttemptOutcome.SERVER_ERROR: "trouble at the API or on the way to it",
+    AttemptOutcome.UNUSABLE: "the answer does not say whether the case was taken",
+    AttemptOutcome.NOT_SENT: "no connection was made, so the request certainly did not arrive",
+    AttemptOutcome.UNKNOWN: "outcome unknown: the request may have arrived, and nobody on this side can tell",
+}
+_OPEN = "no answer is recorded yet: the request is under way, or its worker died with it"
+_STATES = {
+    State.PENDING: "Ready: the dispatcher gives it out when it has its turn.",
+    State.WAITING: "Waiting: it is tried again when it is due.",
+    State.QUEUED: "On the Celery queue: a worker takes it next.",
+    State.SUBMITTING: "A worker is submitting it just now.",
+    State.SUBMITTED: "Done: the API has the case.",
+    State.DEAD: "It needs a person.",
+    State.DISCARDED: "A person gave it up; nothing more happens.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened."""
+
+    at: datetime
+    text: str
+
+
+def timeline(story: Story) -> list[Event]:
+    """Everything that happened to the job, oldest first."""
+    job = story.job
+    events = [Event(job["created_at"], f"enqueued, with {PRIORITIES[job['priority']]} priority")]
+    events += [Event(attempt["started_at"], _attempt(attempt)) for attempt in story.attempts]
+    events += [Event(letter["created_at"], _death(letter)) for letter in story.dead_letters]
+    events += [Event(entry["at"], _act(entry)) for entry in story.audit]
+    if job["state"] == State.SUBMITTED:
+        events.append(Event(job["finalized_at"], _submitted(story)))
+    # The sort is stable: where two things share a transaction's time, the order above tells it right.
+    return sorted(events, key=lambda event: event.at)
+
+
+def standing(story: Story) -> str:
+    """Where the job is now, in one or two sentences."""
+    job = story.job
+    text = _STATES[State(job["state"])]
+    if job["state"] == State.WAITING:
+        text = f"Waiting until {moment(job['due_at'])}, then it is tried again."
+    if job["state"] == State.SUBMITTING:
+        text = f"{one_line(job['lease_owner'])} is submitting it; its claim holds until {moment(job['lease_until'])}."
+    if job["outcome_unknown"] and job["state"] != State.SUBMITTED:
+        text += f" {_unknown(job)}"
+    return text
+
+
+def to_do(story: Story) -> str | None:
+    """What a person should do now; None when nobody has to do anything."""
+    letter = open_letter(story)
+    return what_to_do(letter["reason"], letter["detail"].get("type")) if letter else None
+
+
+def open_letter(story: Story) -> dict[str, Any] | None:
+    """The dead letter that waits for a person, if there is one."""
+    return next((letter for letter in story.dead_letters if letter["resolved_at"] is None), None)
+
+
+def as_data(story: Story) -> dict[str, Any]:
+    """Everything for programs: the rows, and the words made of them."""
+    return {
+        "job": story.job | {"priority": PRIORITIES[story.job["priority"]]},
+        "standing": standing(story),
+        "what_to_do": to_do(story),
+        "timeline": [{"at": event.at, "text": event.text} for event in timeline(story)],
+        "attempts": story.attempts,
+        "dead_letters": story.dead_letters,
+        "audit": story.audit,
+    }
+
+
+def show_story(screen: Screen, story: Story) -> None:
+    """Everything for people."""
+    job = story.job
+    screen.line(f"job {job['id']}: {job['state']}", style="bold")
+    facts = [
+        ("tenant", one_line(job["external_tenant_id"])),
+        ("reference", one_line(job["creditor_reference"] or "none")),
+        ("amount", money(job["amount"], job["currency"]) or "not known"),
+        ("idempotency key", one_line(job["idempotency_key"])),
+    ]
+    if job["case_id"]:
+        facts.append(("case", f"{one_line(job['case_reference'] or '')} {one_line(job['case_id'])}".strip()))
+    facts.append(("now", standing(story)))
+    if advice := to_do(story):
+        facts.append(("to do", advice))
+    letter = open_letter(story)
+    if letter and letter["solution_url"]:
+        facts.append(("link", one_line(letter["solution_url"])))
+    screen.facts(facts)
+    screen.line()
+    screen.facts([(moment(event.at), event.text) for event in timeline(story)])
+
+
+def _unknown(job: dict[str, Any]) -> str:
+    """What an unknown outcome means for this job, and why no second case can come of it."""
+    if job["creditor_reference"]:
+        how = "It is looked up by its creditorReference before it is given up or replayed, and the key stays the same"
+    else:
+        how = "It has no creditorReference to look it up by, but every retry and replay keeps the same key"
+    return f"Its case may exist at the API without our knowing. {how}, so no second case is made."
+
+
+def _attempt(attempt: dict[str, Any]) -> str:
+    words = [f"attempt {attempt['number']}{_TRIGGERS[Trigger(attempt['trigger'])]}"]
+    if attempt["token_source"]:
+        words[0] += f" ({attempt['token_source']} token {attempt['token_fingerprint']})"
+    if attempt["outcome"] is None:
+        words.append(_OPEN)
+        return ": ".join(words)
+    answer = str(attempt["http_status"] or "no answer")
+    if attempt["duration_ms"] is not None:
+        answer += f" after {milliseconds(attempt['duration_ms'])}"
+    words.append(f"{answer}: {_meaning(attempt)}")
+    if told := said(attempt["error_type"], attempt["error_message"]):
+        words[-1] += f" ({told})"
+    return ": ".join(words)
+
+
+def _meaning(attempt: dict[str, Any]) -> str:
+    outcome, trigger = AttemptOutcome(attempt["outcome"]), Trigger(attempt["trigger"])
+    if outcome is AttemptOutcome.UNAUTHORIZED and trigger is Trigger.UNAUTHORIZED_RETRY:
+        return "the API did not accept the fresh token either, so the client link is invalid"
+    return _MEANINGS[outcome]
+
+
+def _death(letter: dict[str, Any]) -> str:
+    detail = letter["detail"]
+    text = f"dead: {letter['reason']}"
+    if letter["invalid_client_link"]:
+        text += " (invalid client link)"
+    if told := said(detail.get("type"), detail.get("message")):
+        text += f": {told}"
+    if letter["solution_url"]:
+        text += f" → {one_line(letter['solution_url'])}"
+    return text
+
+
+def _act(entry: dict[str, Any]) -> str:
+    done = {"replay": Resolution.REPLAYED.value, "discard": Resolution.DISCARDED.value}
+    text = f"{done.get(entry['action'], entry['action'])} by {one_line(entry['actor'])}"
+    match entry["detail"].get("submission_key"):
+        case "renewed":
+            text += ", with a new submission key"
+        case "kept":
+            text += ", keeping the submission key, since the outcome was unknown"
+    return text + (f": {one_line(entry['note'])}" if entry["note"] else "")
+
+
+def _submitted(story: Story) -> str:
+    job = story.job
+    case = f"case {one_line(job['case_reference'] or '')} ({job['case_id']})".replace("  ", " ")
+    answers = {attempt["outcome"] for attempt in story.attempts}
+    if AttemptOutcome.SUBMITTED in answers:
+        return f"submitted: {case}"
+    return f"submitted: {case}, found by its creditorReference: an earlier request had created it"
