@@ -24,6 +24,7 @@ from worker.ledger.models import Base
 from worker.ledger.states import (
     FINAL_STATES,
     INVALID_LINK_REASONS,
+    Api,
     AttemptOutcome,
     Priority,
     Reason,
@@ -40,6 +41,8 @@ WORDS: dict[str, Iterable[StrEnum]] = {
     "ck_jobs_next_trigger": Trigger,
     "ck_attempts_trigger": Trigger,
     "ck_attempts_token_source": TokenSource,
+    "ck_pace_api": Api,
+    "ck_api_use_api": Api,
     "ck_attempts_outcome": AttemptOutcome,
     "ck_dead_letters_reason": Reason,
     "ck_dead_letters_invalid_client_link": INVALID_LINK_REASONS,

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from conftest import Database, sqlalchemy_url
+from tests.databases import Database, sqlalchemy_url
 from local_servers import LocalPostgres
 from psycopg.rows import dict_row
 from sqlalchemy.exc import DBAPIError

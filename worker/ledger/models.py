@@ -110,7 +110,7 @@ class Job(Base):
         Index("ix_jobs_waiting_due", "due_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_jobs_queued_at", "queued_at", postgresql_where=text("state = 'queued'")),
         Index("ix_jobs_lease_until", "lease_until", postgresql_where=text("state = 'submitting'")),
-        Index("ix_jobs_pending_created", "created_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_jobs_pending_since", "pending_since", postgresql_where=text("state = 'pending'")),
         {
             # Rows change state about four times: leave room for the new versions, and vacuum by rows, not by share,
             # so that millions of final rows don't keep the dead versions of the living ones around.
@@ -150,6 +150,8 @@ class Job(Base):
     lease_until: Mapped[datetime | None]
     queued_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    pending_since: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When it was enqueued, or last replayed: since then it waits to be done."""
     finalized_at: Mapped[datetime | None]
     case_id: Mapped[str | None]
     case_reference: Mapped[str | None]

@@ -40,7 +40,7 @@ def counts(connection: Connection) -> Counts:
     }
     invalid = by_reason.get(Reason.SECOND_UNAUTHORIZED, 0) + by_reason.get(Reason.CLIENT_LINK_NOT_FOUND, 0)
     oldest = connection.execute(
-        text("SELECT EXTRACT(epoch FROM now() - min(created_at))::float8 FROM jobs WHERE state = 'pending'")
+        text("SELECT EXTRACT(epoch FROM now() - min(pending_since))::float8 FROM jobs WHERE state = 'pending'")
     ).scalar()
     holds = connection.execute(
         text("SELECT name, since, until, detail, until > now() AS in_force FROM holds ORDER BY name")
