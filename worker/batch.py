@@ -22,7 +22,7 @@ from worker.errors import LeaseLost
 from worker.ledger.database import get_engine, insist, is_passing
 from worker.ledger.states import Api, AttemptOutcome, State
 from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
-from worker.ledger.writer.holds import count_answers, hold, mind_failures
+from worker.ledger.writer.holds import hold, mind_failures
 from worker.ledger.writer.record import Result, Sent, record, waiting, while_open
 from worker.settings import Settings
 from worker.submit import FleetHold, Outcome, Submitter
@@ -217,19 +217,18 @@ class _Batch:
         self._open.clear()
 
     def _mind_trouble(self, connection: Connection, results: Sequence[Result], mints: int) -> list[Result]:
-        """Count answers and failures; while a circuit is open, its failures cost the jobs nothing."""
+        """Note answers and failures; while a circuit is open, its failures cost the jobs nothing."""
         final = list(results)
         answers = {Api.CUSTOMER: sum(1 for result in results if result.sent), Api.REFERRAL: mints}
         for api in Api:
             failed = [result for result in results if result.trouble is api]
-            count = max(answers[api], len(failed)) if api is Api.CUSTOMER else answers[api] + len(failed)
-            if count == 0:
+            count = answers[api] + (len(failed) if api is Api.REFERRAL else 0)
+            run = self._runner.failures[api]
+            run.note(now=time.monotonic(), answers=count, failed=[result.job_id for result in failed])
+            if not failed:
                 continue
             jobs = [result.job_id for result in failed]
-            run = self._runner.failures[api]
-            run.note(now=time.monotonic(), answers=count, failed=jobs)
-            count_answers(connection, api, answers=count, failures=len(jobs))
-            if failed and mind_failures(connection, api, jobs=jobs, run=run, detail=failed[-1].last_error or ""):
+            if mind_failures(connection, api, jobs=jobs, run=run, detail=failed[-1].last_error or ""):
                 self._send_no_more = True
                 final = [while_open(r, delay=_after_outage()) if r.trouble is api else r for r in final]
         return final
@@ -244,7 +243,8 @@ class _Batch:
             # A hold that says the key is refused must win over an older mint that says it works.
             minted = mints - self._minted_before
             final = self._mind_trouble(connection, results, minted)
-            moved = record(connection, final, lease=self.lease, minted=minted > 0)
+            answers = sum(1 for result in results if result.sent)
+            moved = record(connection, final, lease=self.lease, minted=minted > 0, answers=answers)
             ids = [result.job_id for result in final]
             for found in holds:
                 hold(connection, found.name, seconds=found.seconds, detail=found.detail, jobs=ids)

@@ -22,7 +22,7 @@ from worker.ledger.database import get_engine, transaction
 from worker.ledger.states import Api, Priority
 from worker.ledger.writer import release as ledger
 from worker.ledger.writer.holds import end_lapsed_holds, start_probe
-from worker.ledger.writer.pace import lock_pace, roll_up, take, use
+from worker.ledger.writer.pace import lock_for_release, roll_up, take, use
 from worker.pace import Pace
 from worker.settings import Settings
 
@@ -141,7 +141,7 @@ class Dispatcher:
         """A circuit is open: one job goes out, to find out whether the trouble is over."""
         if standing.probe_under_way:
             return []
-        released, _ = ledger.release(connection, room=1, tenant_cap=self._settings.tenant_concurrency)
+        released = ledger.release(connection, room=1, tenant_cap=self._settings.tenant_concurrency)
         for job in released:
             start_probe(connection, job.id)
             take(connection, Api.CUSTOMER, self._pace, 1)
@@ -150,7 +150,7 @@ class Dispatcher:
 
     def _release(self, connection: Connection, standing: ledger.Standing) -> list[ledger.Released]:
         """As many as the pace, the queue and the tenants' caps leave room for."""
-        lock_pace(connection, Api.CUSTOMER)
+        lock_for_release(connection)
         used = use(connection, Api.CUSTOMER, self._pace)
         room = min(
             self._pace.allowed(ahead=used.ahead, used=used.requests),
@@ -166,16 +166,14 @@ class Dispatcher:
             self._saved[priority] = min(self._saved[priority], 1.0) + share
             if slots := min(int(self._saved[priority]), room - len(released)):
                 self._saved[priority] -= slots
-                served, _ = ledger.release(connection, room=slots, tenant_cap=cap, priority=priority)
-                released += served
+                released += ledger.release(connection, room=slots, tenant_cap=cap, priority=priority)
         if len(released) < room:
-            served, more = ledger.release(connection, room=room - len(released), tenant_cap=cap)
-            released += served
-            if more and len(released) < room:
-                served, self._walked_to = ledger.release_past_capped(
-                    connection, room=room - len(released), tenant_cap=cap, after=self._walked_to
-                )
-                released += served
+            released += ledger.release(connection, room=room - len(released), tenant_cap=cap)
+        if len(released) < room and ledger.any_pending(connection):
+            past, self._walked_to = ledger.release_past_capped(
+                connection, room=room - len(released), tenant_cap=cap, after=self._walked_to
+            )
+            released += past
         take(connection, Api.CUSTOMER, self._pace, len(released))
         return released
 

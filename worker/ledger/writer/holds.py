@@ -51,12 +51,10 @@ _HOLD = text(
         probe_job = CASE WHEN h.probe_job = ANY(:jobs) THEN NULL ELSE h.probe_job END
     """
 )
-_COUNT_ANSWERS = text(
+_COUNT_FAILURES = text(
     """
-    INSERT INTO api_use AS u (api, since, answers, failures)
-    VALUES (:api, date_trunc('second', clock_timestamp()), :answers, :failures)
-    ON CONFLICT (api, since) DO UPDATE
-    SET answers = u.answers + EXCLUDED.answers, failures = u.failures + EXCLUDED.failures
+    INSERT INTO api_use AS u (api, since, failures) VALUES (:api, date_trunc('second', clock_timestamp()), :failures)
+    ON CONFLICT (api, since) DO UPDATE SET failures = u.failures + EXCLUDED.failures
     """
 )
 _SEEN = text(
@@ -79,23 +77,19 @@ def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str,
     connection.execute(_HOLD, parameters)
 
 
-def count_answers(connection: Connection, api: Api, *, answers: int, failures: int) -> None:
-    """Count answers of an API, and how many of them were trouble of its own. A tenant's own failures (4xx) are none."""
-    connection.execute(_COUNT_ANSWERS, {"api": api.value, "answers": answers, "failures": failures})
-
-
 def mind_failures(connection: Connection, api: Api, *, jobs: Sequence[UUID], run: FailureRun, detail: str) -> bool:
-    """After jobs have failed by an API's own trouble: open its circuit if it is time.
+    """After jobs have failed by an API's own trouble (a tenant's 4xx are none): count it, open the circuit if it is time.
 
     `run` is what this process has seen lately, these jobs included. Returns whether the circuit is open now: then these
     attempts are not to be counted, and nothing may die of them.
     """
     circuit = CIRCUIT_OF[api]
+    connection.execute(_COUNT_FAILURES, {"api": api.value, "failures": len(jobs)})
     seen = connection.execute(_SEEN, {"api": api.value, "circuit": circuit.value, "window": FAILURE_WINDOW}).one()
-    too_many = run.widespread and seen.failures >= FAILURE_SHARE * seen.answers
+    too_many = run.widespread and seen.failures >= FAILURE_SHARE * max(seen.answers, seen.failures)
     if not (seen.open or run.unbroken or too_many):
         return False
-    words = f"{seen.failures} of {seen.answers} requests failed within {FAILURE_WINDOW:g} s, the last one: {detail}"
+    words = f"{seen.failures} of {max(seen.answers, seen.failures)} requests failed within {FAILURE_WINDOW:g} s, the last one: {detail}"
     hold(connection, circuit, seconds=PROBE_EVERY, detail=words, jobs=jobs)
     return True
 

@@ -171,19 +171,27 @@ _RECORD = text(
     ), api_works AS (
         DELETE FROM holds h USING r
         WHERE h.name = 'customer_api' AND h.probe_job = r.job_id AND r.was_sent AND NOT r.in_trouble
+    ), counted AS (
+        INSERT INTO api_use AS u (api, since, answers)
+        SELECT 'customer', date_trunc('second', clock_timestamp()), :answers WHERE :answers > 0
+        ON CONFLICT (api, since) DO UPDATE SET answers = u.answers + EXCLUDED.answers
     )
     SELECT id FROM moved
     """
 ).bindparams(bindparam("results", type_=JSONB))
 
 
-def record(connection: Connection, results: Sequence[Result], *, lease: UUID, minted: bool) -> set[UUID]:
+def record(
+    connection: Connection, results: Sequence[Result], *, lease: UUID, minted: bool, answers: int = 0
+) -> set[UUID]:
     """Write what became of these jobs. Returns the ids that were still ours to move.
 
     A circuit whose probe is among them, and succeeded, closes in the same transaction. `minted` says that a token was
-    minted since the last record: so the partner's API key and the Referral API work.
+    minted since the last record: so the partner's API key and the Referral API work. `answers` of the Customer API are
+    counted with it.
     """
-    rows = connection.execute(_RECORD, {"results": [_row(r) for r in results], "lease": lease, "minted": minted})
+    parameters = {"results": [_row(r) for r in results], "lease": lease, "minted": minted, "answers": answers}
+    rows = connection.execute(_RECORD, parameters)
     return set(rows.scalars())
 
 

@@ -14,6 +14,8 @@ from worker.ledger.writer.holds import CIRCUITS
 
 #: Rows moved by one statement at most, so that a tick stays a short transaction.
 CHUNK = 1000
+#: For callers to whom a tenant's share does not matter.
+NO_CAP = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ _RELEASE = text(
         FROM picked WHERE j.id = picked.id AND j.state = 'pending'
         RETURNING j.id, j.outcome_unknown, j.priority, j.round, j.created_at
     )
-    SELECT (SELECT count(*) FROM head) AS seen, moved.* FROM (SELECT) one LEFT JOIN moved ON true
+    SELECT * FROM moved
     """
 )
 # Where tenants at their cap fill the head of the turn, the others are found by walking from tenant to tenant.
@@ -214,17 +216,19 @@ WALK = 500
 
 
 def release(
-    connection: Connection, *, room: int, tenant_cap: int, priority: Priority = Priority.HIGH
-) -> tuple[list[Released], bool]:
+    connection: Connection, *, room: int, tenant_cap: int = NO_CAP, priority: Priority = Priority.HIGH
+) -> list[Released]:
     """`pending` → `queued` for as many as there is room, in turn. Publish them after the commit.
 
-    No tenant gets more than `tenant_cap` jobs under way. `priority`: this one and lower ones only. Returns them, and
-    whether there are more of these priorities than were looked at.
+    No tenant gets more than `tenant_cap` jobs under way. `priority`: this one and lower ones only.
     """
-    look = 2 * room + 100
-    parameters = {"room": room, "look": look, "cap": tenant_cap, "priority": int(priority)}
-    rows = connection.execute(_RELEASE, parameters).all()
-    return _in_turn(rows), rows[0].seen == look
+    parameters = {"room": room, "look": 2 * room + 100, "cap": tenant_cap, "priority": int(priority)}
+    return _in_turn(connection.execute(_RELEASE, parameters).all())
+
+
+def any_pending(connection: Connection) -> bool:
+    """Whether anything is still pending."""
+    return bool(connection.execute(text("SELECT EXISTS (SELECT FROM jobs WHERE state = 'pending')")).scalar())
 
 
 def release_past_capped(
