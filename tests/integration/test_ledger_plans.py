@@ -66,6 +66,9 @@ def plan_of(ledger: Database, work: Callable[[Connection], Any]) -> str:
         work(connection)
         event.remove(connection, "before_cursor_execute", note)
         connection.rollback()
+        for statement, _ in statements:
+            if statement.startswith("SET LOCAL"):
+                connection.exec_driver_sql(statement)
         plans = [
             "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters))
             for statement, parameters in statements

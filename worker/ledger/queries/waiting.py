@@ -79,8 +79,10 @@ def turn(connection: Connection, job_id: UUID) -> Turn | None:
                         SELECT FROM jobs b WHERE b.state = 'pending'
                         AND (b.priority, b.round, b.created_at, b.id) < (j.priority, j.round, j.created_at, j.id)
                         LIMIT :most) ahead) AS ahead,
-                   (SELECT count(*) FROM jobs b WHERE b.state IN ('queued', 'submitting')
-                    AND b.external_tenant_id = j.external_tenant_id) AS under_way
+                   (SELECT count(*) FROM jobs b WHERE b.state = 'queued'
+                    AND b.external_tenant_id = j.external_tenant_id)
+                   + (SELECT count(*) FROM jobs b WHERE b.state = 'submitting'
+                      AND b.external_tenant_id = j.external_tenant_id) AS under_way
             FROM jobs j WHERE j.id = :id AND j.state = 'pending'
             """
         ),

@@ -78,7 +78,7 @@ def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str,
 
 
 def mind_failures(connection: Connection, api: Api, *, jobs: Sequence[UUID], run: FailureRun, detail: str) -> bool:
-    """After jobs have failed by an API's own trouble (a tenant's 4xx are none): count it, open the circuit if it is time.
+    """After jobs failed by an API's own trouble (a tenant's 4xx are none): count it, open the circuit if it is time.
 
     `run` is what this process has seen lately, these jobs included. Returns whether the circuit is open now: then these
     attempts are not to be counted, and nothing may die of them.
@@ -89,7 +89,8 @@ def mind_failures(connection: Connection, api: Api, *, jobs: Sequence[UUID], run
     too_many = run.widespread and seen.failures >= FAILURE_SHARE * max(seen.answers, seen.failures)
     if not (seen.open or run.unbroken or too_many):
         return False
-    words = f"{seen.failures} of {max(seen.answers, seen.failures)} requests failed within {FAILURE_WINDOW:g} s, the last one: {detail}"
+    share = f"{seen.failures} of {max(seen.answers, seen.failures)}"
+    words = f"{share} requests failed within {FAILURE_WINDOW:g} s, the last one: {detail}"
     hold(connection, circuit, seconds=PROBE_EVERY, detail=words, jobs=jobs)
     return True
 

@@ -73,8 +73,8 @@ _ROLL_UP = text(
 def lock_for_release(connection: Connection) -> None:
     """Let one dispatcher at a time reserve, until this transaction ends.
 
-    And let the planner read the pending jobs in the order of their turn: where its statistics are behind a sudden backlog
-    it would rather sort all of them, at every look.
+    And let the planner read the pending jobs in the order of their turn: where its statistics are behind a sudden
+    backlog it would rather sort all of them, at every look.
     """
     connection.execute(text("SET LOCAL enable_sort = off"))
     connection.execute(text("SELECT 1 FROM pace WHERE api = 'customer' FOR UPDATE"))

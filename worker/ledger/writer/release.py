@@ -157,11 +157,15 @@ def take_back_expired(connection: Connection, *, max_attempts: int, retry_base: 
     return list(rows.scalars())
 
 
+# How many jobs each tenant has under way. Two parts, since an index knows the rows of one state only.
+BUSY = """SELECT external_tenant_id, count(*) AS jobs FROM (
+            SELECT external_tenant_id FROM jobs WHERE state = 'queued'
+            UNION ALL SELECT external_tenant_id FROM jobs WHERE state = 'submitting') under_way GROUP BY 1"""
 # The first of the turn, as many as might be needed; of each tenant, as many as its cap leaves room for.
 _RELEASE = text(
-    """
+    f"""
     WITH busy AS (
-        SELECT external_tenant_id, count(*) AS jobs FROM jobs WHERE state IN ('queued', 'submitting') GROUP BY 1
+        {BUSY}
     ), head AS (
         SELECT id, external_tenant_id, priority, round, created_at FROM jobs
         WHERE state = 'pending' AND priority >= :priority
@@ -182,9 +186,9 @@ _RELEASE = text(
 )
 # Where tenants at their cap fill the head of the turn, the others are found by walking from tenant to tenant.
 _RELEASE_PAST_CAPPED = text(
-    """
+    f"""
     WITH RECURSIVE busy AS (
-        SELECT external_tenant_id, count(*) AS jobs FROM jobs WHERE state IN ('queued', 'submitting') GROUP BY 1
+        {BUSY}
     ), walk AS (
         (SELECT external_tenant_id AS tenant FROM jobs WHERE state = 'pending' AND external_tenant_id > :after
          ORDER BY external_tenant_id LIMIT 1)
