@@ -73,8 +73,9 @@ def standing(connection: Connection) -> Standing:
                    (SELECT count(*) FROM jobs WHERE state = 'queued') AS queued,
                    COALESCE(bool_or(h.until > now()), false) AS held,
                    COALESCE(bool_or(h.name = ANY(:circuits)), false) AS probing,
-                   COALESCE(bool_or(j.state IN ('queued', 'submitting')), false) AS probe_under_way
-            FROM holds h LEFT JOIN jobs j ON j.id = h.probe_job
+                   COALESCE(bool_or((SELECT j.state IN ('queued', 'submitting') FROM jobs j WHERE j.id = h.probe_job)),
+                            false) AS probe_under_way
+            FROM holds h
             """
         ),
         {"circuits": [name.value for name in CIRCUITS]},
