@@ -182,14 +182,13 @@ class LocalPostgres(LocalServer):
             raise RuntimeError(f"initdb failed for {getpass.getuser()}:\n{made.stdout}{made.stderr}")
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(self._program / "bin" / program), *arguments]
-        # In a session of its own, so that Ctrl-C in the terminal reaches only us.
         return subprocess.run(
-            command,
+            [str(self._program / "bin" / program), *arguments],
             capture_output=True,
             text=True,
             cwd=self.folder,
             user=self.owner,
+            # In a session of its own, so that Ctrl-C in the terminal reaches only us.
             start_new_session=True,
             check=False,
         )

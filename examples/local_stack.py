@@ -63,7 +63,8 @@ class LocalStack:
         """Start a process in the stack's environment; it ends with the stack."""
         self._started += 1
         log = self.folder / f"{self._started}.log"
-        child = Child(name, command, environment=self.environment | more, log=log)
+        # What a process that is killed leaves behind among the temporary files goes with our folder.
+        child = Child(name, command, environment=self.environment | more | {"TMPDIR": str(self.folder)}, log=log)
         self._ends.callback(child.stop)
         self.children.append(child)
         return child

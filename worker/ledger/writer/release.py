@@ -63,13 +63,18 @@ def step_down(connection: Connection, *, leader: str) -> None:
     )
 
 
+def first_of(priority: int) -> str:
+    """SQL: that priority, if a job of it is pending. In the order of an index, so that a million others cost nothing."""
+    return f"""(SELECT priority FROM jobs WHERE state = 'pending' AND priority = {priority}
+                    ORDER BY priority, round, created_at, id LIMIT 1)"""
+
+
 def standing(connection: Connection) -> Standing:
     """How much is under way, and whether anything holds the fleet."""
     row = connection.execute(
         text(
-            """
-            SELECT ARRAY(SELECT p FROM generate_series(0, 2) p WHERE EXISTS (
-                       SELECT FROM jobs WHERE state = 'pending' AND priority = p) ORDER BY p) AS pending,
+            f"""
+            SELECT ARRAY_REMOVE(ARRAY[{first_of(0)}, {first_of(1)}, {first_of(2)}], NULL) AS pending,
                    (SELECT count(*) FROM jobs WHERE state = 'queued') AS queued,
                    COALESCE(bool_or(h.until > now()), false) AS held,
                    COALESCE(bool_or(h.name = ANY(:circuits)), false) AS probing,
@@ -162,7 +167,8 @@ def take_back_expired(connection: Connection, *, max_attempts: int, retry_base: 
 BUSY = """SELECT external_tenant_id, count(*) AS jobs FROM (
             SELECT external_tenant_id FROM jobs WHERE state = 'queued'
             UNION ALL SELECT external_tenant_id FROM jobs WHERE state = 'submitting') under_way GROUP BY 1"""
-# The first of the turn, as many as might be needed; of each tenant, as many as its cap leaves room for.
+# Nothing is locked but what is released: `lock_for_release` lets one dispatcher at a time do this, and without it the
+# condition on the state still lets each job go out once. The first of the turn, as many as might be needed; of each tenant, as many as its cap leaves room for.
 _RELEASE = text(
     f"""
     WITH busy AS (
@@ -170,7 +176,7 @@ _RELEASE = text(
     ), head AS (
         SELECT id, external_tenant_id, priority, round, created_at FROM jobs
         WHERE state = 'pending' AND priority >= :priority
-        ORDER BY priority, round, created_at, id LIMIT :look FOR UPDATE SKIP LOCKED
+        ORDER BY priority, round, created_at, id LIMIT :look
     ), ranked AS (
         SELECT head.*, COALESCE(busy.jobs, 0)
                + row_number() OVER (PARTITION BY external_tenant_id ORDER BY priority, round, created_at, id) AS nth
@@ -203,7 +209,7 @@ _RELEASE_PAST_CAPPED = text(
         SELECT first.id FROM tenants LEFT JOIN busy ON busy.external_tenant_id = tenants.tenant CROSS JOIN LATERAL (
             SELECT id, priority, round, created_at FROM jobs
             WHERE state = 'pending' AND external_tenant_id = tenants.tenant
-            ORDER BY external_tenant_id, priority, round LIMIT 1 FOR UPDATE SKIP LOCKED
+            ORDER BY external_tenant_id, priority, round LIMIT 1
         ) first
         WHERE COALESCE(busy.jobs, 0) < :cap
         ORDER BY first.priority, first.round, first.created_at, first.id LIMIT :room
