@@ -64,7 +64,7 @@ def step_down(connection: Connection, *, leader: str) -> None:
 
 
 def first_of(priority: int) -> str:
-    """SQL: that priority, if a job of it is pending. In the order of an index, so that a million others cost nothing."""
+    """SQL: that priority, if a job of it is pending. In an index's order, so that a million others cost nothing."""
     return f"""(SELECT priority FROM jobs WHERE state = 'pending' AND priority = {priority}
                     ORDER BY priority, round, created_at, id LIMIT 1)"""
 
@@ -167,8 +167,9 @@ def take_back_expired(connection: Connection, *, max_attempts: int, retry_base: 
 BUSY = """SELECT external_tenant_id, count(*) AS jobs FROM (
             SELECT external_tenant_id FROM jobs WHERE state = 'queued'
             UNION ALL SELECT external_tenant_id FROM jobs WHERE state = 'submitting') under_way GROUP BY 1"""
-# Nothing is locked but what is released: `lock_for_release` lets one dispatcher at a time do this, and without it the
-# condition on the state still lets each job go out once. The first of the turn, as many as might be needed; of each tenant, as many as its cap leaves room for.
+# The first of the turn, as many as might be needed; of each tenant, as many as its cap leaves room for. Nothing is
+# locked but what is released: `lock_for_release` lets one dispatcher at a time do this, and even without it the condition
+# on the state lets each job go out once.
 _RELEASE = text(
     f"""
     WITH busy AS (
