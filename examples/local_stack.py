@@ -49,7 +49,7 @@ class LocalStack:
         self.valkey = self._ends.enter_context(LocalValkey())
         self._signals.check()
         sandbox = self.start("the sandbox", [sys.executable, "-m", "worker.sandbox", "--port", "0"])
-        self.sandbox_url = self._said(sandbox, "listening on ")
+        self.sandbox_url = self.await_words(sandbox, "listening on ")
         self.environment = {
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.valkey.url,
@@ -100,7 +100,7 @@ class LocalStack:
             if server.process is None or server.process.poll() is not None:
                 raise Failed(f"{type(server).__name__} ended by itself", server.folder / "server.log")
 
-    def _said(self, child: Child, words: str) -> str:
+    def await_words(self, child: Child, words: str) -> str:
         """What follows those words in the child's output, as soon as they are there."""
         assert child.log is not None
         until = time.monotonic() + 20

@@ -5,7 +5,9 @@ CaseWorkerError
 ├── InvalidCase              refused at the door: what is wrong, and where in the input
 ├── IdempotencyKeyReused     the key belongs to a job with another case
 ├── JobNotFound              no such job
+├── OperationNotFound        no such bulk operation
 ├── WrongState               the job is not (or no longer) in the state that the action needs
+├── SelectionChanged         more would be acted on than somebody has seen and confirmed
 ├── LeaseLost                another worker holds the job now: step back
 ├── SchemaMismatch           the database is not at this code's schema version
 └── ApiError                 the Debitura APIs, seen from `worker.debitura`
@@ -56,8 +58,16 @@ class JobNotFound(CaseWorkerError):
     """There is no job with that id in this database."""
 
 
+class OperationNotFound(CaseWorkerError):
+    """There is no bulk operation with that number in this database."""
+
+
 class WrongState(CaseWorkerError):
     """The job is not, or no longer, in the state that the action needs."""
+
+
+class SelectionChanged(CaseWorkerError):
+    """What was confirmed is not what would be acted on now; nothing was done. Look again and confirm anew."""
 
 
 class LeaseLost(CaseWorkerError):

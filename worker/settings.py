@@ -105,6 +105,21 @@ def _with_driver(url: str) -> str:
     return f"postgresql+psycopg{separator}{rest}" if separator and scheme != "postgresql+psycopg" else url
 
 
+def setting_text(environ: Mapping[str, str], name: str) -> str:
+    """The value of `NAME`, else what is in the file that `NAME_FILE` names; empty without either. Raises SettingsError.
+
+    A line break or white space at either end does not belong to the value.
+    """
+    value = environ.get(name, "").strip()
+    path = environ.get(f"{name}_FILE", "").strip()
+    if value or not path:
+        return value
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}_FILE should name a readable text file: {error}") from None
+
+
 class _Environment:
     """Typed look-ups that fail with one line. `NAME_FILE` may hold the value of `NAME` (secrets as files)."""
 
@@ -112,14 +127,7 @@ class _Environment:
         self._environ = environ
 
     def text(self, name: str) -> str:
-        value = self._environ.get(name, "").strip()
-        path = self._environ.get(f"{name}_FILE", "").strip()
-        if value or not path:
-            return value
-        try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{name}_FILE should name a readable text file: {error}") from None
+        return setting_text(self._environ, name)
 
     def header(self, name: str) -> str:
         value = self.text(name)

@@ -137,6 +137,18 @@ def test_the_holder_of_the_lease_records_once(pipeline: Pipeline, kind: str, sta
     assert len(pipeline.attempts(job_id)) == (kind != "handed back")
 
 
+def test_handing_back_forgets_nothing(pipeline: Pipeline) -> None:
+    job_id = pipeline.submit(tag="sandbox:drop-before")
+    pipeline.wake()
+    before = pipeline.job(job_id)
+    lease, _ = pipeline.claim(pipeline.release())
+    run(pipeline, lambda c: record(c, [handed_back(job_id, 2)], lease=lease, minted=False))
+
+    after = pipeline.job(job_id)
+    assert {name for name in before if before[name] != after[name]} == set()
+    assert after["outcome_unknown"] is True
+
+
 def test_a_claim_opens_an_attempt_for_each_job_and_answers_in_turn_order(pipeline: Pipeline) -> None:
     low, high, second, first = (
         pipeline.enqueue("a", priority="low"), pipeline.enqueue("b", priority="high"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -175,6 +176,31 @@ def test_a_bug_after_the_first_401_leaves_no_attempt_open(
 
     assert pipeline.job(job_id)["state"] == "waiting"
     assert [a["outcome"] for a in pipeline.attempts(job_id)] == ["unauthorized", "unknown"]
+
+
+def test_a_result_that_the_ledger_cannot_take_loses_nobody(
+    pipeline: Pipeline, sandbox: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL refuses a NUL, and with it the whole statement. The neighbours get through at the latest when they
+    are tried again, each in a message of its own, under the same key."""
+    unlucky, *others = [pipeline.enqueue() for _ in range(5)]
+    original = Submitter.attempt
+
+    def spoil(self: Submitter, job: ClaimedJob, **more: object) -> Outcome:
+        outcome = original(self, job, **more)  # type: ignore[arg-type]
+        return outcome if job.id != unlucky else replace(outcome, result=replace(outcome.result, case_reference="\x00"))
+
+    monkeypatch.setattr(Submitter, "attempt", spoil)
+    pipeline.run()
+    pipeline.wake()
+    for job_id in pipeline.release():
+        pipeline.run([job_id])
+
+    assert {pipeline.job(other)["state"] for other in others} == {"submitted"}
+    job = pipeline.job(unlucky)
+    assert (job["state"], job["outcome_unknown"]) == ("waiting", True)
+    assert "DataError" in job["last_error"]
+    assert len(sandbox.cases()) == 5
 
 
 def test_a_worker_that_was_told_to_stop_claims_nothing(pipeline: Pipeline) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ledger.queries import Cause, Failure, FailureFilter
+from worker.ledger.queries import Group, Failure, FailureFilter
 from worker.report.export import CSV_COLUMNS, cell, plain, write_csv, write_json
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -83,7 +83,7 @@ def test_csv_reads_back_as_it_was() -> None:
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_json_is_one_object_however_many_there_are(count: int) -> None:
     out = io.StringIO()
-    cause = Cause("validation", False, None, "m", 1, 1, {"DKK": "10.0000"}, 0, NOW, NOW, None, 0)
+    cause = Group("validation", False, None, "m", 1, 1, {"DKK": "10.0000"}, 0, NOW, NOW, None, 0)
     wanted = FailureFilter(tenant="Æ", since=timedelta(days=7))
 
     write_json(out, now=NOW, wanted=wanted, groups=[cause] * count, failures=[FAILURE] * count)

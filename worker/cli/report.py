@@ -46,7 +46,7 @@ def report(
     _, engine = open_ledger()
     with one_moment(engine) as connection:
         found = queries.selected(connection, wanted)
-        causes = queries.causes(connection, wanted)
+        causes = queries.groups(connection, wanted, limit=None).groups
     with page_by_page(engine) as connection, _opened(output) as out:
         failures = queries.failures(connection, wanted)
         if form == "csv":

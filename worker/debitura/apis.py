@@ -108,6 +108,60 @@ def check_partner_key(referral: HttpClient, *, api_key: str) -> None:
     raise MintUnavailable(f"GET /clients answers {reply.status}")
 
 
+@dataclass(frozen=True, slots=True)
+class ClientLink:
+    """An active client link, as the Referral API shows it."""
+
+    onboarding_done: bool
+    onboarding_url: str | None
+    """Where the client finishes onboarding; None when there is nothing left to do, or no usable address came."""
+
+
+def check_client_link(referral: HttpClient, *, api_key: str, external_tenant_id: str) -> ClientLink:
+    """GET /clients/{externalTenantId}: what stands between a client and their cases
+    (referral-partners/getting-started/authentication).
+
+    Raises ClientLinkNotFound (404), PartnerKeyRejected (401, 403), MintRateLimited (429) or MintUnavailable (anything
+    else, no or unusable answer).
+    """
+    # A name of dots alone would be taken for a way up in the path.
+    dots = not external_tenant_id.strip(".")
+    name = external_tenant_id.replace(".", "%2E") if dots else quote(external_tenant_id, safe="")
+    try:
+        reply = referral.request("GET", f"/clients/{name}", {"XApiKey": api_key})
+    except (NotSent, MaybeArrived) as error:
+        raise MintUnavailable(f"GET /clients: {error}") from None
+    match reply.status:
+        case 200:
+            return _link_in(reply)
+        case 401 | 403:
+            raise PartnerKeyRejected(
+                f"GET /clients answers {reply.status}: DEBITURA_API_KEY is wrong, revoked, or of the other environment"
+            )
+        case 404 if reply.body.lstrip()[:1] == b"<":
+            raise MintUnavailable("GET /clients answers 404 with a web page: is DEBITURA_REFERRAL_API_URL right?")
+        case 404:
+            raise ClientLinkNotFound(_message(reply) or "no active client link for this externalTenantId")
+        case 429:
+            raise MintRateLimited(retry_after(reply))
+    raise MintUnavailable(f"GET /clients answers {reply.status}")
+
+
+def _link_in(reply: Reply) -> ClientLink:
+    try:
+        content = json.loads(reply.body)
+        done = content["onboardingDone"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        done = None
+    if not isinstance(done, bool):
+        raise MintUnavailable("GET /clients answers 200 without onboardingDone")
+    links = content.get("onboardingLinks")
+    url = links.get("url") if isinstance(links, dict) else None
+    if not isinstance(url, str) or not url.lower().startswith(("https://", "http://")):
+        url = None
+    return ClientLink(done, clean(url)[:2048] if url else None)
+
+
 def _token_in(reply: Reply) -> MintedToken:
     try:
         content = json.loads(reply.body)

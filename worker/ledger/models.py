@@ -7,7 +7,7 @@ writes rows.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -16,6 +16,8 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Computed,
+    Date,
     ForeignKey,
     Identity,
     Index,
@@ -26,19 +28,24 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, TSVECTOR
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from worker.ledger import fingerprint
 from worker.ledger.states import (
+    FINAL_STATES,
     INVALID_LINK_REASONS,
     Api,
     AttemptOutcome,
+    ItemOutcome,
+    OperationState,
     Reason,
     Resolution,
     State,
     TokenSource,
     Trigger,
+    Verb,
 )
 
 #: One convention for all constraint names, so that a migration can name what it drops.
@@ -111,6 +118,30 @@ class Job(Base):
         Index("ix_jobs_queued_at", "queued_at", postgresql_where=text("state = 'queued'")),
         Index("ix_jobs_lease_until", "lease_until", postgresql_where=text("state = 'submitting'")),
         Index("ix_jobs_pending_since", "pending_since", postgresql_where=text("state = 'pending'")),
+        # The report reads all dead jobs from this index alone, in the order in which it reads their dead letters.
+        # Everything in it is short: a row that does not fit an index could not die.
+        Index(
+            "ix_jobs_dead",
+            "id",
+            postgresql_include=["external_tenant_id", "amount", "currency", "outcome_unknown"],
+            postgresql_where=text("state = 'dead'"),
+        ),
+        Index("ix_jobs_dead_tenant", "external_tenant_id", "id", postgresql_where=text("state = 'dead'")),
+        Index("ix_jobs_dead_reference", text("left(creditor_reference, 50)"), postgresql_where=text("state = 'dead'")),
+        # Those dead jobs that a replay looks up first.
+        Index(
+            "ix_jobs_dead_lookup",
+            "id",
+            postgresql_where=text("state = 'dead' AND outcome_unknown AND creditor_reference IS NOT NULL"),
+        ),
+        # Two that final rows do stand in: what was done today, and a tenant's last good submission.
+        Index("ix_jobs_finalized", "state", "finalized_at", postgresql_where=text("finalized_at IS NOT NULL")),
+        Index(
+            "ix_jobs_submitted_tenant",
+            "external_tenant_id",
+            "finalized_at",
+            postgresql_where=text("state = 'submitted'"),
+        ),
         {
             # Rows change state about four times: leave room for the new versions, and vacuum by rows, not by share,
             # so that millions of final rows don't keep the dead versions of the living ones around.
@@ -204,6 +235,39 @@ class DeadLetter(Base):
         Index("uq_dead_letters_open_job", "job_id", unique=True, postgresql_where=text("resolved_at IS NULL")),
         Index("ix_dead_letters_open", "reason", "created_at", postgresql_where=text("resolved_at IS NULL")),
         Index("ix_dead_letters_job", "job_id", "created_at"),
+        # The report groups and filters all open failures from this index alone.
+        Index(
+            "ix_dead_letters_open_facts",
+            "job_id",
+            postgresql_include=[
+                "id",
+                "cause",
+                "solution",
+                "created_at",
+                "reason",
+                "invalid_client_link",
+                "error_type",
+                "http_status",
+            ],
+            postgresql_where=text("resolved_at IS NULL"),
+        ),
+        Index("ix_dead_letters_open_id", "id", postgresql_where=text("resolved_at IS NULL")),
+        Index("ix_dead_letters_open_cause", "cause", "id", postgresql_where=text("resolved_at IS NULL")),
+        Index(
+            "ix_dead_letters_open_words",
+            "words",
+            postgresql_using="gin",
+            postgresql_where=text("resolved_at IS NULL"),
+        ),
+        {
+            # A scan of an index alone is quick only where vacuum has been: by rows and not by share, as for jobs.
+            "postgresql_with": {
+                "autovacuum_vacuum_scale_factor": 0,
+                "autovacuum_vacuum_threshold": 5000,
+                "autovacuum_vacuum_insert_scale_factor": 0,
+                "autovacuum_vacuum_insert_threshold": 5000,
+            }
+        },
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -218,6 +282,12 @@ class DeadLetter(Base):
     resolution: Mapped[str | None]
     resolved_by: Mapped[str | None]
     note: Mapped[str | None]
+    cause: Mapped[UUID] = mapped_column(Computed(fingerprint.CAUSE, persisted=True))
+    """The same for failures with the same reason, error type and message, but for numbers, ids and quoted values."""
+    error_type: Mapped[str | None] = mapped_column(Computed(fingerprint.ERROR_TYPE, persisted=True))
+    http_status: Mapped[int | None] = mapped_column(SmallInteger, Computed(fingerprint.HTTP_STATUS, persisted=True))
+    solution: Mapped[UUID | None] = mapped_column(Computed(fingerprint.SOLUTION, persisted=True))
+    words: Mapped[str | None] = mapped_column(TSVECTOR, Computed(fingerprint.WORDS, persisted=True))
 
 
 class AuditEntry(Base):
@@ -288,3 +358,107 @@ class ApiUse(Base):
     answers: Mapped[int] = mapped_column(server_default=text("0"))
     """Requests that came to an end, well or not."""
     failures: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class FinishedDay(Base):
+    """How many jobs became final on a day (UTC) that is over: so that a count need not read them all."""
+
+    __tablename__ = "finished_days"
+    __table_args__ = (CheckConstraint(one_of("state", FINAL_STATES), name="state"),)
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    state: Mapped[str] = mapped_column(primary_key=True)
+    jobs: Mapped[int] = mapped_column(BigInteger)
+
+
+class Operation(Base):
+    """One replay or discard of what somebody selected: its selection, who wanted it, and how far it has come.
+
+    Who carries it out holds a lease; when that process dies, another one goes on from `cursor`. Each chunk's
+    transitions, results and cursor are one transaction, so nothing is done twice or forgotten.
+    """
+
+    __tablename__ = "operations"
+    __table_args__ = (
+        CheckConstraint(one_of("verb", Verb), name="verb"),
+        CheckConstraint(one_of("state", OperationState), name="state"),
+        CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="finished_unless_running"),
+        CheckConstraint("verb <> 'discard' OR (note IS NOT NULL AND note <> '')", name="discard_has_a_note"),
+        CheckConstraint("verb = 'replay' OR NOT canary", name="canary_replays"),
+        CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="whole_lease"),
+        CheckConstraint("state = 'running' OR lease_token IS NULL", name="lease_while_running"),
+        CheckConstraint("(cancelled_by IS NULL) = (cancelled_at IS NULL)", name="wholly_cancelled"),
+        CheckConstraint("jobs >= 0 AND messages >= 0 AND done >= 0 AND skipped >= 0 AND stage >= 0", name="counts"),
+        Index("ix_operations_running", "lease_until", postgresql_where=text("state = 'running'")),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    verb: Mapped[str]
+    canary: Mapped[bool] = mapped_column(server_default=text("false"))
+    state: Mapped[str] = mapped_column(server_default=OperationState.RUNNING)
+    actor: Mapped[str]
+    note: Mapped[str | None]
+    door: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    """How it came in (web, command line), and what is known of who is there: for the audit log."""
+    filter: Mapped[dict[str, Any]]
+    newest: Mapped[int] = mapped_column(BigInteger)
+    """The highest dead letter's id when it was previewed: what dies later does not belong to the selection."""
+    jobs: Mapped[int]
+    """How many were selected."""
+    messages: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many of the dead letters selected are of unreadable messages."""
+    tenants: Mapped[int]
+    amounts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    cursor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Every dead letter of the selection up to this id has been dealt with."""
+    done: Mapped[int] = mapped_column(server_default=text("0"))
+    skipped: Mapped[int] = mapped_column(server_default=text("0"))
+    stage: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    """Of a canary replay: 1 while one job is tried, 2 while five are, 3 for the rest. 0 before, and without canary."""
+    lease_token: Mapped[UUID | None]
+    lease_until: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+    cancelled_by: Mapped[str | None]
+    cancelled_at: Mapped[datetime | None]
+    """When somebody asked for it; the one who carries it out stops at the next chunk."""
+    message: Mapped[str | None]
+    """Why it stopped, in words."""
+
+
+class OperationItem(Base):
+    """What became of one failure that an operation selected."""
+
+    __tablename__ = "operation_items"
+    __table_args__ = (
+        CheckConstraint(one_of("outcome", ItemOutcome), name="outcome"),
+        CheckConstraint("(outcome = 'skipped') = (why IS NOT NULL)", name="why_skipped"),
+    )
+
+    operation_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True
+    )
+    dead_letter_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """No foreign key: the result is kept as long as the operation."""
+    job_id: Mapped[UUID | None]
+    outcome: Mapped[str]
+    why: Mapped[str | None]
+    stage: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class CaseVersion(Base):
+    """One wording of a job's case. The first is what the sender handed over; a job nobody edited has none."""
+
+    __tablename__ = "case_versions"
+    __table_args__ = (
+        CheckConstraint("number >= 1", name="number"),
+        CheckConstraint("(number = 1) = (edited_by IS NULL)", name="first_is_the_senders"),
+    )
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    case_body: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    edited_by: Mapped[str | None]
+    note: Mapped[str | None]

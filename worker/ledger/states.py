@@ -105,3 +105,32 @@ class AttemptOutcome(StrEnum):
     """No connection was made: the request certainly did not arrive."""
     UNKNOWN = "unknown"
     """It may have arrived: time ran out, the connection broke after sending, or the worker died."""
+
+
+class Verb(StrEnum):
+    """What a person does with dead jobs."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+
+
+class OperationState(StrEnum):
+    """Where a bulk operation is. Only a running one has anything left to do."""
+
+    RUNNING = "running"
+    """Whoever holds its lease goes on with it; without a lease, whoever finds it."""
+    DONE = "done"
+    """Everything selected was dealt with. Final."""
+    STOPPED = "stopped"
+    """A canary job died again, or it could not go on; the rest was left alone. Final."""
+    CANCELLED = "cancelled"
+    """A person cancelled it; what was done until then stays done. Final."""
+
+
+class ItemOutcome(StrEnum):
+    """What a bulk operation did with one of the failures that were selected."""
+
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+    SKIPPED = "skipped"
+    """Left alone; the row says why."""

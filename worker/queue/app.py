@@ -25,6 +25,8 @@ REDIS_OPTIONS = {
     # A message that a dead worker held comes back after this many seconds. Only cases.accept is ever held, for
     # milliseconds (ACCEPT_PATIENCE at the worst), and a second run of it finds the job that the first one made.
     "visibility_timeout": 120,
+    # One worker at a time brings such messages back, under a lock; should it die over that, the next may after as long.
+    "unacked_mutex_expire": 10,
 }
 AMQP_OPTIONS = {"confirm_publish": True, "connect_timeout": 5, "read_timeout": 15, "write_timeout": 15}
 

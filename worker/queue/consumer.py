@@ -30,8 +30,8 @@ class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
     def on_ready(self) -> None:
         """The broker's connection stands: look for messages often enough, whatever the pool.
 
-        With nothing prefetched, a message is asked for when a slot is free. A prefork child's result wakes the event loop
-        to see that; a thread's does not, and the loop would sleep for up to a second after each batch.
+        With nothing prefetched, a message is asked for when a slot is free. A prefork child's result wakes the event
+        loop to see that; a thread's does not, and the loop would sleep for up to a second after each batch.
         """
         super().on_ready()
         if self.hub and not self.pool.uses_semaphore:  # only prefork's pool uses one

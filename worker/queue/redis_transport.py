@@ -5,7 +5,9 @@ Overrides internals of kombu 5.7.0, which is pinned; a test fails when they chan
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from queue import Empty
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -14,12 +16,20 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
+from worker.queue.app import SUBMIT
+from worker.queue.redis_take import take_command
 from worker.queue.unreadable import Keeper, capped
 
 log = structlog.get_logger(__name__)
 
 #: Messages brought back from dead workers in one sweep at most.
 RESTORED_AT_ONCE = 1000
+#: Seconds between two such sweeps.
+RESTORE_EVERY = 2.0
+#: Seconds between two looks at the lists that are not waited on.
+LOOK_EVERY = 0.1
+#: Nobody writes to this list: waiting on it is a pause.
+NO_LIST = "case-worker:no-list"
 
 
 class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
@@ -44,7 +54,7 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
             virtual.QoS.ack(self, delivery_tag)
 
     def restore_visible(self, start: int = 0, num: int = RESTORED_AT_ONCE, interval: int = 1) -> None:  # noqa: ARG002
-        """Bring back what dead workers held, each time that kombu asks (10 s) instead of each tenth time."""
+        """Bring back what dead workers held, each time that it is asked for instead of each tenth time."""
         super().restore_visible(start, RESTORED_AT_ONCE, 1)
 
     def _connected(self) -> bool:
@@ -53,19 +63,46 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
-    """A channel whose reader keeps entries that are no messages, in place of dying of them."""
+    """A channel that loses no message when its worker dies, and keeps entries that are no messages.
+
+    Two commands take turns: a look that takes a message of any list but `cases.submit`'s in one step (`redis_take`),
+    and kombu's BRPOP for a short while on `cases.submit`, whose ids the ledger gives out again should one be lost.
+    """
 
     QoS = QoS
     #: Closing a channel does not requeue what is being worked on: a blip of the connection would run it twice.
     do_restore = False
     #: Set by `make_transport`.
     keeper: Keeper
+    _command = "BRPOP"
+
+    def _brpop_start(self, timeout: float | None = None) -> None:  # noqa: ARG002 - kombu's signature
+        """Ask for the next entry: a look at the lists that are taken from in one step, then a wait on the others."""
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        safely = self._lists(queue for queue in queues if queue != SUBMIT)
+        connection = self.client.connection
+        if safely and self._command != "EVAL":
+            self._command = "EVAL"
+            command = take_command(safely, unacked=self.unacked_key, index=self.unacked_index_key)
+        else:
+            self._command = "BRPOP"
+            waited_on = self._lists(queue for queue in queues if queue == SUBMIT) or [NO_LIST]
+            command = ["BRPOP", *waited_on, LOOK_EVERY if safely else self.brpop_timeout]
+        self._in_poll = connection
+        self._brpop_sent_at = monotonic()
+        connection.send_command(*command)
+
+    def _lists(self, queues: Iterable[str]) -> list[str]:
+        names = list(queues)
+        return [self._q_for_pri(queue, step) for step in self.priority_steps for queue in names]
 
     def _brpop_read(self, **options: Any) -> bool:
         """Read one entry and deliver it; kombu's own, with a check in between."""
         try:
             try:
-                popped = self.client.parse_response(self.client.connection, "BRPOP", **options)
+                popped = self.client.parse_response(self.client.connection, self._command, **options)
             except self.connection_errors:
                 # The next look then connects anew.
                 self.client.connection.disconnect()
@@ -103,7 +140,16 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
                 client.lpush(list_name, entry)
 
 
+class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu has no types
+    """A transport that looks for dead workers' messages more often than every ten seconds."""
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Kombu's timers, and one more."""
+        super().register_with_event_loop(connection, loop)
+        loop.call_repeatedly(RESTORE_EVERY, self.cycle.maybe_restore_messages)
+
+
 def make_transport(database_url: str) -> type:
     """The transport class whose channels keep unreadable entries in that ledger."""
     channel = type("KeepingChannel", (Channel,), {"keeper": Keeper(database_url)})
-    return type("KeepingTransport", (kombu_redis.Transport,), {"Channel": channel})
+    return type("KeepingTransport", (Transport,), {"Channel": channel})

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, TextIO
 from uuid import UUID
 
-from worker.ledger.queries import Cause, Failure, FailureFilter
+from worker.ledger.queries import Group, Failure, FailureFilter
 from worker.report.advice import what_to_do
 from worker.report.wording import number
 
@@ -86,7 +86,7 @@ def row_of(failure: Failure) -> dict[str, Any]:
     return asdict(failure) | {"what_to_do": what_to_do(failure.reason, failure.error_type)}
 
 
-def group_of(cause: Cause) -> dict[str, Any]:
+def group_of(cause: Group) -> dict[str, Any]:
     """One cause with its amounts as plain numbers and what to do about it."""
     amounts = {currency: number(Decimal(amount)) for currency, amount in sorted(cause.amounts.items())}
     return asdict(cause) | {"amounts": amounts, "what_to_do": what_to_do(cause.reason, cause.error_type)}
@@ -102,7 +102,7 @@ def write_csv(out: TextIO, failures: Iterable[Failure]) -> None:
 
 
 def write_json(
-    out: TextIO, *, now: datetime, wanted: FailureFilter, groups: Iterable[Cause], failures: Iterable[Failure]
+    out: TextIO, *, now: datetime, wanted: FailureFilter, groups: Iterable[Group], failures: Iterable[Failure]
 ) -> None:
     """One object: when, which filter, the groups, the failures. A failure takes one line."""
 

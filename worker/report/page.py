@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from itertools import islice
 
-from worker.ledger.queries import Cause, Failure, Selected
+from worker.ledger.queries import Group, Failure, Selected
 from worker.report.advice import what_to_do
 from worker.report.terminal import Column, Screen
 from worker.report.wording import counted, moment, money, one_line, said
@@ -36,7 +36,7 @@ _COLUMNS = (
 )
 
 
-def show_report(screen: Screen, found: Selected, causes: list[Cause], failures: Iterable[Failure]) -> None:
+def show_report(screen: Screen, found: Selected, causes: list[Group], failures: Iterable[Failure]) -> None:
     """The whole report. `found`, `causes` and `failures` come from the same filter."""
     if not causes:
         screen.line("No open failures.")
@@ -56,7 +56,7 @@ def show_report(screen: Screen, found: Selected, causes: list[Cause], failures: 
     )
 
 
-def amounts_in(cause: Cause) -> str:
+def amounts_in(cause: Group) -> str:
     """The sums by currency, e.g. `18750.00 DKK + 640.00 EUR`, and how many failures are in none of them."""
     sums = [money(Decimal(total), currency) for currency, total in sorted(cause.amounts.items())]
     if cause.without_amount:
@@ -64,7 +64,7 @@ def amounts_in(cause: Cause) -> str:
     return " + ".join(sums)
 
 
-def _headline(found: Selected, causes: list[Cause]) -> str:
+def _headline(found: Selected, causes: list[Group]) -> str:
     parts = []
     if found.jobs:
         parts.append(f"{counted(found.jobs, 'job')} of {counted(found.tenants, 'tenant')}")
@@ -76,7 +76,7 @@ def _headline(found: Selected, causes: list[Cause]) -> str:
     return f"{' and '.join(parts)} {verb} a person, for {counted(len(causes), 'cause')}{links}"
 
 
-def _show_causes(screen: Screen, causes: list[Cause]) -> None:
+def _show_causes(screen: Screen, causes: list[Group]) -> None:
     if screen.is_terminal and screen.width >= WIDE:
         rows = [
             [
@@ -100,12 +100,12 @@ def _show_causes(screen: Screen, causes: list[Cause]) -> None:
         screen.line()
 
 
-def _title(cause: Cause) -> str:
+def _title(cause: Group) -> str:
     link = " (invalid client link)" if cause.invalid_client_link else ""
     return f"{cause.reason}{link}: {said(cause.error_type, cause.message) or NO_MESSAGE}"
 
 
-def _remedy(cause: Cause) -> list[tuple[str, str]]:
+def _remedy(cause: Group) -> list[tuple[str, str]]:
     facts = [("to do", what_to_do(cause.reason, cause.error_type))]
     if cause.solution_url:
         facts.append(("link", one_line(cause.solution_url)))
@@ -114,7 +114,7 @@ def _remedy(cause: Cause) -> list[tuple[str, str]]:
     return facts
 
 
-def _seen(cause: Cause) -> list[str]:
+def _seen(cause: Group) -> list[str]:
     """First and last, or the one moment."""
     return list(dict.fromkeys((moment(cause.first_seen), moment(cause.last_seen))))
 

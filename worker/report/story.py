@@ -21,7 +21,8 @@ _TRIGGERS = {
     Trigger.UNAUTHORIZED_RETRY: ", sent once more with a fresh token",
     Trigger.REPLAY: ", tried again after the replay",
 }
-_MEANINGS = {
+#: What an attempt's outcome says, as the end of a sentence.
+MEANINGS = {
     AttemptOutcome.SUBMITTED: "the API took the case",
     AttemptOutcome.UNAUTHORIZED: "the API did not accept the token",
     AttemptOutcome.REFUSED: "the API refused it; only a person can change that",
@@ -32,7 +33,8 @@ _MEANINGS = {
     AttemptOutcome.NOT_SENT: "no connection was made, so the request certainly did not arrive",
     AttemptOutcome.UNKNOWN: "outcome unknown: the request may have arrived, and nobody on this side can tell",
 }
-_OPEN = "no answer is recorded yet: the request is under way, or its worker died with it"
+#: The same for an attempt without one.
+OPEN = "no answer is recorded yet: the request is under way, or its worker died with it"
 _STATES = {
     State.PENDING: "Ready: the dispatcher gives it out when it has its turn.",
     State.WAITING: "Waiting: it is tried again when it is due.",
@@ -140,7 +142,7 @@ def _attempt(attempt: dict[str, Any]) -> str:
     if attempt["token_source"]:
         words[0] += f" ({attempt['token_source']} token {attempt['token_fingerprint']})"
     if attempt["outcome"] is None:
-        words.append(_OPEN)
+        words.append(OPEN)
         return ": ".join(words)
     answer = str(attempt["http_status"] or "no answer")
     if attempt["duration_ms"] is not None:
@@ -155,7 +157,7 @@ def _meaning(attempt: dict[str, Any]) -> str:
     outcome, trigger = AttemptOutcome(attempt["outcome"]), Trigger(attempt["trigger"])
     if outcome is AttemptOutcome.UNAUTHORIZED and trigger is Trigger.UNAUTHORIZED_RETRY:
         return "the API did not accept the fresh token either, so the client link is invalid"
-    return _MEANINGS[outcome]
+    return MEANINGS[outcome]
 
 
 def _death(letter: dict[str, Any]) -> str:

@@ -1,15 +1,16 @@
-"""The open failures, one by one, and the filter that all commands share."""
+"""The open failures, one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
+
+from worker.ledger.queries.filters import OPEN_FAILURES, FailureFilter, conditions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,62 +35,79 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureFilter:
-    """Which open failures: all parts must fit; None and False mean any."""
+class FailurePage:
+    """A page of failures, and the dead letters' ids between which its neighbours lie."""
 
-    tenant: str | None = None
-    reason: str | None = None
-    invalid_links: bool = False
-    since: timedelta | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For the audit log."""
-        return {
-            "tenant": self.tenant,
-            "reason": self.reason,
-            "invalid_links": self.invalid_links,
-            "since_seconds": self.since.total_seconds() if self.since else None,
-        }
+    failures: list[Failure]
+    before: int | None
+    """What to give as `before` to get the page before this one; None: this is the first."""
+    after: int | None
+    """What to give as `after` to get the next page; None: this is the last."""
 
 
 # Keyset paging by the dead letter's id keeps each page as cheap as the first.
 _FAILURES = """
     SELECT d.id AS dead_letter_id, d.job_id, j.external_tenant_id, j.creditor_reference, j.amount, j.currency, d.reason,
-           d.invalid_client_link, (d.detail ->> 'status')::int AS http_status, d.detail ->> 'type' AS error_type,
+           d.invalid_client_link, d.http_status, d.detail ->> 'type' AS error_type,
            d.detail ->> 'message' AS message, d.solution_url, COALESCE(j.outcome_unknown, false) AS outcome_unknown,
            COALESCE(j.request_count, 0) AS attempts, d.created_at
-    FROM dead_letters d LEFT JOIN jobs j ON j.id = d.job_id
-    WHERE d.resolved_at IS NULL AND d.id > :after {conditions}
-    ORDER BY d.id LIMIT :limit
+    FROM {source}
+    WHERE d.resolved_at IS NULL AND d.id {beyond} :id {conditions}
+    ORDER BY d.id {direction} LIMIT :limit
 """
+_HIGHEST = 2**63 - 1
 
 
 def failures(connection: Connection, wanted: FailureFilter, *, page: int = 1000) -> Iterator[Failure]:
     """The open failures, oldest first, read page by page."""
-    conditions, parameters = conditions_of(wanted)
-    statement = text(_FAILURES.format(conditions=conditions))
     after = 0
     while True:
-        rows = connection.execute(statement, {**parameters, "after": after, "limit": page}).all()
-        yield from (Failure(**row._mapping) for row in rows)
+        rows = _read(connection, wanted, after, page, newest_first=False)
+        yield from rows
         if len(rows) < page:
             return
         after = rows[-1].dead_letter_id
 
 
-def conditions_of(wanted: FailureFilter) -> tuple[str, dict[str, Any]]:
-    """The filter as SQL over `dead_letters d LEFT JOIN jobs j`, each part led by AND, and its parameters."""
-    parts: list[str] = []
-    parameters: dict[str, Any] = {}
-    if wanted.tenant is not None:
-        parts.append("AND j.external_tenant_id = :tenant")
-        parameters["tenant"] = wanted.tenant
-    if wanted.reason is not None:
-        parts.append("AND d.reason = :reason")
-        parameters["reason"] = wanted.reason
-    if wanted.invalid_links:
-        parts.append("AND d.invalid_client_link")
-    if wanted.since is not None:
-        parts.append("AND d.created_at >= now() - make_interval(secs => :since)")
-        parameters["since"] = wanted.since.total_seconds()
-    return " ".join(parts), parameters
+def failure_page(
+    connection: Connection,
+    wanted: FailureFilter,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int = 50,
+    newest_first: bool = True,
+) -> FailurePage:
+    """One page of the open failures that fit, by the dead letters' ids.
+
+    `after` is the id of the last failure of the page before, `before` that of the first one of the page behind; give
+    one of them, or neither for the first page.
+    """
+    backwards = before is not None
+    start = before if backwards else after
+    rows = _read(connection, wanted, start, limit + 1, newest_first=newest_first is not backwards)
+    more, rows = len(rows) > limit, rows[:limit]
+    if backwards:
+        rows.reverse()
+    has_before = more if backwards else after is not None
+    has_after = True if backwards else more
+    return FailurePage(
+        rows,
+        before=rows[0].dead_letter_id if rows and has_before else None,
+        after=rows[-1].dead_letter_id if rows and has_after else None,
+    )
+
+
+def _read(
+    connection: Connection, wanted: FailureFilter, start: int | None, limit: int, *, newest_first: bool
+) -> list[Failure]:
+    conditions, parameters = conditions_of(wanted)
+    statement = _FAILURES.format(
+        source=OPEN_FAILURES,
+        conditions=conditions,
+        beyond="<" if newest_first else ">",
+        direction="DESC" if newest_first else "",
+    )
+    start = (_HIGHEST if newest_first else 0) if start is None else start
+    rows = connection.execute(text(statement), {**parameters, "id": start, "limit": limit})
+    return [Failure(**row._mapping) for row in rows]

@@ -1,13 +1,14 @@
-"""The state of the pipeline in numbers."""
+"""The state of the pipeline in numbers. Nothing here reads final rows one by one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from worker.ledger.states import Reason, State
+from worker.ledger.states import FINAL_STATES, INVALID_LINK_REASONS, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,30 +24,119 @@ class Counts:
     leader: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """What stands above the groups."""
+
+    open_failures: int
+    """Open dead letters: dead jobs and unreadable messages."""
+    invalid_client_links: int
+    amounts: dict[str, str]
+    """At stake: the dead jobs' sums by currency, each a plain decimal number; `?` where the currency is not known."""
+    without_amount: int
+    """Dead jobs whose amount is not known: they are in none of the sums."""
+    oldest: datetime | None
+    """When the oldest open failure came."""
+    living: dict[str, int]
+    """Jobs that are `pending`, `waiting`, `queued` or `submitting`."""
+    submitted_today: int
+    """Since midnight UTC."""
+    oldest_pending_seconds: float | None
+    holds: list[dict[str, Any]]
+    """Why jobs wait: name, since, until, detail, in_force."""
+    leader: str | None
+    """The worker whose dispatcher leads; None: no worker is running."""
+    now: datetime
+    """The database's time."""
+
+
+# Each state is counted in its own partial index.
+_LIVING = text(
+    " UNION ALL ".join(
+        f"SELECT '{state}' AS state, count(*) AS jobs FROM jobs WHERE state = '{state}'"
+        for state in (State.PENDING, State.WAITING, State.QUEUED, State.SUBMITTING)
+    )
+)
+_DEAD = text("SELECT count(*) FROM jobs WHERE state = 'dead'")
+# Days that are over were counted once (`worker.ledger.writer.days`); what became final since then is counted now.
+_FINAL = text(
+    " UNION ALL ".join(
+        f"""
+        SELECT '{state}' AS state, COALESCE((SELECT sum(jobs) FROM finished_days WHERE state = '{state}'), 0)::bigint
+               + (SELECT count(*) FROM jobs WHERE state = '{state}' AND finalized_at >= COALESCE(
+                      (SELECT (max(day) + 1)::timestamp AT TIME ZONE 'UTC' FROM finished_days), '-infinity')) AS jobs
+        """
+        for state in FINAL_STATES
+    )
+)
+_REASONS = text(
+    "SELECT reason, count(*) AS failures, min(created_at) AS oldest FROM dead_letters WHERE resolved_at IS NULL"
+    " GROUP BY reason ORDER BY failures DESC, reason"
+)
+_AT_STAKE = text(
+    "SELECT COALESCE(currency, '?') AS currency, sum(amount)::text AS total, count(*) - count(amount) AS without"
+    " FROM jobs WHERE state = 'dead' GROUP BY 1"
+)
+_TODAY = text(
+    "SELECT count(*) FROM jobs WHERE state = 'submitted'"
+    " AND finalized_at >= date_trunc('day', now(), 'UTC') AND finalized_at IS NOT NULL"
+)
+_OLDEST_PENDING = text("SELECT EXTRACT(epoch FROM now() - min(pending_since))::float8 FROM jobs WHERE state = 'pending'")
+_HOLDS = text("SELECT name, since, until, detail, until > now() AS in_force FROM holds ORDER BY name")
+_LEADER = text("SELECT leader FROM dispatcher WHERE lease_until > now()")
+
+
 def counts(connection: Connection) -> Counts:
     """Jobs by state, open dead letters by reason, the age of the oldest pending job in seconds, and the holds."""
     jobs = dict.fromkeys((state.value for state in State), 0)
-    jobs |= {
-        row.state: row.n for row in connection.execute(text("SELECT state, count(*) AS n FROM jobs GROUP BY state"))
-    }
-    by_reason = {
-        row.reason: row.n
-        for row in connection.execute(
-            text(
-                "SELECT reason, count(*) AS n FROM dead_letters WHERE resolved_at IS NULL"
-                " GROUP BY reason ORDER BY n DESC"
-            )
-        )
-    }
-    invalid = by_reason.get(Reason.SECOND_UNAUTHORIZED, 0) + by_reason.get(Reason.CLIENT_LINK_NOT_FOUND, 0)
-    oldest = connection.execute(
-        text("SELECT EXTRACT(epoch FROM now() - min(pending_since))::float8 FROM jobs WHERE state = 'pending'")
-    ).scalar()
-    holds = connection.execute(
-        text("SELECT name, since, until, detail, until > now() AS in_force FROM holds ORDER BY name")
-    ).mappings()
-    leader = connection.execute(text("SELECT leader FROM dispatcher WHERE lease_until > now()")).scalar()
-    return Counts(jobs, sum(by_reason.values()), invalid, by_reason, oldest, [dict(h) for h in holds], leader)
+    jobs |= living(connection)
+    jobs |= {row.state: row.jobs for row in connection.execute(_FINAL)}
+    jobs[State.DEAD.value] = connection.execute(_DEAD).scalar_one()
+    by_reason = {row.reason: row.failures for row in connection.execute(_REASONS)}
+    return Counts(
+        jobs,
+        sum(by_reason.values()),
+        sum(by_reason.get(reason, 0) for reason in INVALID_LINK_REASONS),
+        by_reason,
+        connection.execute(_OLDEST_PENDING).scalar(),
+        holds(connection),
+        connection.execute(_LEADER).scalar(),
+    )
+
+
+def tiles(connection: Connection) -> Tiles:
+    """The numbers above the groups: what is open, what is at stake, and how the pipeline is."""
+    reasons = connection.execute(_REASONS).all()
+    money = connection.execute(_AT_STAKE).all()
+    return Tiles(
+        open_failures=sum(row.failures for row in reasons),
+        invalid_client_links=sum(row.failures for row in reasons if row.reason in INVALID_LINK_REASONS),
+        amounts={row.currency: row.total for row in sorted(money) if row.total is not None},
+        without_amount=sum(row.without for row in money),
+        oldest=min((row.oldest for row in reasons), default=None),
+        living=living(connection),
+        submitted_today=connection.execute(_TODAY).scalar_one(),
+        oldest_pending_seconds=connection.execute(_OLDEST_PENDING).scalar(),
+        holds=holds(connection),
+        leader=connection.execute(_LEADER).scalar(),
+        now=moment_of(connection),
+    )
+
+
+def living(connection: Connection) -> dict[str, int]:
+    """Jobs that the machinery will move, by state."""
+    return {row.state: row.jobs for row in connection.execute(_LIVING)}
+
+
+def holds(connection: Connection) -> list[dict[str, Any]]:
+    """Why jobs wait: each hold's name, since, until, detail, and whether it is in force."""
+    return [dict(row) for row in connection.execute(_HOLDS).mappings()]
+
+
+def moment_of(connection: Connection) -> datetime:
+    """The database's time."""
+    moment: datetime = connection.execute(text("SELECT now()")).scalar_one()
+    return moment
 
 
 def schema_version(connection: Connection) -> str | None:

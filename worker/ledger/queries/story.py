@@ -38,6 +38,9 @@ def story(connection: Connection, job_id: UUID) -> Story:
     return Story(
         jobs[0],
         read("SELECT * FROM attempts WHERE job_id = :id ORDER BY number"),
-        read("SELECT * FROM dead_letters WHERE job_id = :id ORDER BY id"),
+        read(
+            "SELECT id, job_id, reason, invalid_client_link, detail, solution_url, created_at, resolved_at, resolution,"
+            " resolved_by, note, cause FROM dead_letters WHERE job_id = :id ORDER BY id"
+        ),
         read("SELECT * FROM audit_log WHERE job_id = :id ORDER BY id"),
     )

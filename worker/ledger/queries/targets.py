@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from worker.ledger.queries.failures import FailureFilter, conditions_of
+from worker.ledger.queries.filters import OPEN_FAILURES, FailureFilter, conditions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +38,43 @@ class Selected:
     cannot_be_looked_up: int
     newest: int
     """The highest dead letter's id: what dies later does not belong to the selection."""
+    amounts: dict[str, str] = field(default_factory=dict)
+    """The sum by currency, each a plain decimal number; `?` for amounts whose currency is not known."""
+    without_amount: int = 0
+    """Jobs whose amount is not known: they are in none of the sums."""
 
 
+# Two short walks over the same two indexes, each with few results, are quicker than one with many.
 _SELECTED = """
-    SELECT count(j.id) AS jobs, count(DISTINCT j.external_tenant_id) AS tenants,
-           count(*) FILTER (WHERE d.job_id IS NULL) AS messages,
-           count(*) FILTER (WHERE NOT j.outcome_unknown) AS outcome_known,
-           count(*) FILTER (WHERE j.outcome_unknown AND j.creditor_reference IS NOT NULL) AS can_be_looked_up,
-           count(*) FILTER (WHERE j.outcome_unknown AND j.creditor_reference IS NULL) AS cannot_be_looked_up,
-           COALESCE(max(d.id), 0) AS newest
-    FROM dead_letters d LEFT JOIN jobs j ON j.id = d.job_id
-    WHERE d.resolved_at IS NULL {conditions}
+    WITH parts AS (
+        SELECT COALESCE(j.currency, '?') AS currency, count(*) AS failures, count(j.id) AS jobs,
+               count(*) FILTER (WHERE j.outcome_unknown) AS unknown, count(j.amount) AS known,
+               sum(j.amount) AS total, max(d.id) AS newest
+        FROM {source}
+        WHERE d.resolved_at IS NULL AND d.id <= :newest {conditions}
+        GROUP BY 1
+    )
+    SELECT COALESCE(sum(jobs), 0)::bigint AS jobs, COALESCE(sum(failures) - sum(jobs), 0)::bigint AS messages,
+           COALESCE(sum(jobs) - sum(unknown), 0)::bigint AS outcome_known,
+           COALESCE(sum(unknown), 0)::bigint AS unknown, COALESCE(max(newest), 0) AS newest,
+           COALESCE(sum(jobs) - sum(known), 0)::bigint AS without_amount,
+           COALESCE(jsonb_object_agg(currency, total::text) FILTER (WHERE known > 0), '{{}}') AS amounts,
+           (SELECT count(*) FROM (SELECT 1 FROM {source}
+                                  WHERE d.resolved_at IS NULL AND d.id <= :newest AND j.id IS NOT NULL {conditions}
+                                  GROUP BY j.external_tenant_id) distinct_tenants) AS tenants
+    FROM parts
+"""
+# Read only where there are jobs with an unknown outcome; those that can be looked up have an index of their own.
+_LOOKED_UP = """
+    SELECT count(*)
+    FROM {source}
+    JOIN jobs u ON u.id = d.job_id AND u.state = 'dead' AND u.outcome_unknown AND u.creditor_reference IS NOT NULL
+    WHERE d.resolved_at IS NULL AND d.id <= :newest {conditions}
 """
 _PAGE = """
     SELECT d.id AS dead_letter_id, d.job_id, j.external_tenant_id, j.state,
            COALESCE(j.outcome_unknown, false) AS outcome_unknown, j.creditor_reference
-    FROM dead_letters d LEFT JOIN jobs j ON j.id = d.job_id
+    FROM {source}
     WHERE d.resolved_at IS NULL AND d.id > :after AND d.id <= :newest {conditions}
     ORDER BY d.id LIMIT :limit
 """
@@ -65,13 +86,29 @@ _BY_ID = text(
     WHERE j.id = ANY(:ids)
     """
 )
+_NO_BOUND = 2**63 - 1
 
 
-def selected(connection: Connection, wanted: FailureFilter) -> Selected:
-    """Count the open failures that fit, and how a replay would treat them."""
+def selected(connection: Connection, wanted: FailureFilter, *, newest: int = _NO_BOUND) -> Selected:
+    """Count the open failures that fit, and how a replay would treat them; none whose dead letter is after `newest`."""
     conditions, parameters = conditions_of(wanted)
-    row = connection.execute(text(_SELECTED.format(conditions=conditions)), parameters).one()
-    return Selected(**row._mapping)
+    parameters["newest"] = newest
+    row = connection.execute(text(_SELECTED.format(source=OPEN_FAILURES, conditions=conditions)), parameters).one()
+    looked_up = 0
+    if row.unknown:
+        statement = _LOOKED_UP.format(source=OPEN_FAILURES, conditions=conditions)
+        looked_up = connection.execute(text(statement), parameters).scalar_one()
+    return Selected(
+        jobs=row.jobs,
+        tenants=row.tenants,
+        messages=row.messages,
+        outcome_known=row.outcome_known,
+        can_be_looked_up=looked_up,
+        cannot_be_looked_up=row.unknown - looked_up,
+        newest=row.newest,
+        amounts=row.amounts,
+        without_amount=row.without_amount,
+    )
 
 
 def page_of_targets(
@@ -80,7 +117,8 @@ def page_of_targets(
     """The open failures that fit, by ascending dead letter: those after `after`, up to and including `newest`."""
     conditions, parameters = conditions_of(wanted)
     rows = connection.execute(
-        text(_PAGE.format(conditions=conditions)), {**parameters, "after": after, "newest": newest, "limit": limit}
+        text(_PAGE.format(source=OPEN_FAILURES, conditions=conditions)),
+        {**parameters, "after": after, "newest": newest, "limit": limit},
     )
     return [Target(**row._mapping) for row in rows]
 
@@ -89,3 +127,4 @@ def targets_by_id(connection: Connection, ids: Sequence[UUID]) -> list[Target]:
     """Those of the jobs that exist, in whatever state, in the order of the ids."""
     found = {row.job_id: Target(**row._mapping) for row in connection.execute(_BY_ID, {"ids": list(ids)})}
     return [found[job_id] for job_id in dict.fromkeys(ids) if job_id in found]
+

@@ -1,0 +1,59 @@
+"""Two APIs that fail, hang, break off, refuse and answer late."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.faults.catalog import Fault, Strike
+
+#: Seconds that trouble with an API lasts here.
+SPELL = 1.5
+
+
+def _spell(**rule: Any) -> Callable[[Strike], None]:
+    def happen(strike: Strike) -> None:
+        strike.stage.witness.misbehave({"probability": 0.6, "seed": strike.dice.randrange(10**6), **rule})
+        time.sleep(SPELL)
+        strike.stage.witness.misbehave()
+
+    return happen
+
+
+def revoke_tokens(strike: Strike) -> None:
+    """All tenants' tokens are revoked at once."""
+    strike.stage.witness.revoke_tokens()
+
+
+def api_key_revoked(strike: Strike) -> None:
+    """The partner's key is refused for a while, and nobody's token is left. No job may die for it."""
+    before = _deaths(strike)
+    strike.stage.witness.accept_api_key(accepted=False)
+    strike.stage.witness.revoke_tokens()
+    time.sleep(SPELL)
+    assert _deaths(strike) <= before, "a job died because the partner's own key was refused"
+    strike.stage.witness.accept_api_key(accepted=True)
+
+
+def _deaths(strike: Strike) -> int:
+    statement = "SELECT count(*) FROM dead_letters WHERE reason IN ('second_unauthorized', 'client_link_not_found')"
+    return int(strike.stage.rows(statement)[0][0])
+
+
+FAULTS = (
+    Fault("api_500", "api", _spell(endpoint="cases", kind="status", status=500)),
+    Fault("api_502_page", "api", _spell(endpoint="cases", kind="status", status=502)),
+    Fault("api_silent", "api", _spell(endpoint="cases", kind="hang", probability=0.2)),
+    Fault("api_slow_body", "api", _spell(endpoint="cases", kind="slow-body", delayMs=700, probability=0.3)),
+    Fault("api_late", "api", _spell(endpoint="cases", kind="slow-headers", delayMs=1500, probability=0.3)),
+    Fault("api_reset_before", "api", _spell(endpoint="cases", kind="reset-before")),
+    Fault("api_reset_after", "api", _spell(endpoint="cases", kind="reset-after")),
+    Fault("api_broken_off", "api", _spell(endpoint="cases", kind="truncated")),
+    Fault("api_conflict", "api", _spell(endpoint="cases", kind="conflict")),
+    Fault("api_429_storm", "api", _spell(endpoint="cases", kind="retry-after", retryAfter=1)),
+    Fault("tokens_revoked", "api", revoke_tokens),
+    Fault("mint_500", "api", _spell(endpoint="token", kind="status", status=500)),
+    Fault("mint_silent", "api", _spell(endpoint="token", kind="hang", probability=0.3)),
+    Fault("api_key_revoked", "api", api_key_revoked),
+)

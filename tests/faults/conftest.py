@@ -1,0 +1,41 @@
+"""Servers that may be killed (not the session's own ones, which all other tests share), and the programme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from local_servers import LocalPostgres
+
+from tests.faults.deployments import Deployments
+from tests.faults.lanes import Programme
+from tests.faults.stage import prepare_ledger
+
+
+@pytest.fixture(scope="session")
+def breakable_postgres() -> Iterator[LocalPostgres]:
+    """Durable: what it has committed survives its being killed."""
+    with LocalPostgres(durable=True) as server:
+        prepare_ledger(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def deployments(tmp_path_factory: pytest.TempPathFactory, breakable_postgres: LocalPostgres) -> Deployments:
+    return Deployments(tmp_path_factory.mktemp("stages"), breakable_postgres)
+
+
+@pytest.fixture(scope="session")
+def programme(request: pytest.FixtureRequest, deployments: Deployments) -> Iterator[Programme]:
+    """All scenarios that were asked for, of all modules with PLANS, running side by side from now on."""
+    running = Programme(deployments.open)
+    wanted: dict[object, list[str]] = {}
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and hasattr(item.module, "PLANS") and hasattr(item, "callspec"):
+            wanted.setdefault(item.module, []).append(item.callspec.params.get("scenario", ""))
+    for module, names in wanted.items():
+        for plan in module.PLANS:  # type: ignore[attr-defined]  # asked for above
+            if plan.possible():
+                running.begin(plan, names)
+    yield running
+    running.end()

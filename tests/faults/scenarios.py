@@ -1,0 +1,103 @@
+"""What a scenario looks like: work, a fault in the middle of it, and then the invariant."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from random import Random
+
+from tests.faults.catalog import Fault, Strike
+from tests.faults.lanes import Scenario
+from tests.faults.stage import Stage
+from tests.faults.stops import Stop
+from tests.faults.traffic import Traffic
+from tests.faults.until import until
+
+#: Where the token is minted: there it takes tenants that nobody has a token for yet.
+MINT_POINTS = ("before_mint", "minted")
+
+
+def under(fault: Fault) -> Scenario:
+    """Work keeps coming, the fault happens, more work comes; then everything is settled and the invariant holds."""
+
+    def scenario(stage: Stage) -> None:
+        stage.witness.behave()
+        with Traffic(stage):
+            stage.enqueue(30)
+            fault.happen(Strike(stage, Random(fault.name)))
+            stage.enqueue(10)
+        _end_well(stage, broker_forgot=fault.broker_forgets)
+
+    return scenario
+
+
+def stopped_at(point: str, stop: Stop, *, senders: bool = False, refused: bool = False) -> Scenario:
+    """A process is stopped for good at exactly that point, in the middle of work.
+
+    With `senders`, cases come through the broker as well; with `refused`, every job meets a 401 first.
+    """
+
+    def scenario(stage: Stage) -> None:
+        if refused:
+            stage.enqueue(8)
+            stage.settle()
+            stage.witness.revoke_tokens()
+        stage.stops.arm(point, stop)
+        if senders:
+            stage.send(10)
+        stage.enqueue(30, prefix=point.replace("_", "-") if point in MINT_POINTS else "tenant")
+        stage.stops.wait_for(point)
+        stage.revive()
+        _end_well(stage)
+
+    return scenario
+
+
+def all_die_at(point: str) -> Scenario:
+    """One worker stands still at exactly that point, and then the whole fleet is killed."""
+
+    def scenario(stage: Stage) -> None:
+        stage.stops.arm(point, Stop("freeze_worker"))
+        stage.enqueue(30)
+        stage.stops.wait_for(point)
+        for node in stage.nodes:
+            node.kill("SIGKILL")
+        stage.revive()
+        _end_well(stage)
+
+    return scenario
+
+
+def frozen_at(point: str, action: str) -> Scenario:
+    """A process freezes at exactly that point, beyond its lease; another sends its jobs; then it is let go on."""
+
+    def scenario(stage: Stage) -> None:
+        stage.stops.arm(point, Stop(action))
+        stage.enqueue(30)
+        pid = stage.stops.wait_for(point)
+        held = stage.rows("SELECT lease_token FROM jobs WHERE state = 'submitting' AND lease_owner LIKE %s", f"%:{pid}")
+        until(
+            "its jobs are taken back",
+            lambda: (
+                not stage.rows("SELECT 1 FROM jobs WHERE lease_token = ANY(%s) LIMIT 1", [token for (token,) in held])
+            ),
+            within=stage.lease + 10,
+            but=stage.trouble,
+        )
+        stage.settle()
+        (os.killpg if action == "freeze_worker" else os.kill)(
+            os.getpgid(pid) if action == "freeze_worker" else pid, signal.SIGCONT
+        )
+        # It goes on where it stood, and sends: the witness must see no second case.
+        time.sleep(0.5)
+        stage.enqueue(10)
+        _end_well(stage)
+
+    return scenario
+
+
+def _end_well(stage: Stage, *, broker_forgot: bool = False) -> None:
+    stage.settle(broker_forgot=broker_forgot)
+    stage.require_invariant()
+    stage.require_all_submitted()

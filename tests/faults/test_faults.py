@@ -1,0 +1,19 @@
+"""Each fault alone, while work keeps coming: nothing is lost, nothing is submitted twice, everything settles."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.catalog import api, broker, database, workers
+from tests.faults.lanes import Plan, Programme
+from tests.faults.scenarios import under
+
+ON_THE_LEDGER = {fault.name: under(fault) for fault in database.FAULTS}
+ELSEWHERE = {fault.name: under(fault) for module in (broker, workers, api) for fault in module.FAULTS}
+POOLS = {"pools": ("prefork", "threads")}
+PLANS = (Plan(ON_THE_LEDGER, lanes=2, stage=POOLS | {"own_postgres": True}), Plan(ELSEWHERE, lanes=3, stage=POOLS))
+
+
+@pytest.mark.parametrize("scenario", [*ON_THE_LEDGER, *ELSEWHERE])
+def test_given_work_when_a_fault_strikes_then_nothing_is_lost_or_doubled(programme: Programme, scenario: str) -> None:
+    programme.outcome(scenario)

@@ -1,0 +1,29 @@
+"""Who did what, when and why."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from worker.ledger.writer.resolve import Actor
+
+_AUDIT = text(
+    "INSERT INTO audit_log (actor, action, job_id, detail, note) VALUES (:actor, :action, :job_id, :detail, :note)"
+).bindparams(bindparam("detail", type_=JSONB))
+
+
+def audit(
+    connection: Connection, action: str, actor: Actor, detail: dict[str, Any], *, job_id: UUID | None = None
+) -> None:
+    """Write down one act, in the transaction in which it is done. `detail` holds plain JSON values.
+
+    The actions that change a job by themselves (`replay`, `discard`, `edit`) are written with the change; this is for
+    the others: `reveal`, and what is done to whole operations.
+    """
+    connection.execute(
+        _AUDIT,
+        {"actor": actor.name, "action": action, "job_id": job_id, "detail": detail, "note": actor.note},
+    )

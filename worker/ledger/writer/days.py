@@ -1,0 +1,44 @@
+"""Counting each day's final jobs once, when the day is over."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+# A day is counted an hour after its end (UTC): no transaction of ours lives that long, so nothing can still become
+# final in it. A day without any job is written down too, as the mark up to which all is counted. Who counts the same
+# day at the same time finds the same number.
+_CLOSE = text(
+    """
+    WITH bounds AS (
+        SELECT COALESCE((SELECT max(day) + 1 FROM finished_days),
+                        (SELECT min(finalized_at AT TIME ZONE 'UTC')::date FROM (
+                             (SELECT finalized_at FROM jobs WHERE state = 'submitted' AND finalized_at IS NOT NULL
+                              ORDER BY state, finalized_at LIMIT 1)
+                             UNION ALL
+                             (SELECT finalized_at FROM jobs WHERE state = 'discarded' AND finalized_at IS NOT NULL
+                              ORDER BY state, finalized_at LIMIT 1)) oldest)) AS first,
+               ((now() - interval '1 hour') AT TIME ZONE 'UTC')::date - 1 AS last
+    ), finished AS (
+        SELECT (finalized_at AT TIME ZONE 'UTC')::date AS day, state, count(*) AS jobs
+        FROM jobs, bounds
+        WHERE state IN ('submitted', 'discarded') AND finalized_at IS NOT NULL
+          AND finalized_at >= first::timestamp AT TIME ZONE 'UTC'
+          AND finalized_at < (last + 1)::timestamp AT TIME ZONE 'UTC'
+        GROUP BY 1, 2
+    )
+    INSERT INTO finished_days (day, state, jobs)
+    SELECT day, state, jobs FROM finished
+    UNION
+    SELECT last, states.state, 0 FROM bounds, (VALUES ('submitted'), ('discarded')) states (state)
+    WHERE last >= first AND NOT EXISTS (SELECT FROM finished f WHERE f.day = last AND f.state = states.state)
+    ON CONFLICT (day, state) DO NOTHING
+    """
+)
+
+
+def close_days(connection: Connection) -> int:
+    """Count the days that are over and not counted yet. Returns how many rows that made; usually none.
+
+    The first time, that reads an index over all final jobs: about a second for ten million.
+    """
+    return connection.execute(_CLOSE).rowcount

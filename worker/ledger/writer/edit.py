@@ -1,0 +1,86 @@
+"""Another wording for the case of a dead job, every older one kept."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from worker.errors import JobNotFound, WrongState
+from worker.ledger.states import Reason, State
+from worker.ledger.writer.arrival import NewJob
+from worker.ledger.writer.resolve import Actor
+
+#: What a corrected case can help against.
+EDITABLE = (Reason.VALIDATION,)
+
+_LOCK = text("SELECT state, outcome_unknown, case_body, created_at FROM jobs WHERE id = :id FOR UPDATE")
+_REASON = text("SELECT reason FROM dead_letters WHERE job_id = :id AND resolved_at IS NULL")
+_NEWEST = text("SELECT COALESCE(max(number), 1) FROM case_versions WHERE job_id = :id")
+_EDIT = text(
+    """
+    WITH original AS (
+        INSERT INTO case_versions (job_id, number, case_body, created_at)
+        SELECT id, 1, case_body, created_at FROM jobs WHERE id = :id
+        ON CONFLICT (job_id, number) DO NOTHING
+    ), edited AS (
+        INSERT INTO case_versions (job_id, number, case_body, edited_by, note)
+        VALUES (:id, :number, :body, :actor, :note)
+    ), audited AS (
+        INSERT INTO audit_log (actor, action, job_id, detail, note)
+        VALUES (:actor, 'edit', :id, :detail, :note)
+    )
+    UPDATE jobs
+    SET case_body = :body, creditor_reference = :reference, amount = :amount, currency = :currency
+    WHERE id = :id AND state = 'dead' AND NOT outcome_unknown
+    """
+).bindparams(bindparam("detail", type_=JSONB))
+
+
+def edit_case(
+    connection: Connection, job_id: UUID, new: NewJob, *, seen: int, paths: list[str], actor: Actor
+) -> int:
+    """Give a dead job another case. Returns the number of its newest version.
+
+    `new` is the case as the door let it in; its idempotency key is of no meaning here, since the job keeps its own.
+    `seen` is the version that the correction was made from, `paths` where it differs, for the audit log (the values are
+    in the two versions).
+
+    The next request sends other bytes, so it must go out under another submission key, and only a replay after a known
+    outcome makes one. After an unknown outcome the old key may own a case already, so there the edit is refused.
+
+    Raises JobNotFound, and WrongState where the job is not dead for a reason that a corrected case can help against,
+    where its outcome is unknown, or where somebody else has edited it since.
+    """
+    job = connection.execute(_LOCK, {"id": job_id}).one_or_none()
+    if job is None:
+        raise JobNotFound(f"there is no job {job_id} in this database")
+    if job.state != State.DEAD:
+        raise WrongState(f"job {job_id} is {job.state}, and only the case of a dead job can be corrected")
+    reason = connection.execute(_REASON, {"id": job_id}).scalar()
+    if reason not in EDITABLE:
+        raise WrongState(
+            f"job {job_id} failed for {reason}: correcting its case helps only after {', '.join(EDITABLE)}"
+        )
+    if job.outcome_unknown:
+        raise WrongState(
+            f"the outcome of job {job_id} is unknown: the API may have the case as it was first sent, so it must not be"
+            " sent with other data. Replay it as it is (which looks it up, or keeps its key), or ask Debitura"
+        )
+    newest = connection.execute(_NEWEST, {"id": job_id}).scalar_one()
+    if newest != seen:
+        raise WrongState(
+            f"somebody has corrected job {job_id} since you opened it (version {newest} is the newest, you saw {seen}):"
+            " look at it again"
+        )
+    number = int(newest) + 1
+    connection.execute(
+        _EDIT,
+        {
+            "id": job_id, "number": number, "body": new.case_body, "reference": new.creditor_reference,
+            "amount": new.amount, "currency": new.currency, "actor": actor.name, "note": actor.note,
+            "detail": {"version": number, "changed": paths},
+        },
+    )  # fmt: skip
+    return number

@@ -1,0 +1,26 @@
+"""Durations as people type them: `30m`, `12h`, `7d`, `2w`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGE = re.compile(r"([0-9]{1,6})([mhdw])")
+
+
+def parse_age(text: str) -> timedelta:
+    """`30m`, `12h`, `7d` or `2w`. Raises ValueError for anything else."""
+    match = _AGE.fullmatch(text.strip().lower())
+    if match is None or int(match[1]) == 0:
+        raise ValueError("should look like 30m, 12h, 7d or 2w")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def age_text(age: timedelta) -> str:
+    """The shortest text that `parse_age` reads as that duration, in whole minutes."""
+    minutes = round(age.total_seconds() / 60)
+    for unit, size in (("w", 10_080), ("d", 1440), ("h", 60)):
+        if minutes and minutes % size == 0:
+            return f"{minutes // size}{unit}"
+    return f"{max(minutes, 1)}m"

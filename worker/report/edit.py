@@ -1,0 +1,113 @@
+"""Correcting a refused case and sending it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from worker.case_json import read_json
+from worker.enqueue import admit
+from worker.errors import InvalidCase, WrongState
+from worker.ledger.queries import CaseVersion, Story, case_versions, story
+from worker.ledger.states import State
+from worker.ledger.writer import resolve
+from worker.ledger.writer.edit import EDITABLE, edit_case
+from worker.ledger.writer.resolve import Actor
+from worker.report.diff import Change, differences, leaves
+from worker.report.story import PRIORITIES, open_letter
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A job's case, ready to be corrected."""
+
+    job_id: UUID
+    version: CaseVersion
+    """What is sent now; give its number back as `seen`."""
+    case: dict[str, Any]
+    errors: dict[str, list[str]]
+    """What the API said, by the path of the field in this case."""
+    other_errors: dict[str, list[str]]
+    """What it said of fields that this case does not have: missing ones, or named in another way."""
+    refused: str | None
+    """Why it cannot be corrected; None: it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A correction that was made."""
+
+    version: int
+    changes: list[Change]
+
+
+def draft(connection: Connection, job_id: UUID) -> Draft:
+    """The job's case with the API's field errors at its fields. Raises JobNotFound.
+
+    The case holds personal data: show it only to who may see it, and write that down.
+    """
+    told = story(connection, job_id)
+    version = case_versions(connection, job_id)[-1]
+    case = read_json(version.case_body, where="case")
+    letter = open_letter(told)
+    fields = letter["detail"].get("fields") if letter else None
+    at, elsewhere = errors_by_path(case, fields if isinstance(fields, dict) else {})
+    return Draft(job_id, version, case, at, elsewhere, why_not(told))
+
+
+def why_not(told: Story) -> str | None:
+    """Why the job's case cannot be corrected, in one sentence; None where it can."""
+    job, letter = told.job, open_letter(told)
+    if job["state"] != State.DEAD or letter is None:
+        return f"It is {job['state']}: only the case of a dead job can be corrected."
+    if letter["reason"] not in EDITABLE:
+        return f"It failed for {letter['reason']}: other data would not help."
+    if job["outcome_unknown"]:
+        return (
+            "Its outcome is unknown: the API may have the case as it was first sent, so it must not be sent with other"
+            " data. Replay it as it is, or ask Debitura."
+        )
+    return None
+
+
+def errors_by_path(
+    case: dict[str, Any], fields: dict[str, list[str]]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The API's field errors at the paths of this case, and those of fields that it does not have.
+
+    The API may write `Debtor.Email`, `$.debtor.email` or `case.debtor.email` for `debtor.email`.
+    """
+    known = {path.lower(): path for path, _ in leaves(case)}
+    known |= {path.lower(): path for path in case}
+    at: dict[str, list[str]] = {}
+    elsewhere: dict[str, list[str]] = {}
+    for name, said in fields.items():
+        plain = name.lower().removeprefix("$.").removeprefix("case.")
+        into, path = (at, known[plain]) if plain in known else (elsewhere, name)
+        into.setdefault(path, []).extend(said)
+    return at, elsewhere
+
+
+def correct(
+    connection: Connection, job_id: UUID, case: Any, *, seen: int, actor: Actor, detail: dict[str, Any]
+) -> Edited:
+    """Give the job that case and replay it, in this transaction. `detail` goes to the replay's audit entry.
+
+    `case` is JSON as `worker.case_json.read_json` reads it; the door's checks apply as to a new case. The job keeps its
+    idempotency key and takes a new submission key. Raises InvalidCase (also for a case that is the same as before),
+    JobNotFound and WrongState.
+    """
+    told = story(connection, job_id)
+    job = told.job
+    new = admit(job["external_tenant_id"], case, job["idempotency_key"], PRIORITIES[job["priority"]])
+    before = read_json(case_versions(connection, job_id)[-1].case_body, where="case")
+    changes = differences(before, read_json(new.case_body, where="case"))
+    if not changes:
+        raise InvalidCase("is the same as before, and the API would refuse it again", where="case")
+    version = edit_case(connection, job_id, new, seen=seen, paths=[c.path for c in changes], actor=actor)
+    if job_id not in resolve.replay(connection, [job_id], actor, {"version": version, **detail}):
+        raise WrongState(f"job {job_id} was moved by somebody else: look at it again")
+    return Edited(version, changes)

@@ -1,0 +1,93 @@
+"""Carrying out operations in the background of a process that goes on living, such as the web page's."""
+
+from __future__ import annotations
+
+import threading
+from uuid import uuid4
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from worker.ledger.database import is_passing, transaction
+from worker.ledger.queries import abandoned_operations
+from worker.ledger.states import OperationState
+from worker.ledger.writer.operations import finish
+from worker.report.operations import run
+
+log = structlog.get_logger(__name__)
+
+
+class OperationRunner:
+    """Takes up running operations that nobody carries out, its own process's and those of processes that died.
+
+    Each gets a thread of its own, since a canary waits; at most `most` at a time, the others when it is their turn.
+    """
+
+    def __init__(self, engine: Engine, *, most: int = 4, every: float = 2.0) -> None:
+        """`every` is in seconds: how soon an operation of a dead process is noticed once its lease is over."""
+        self._engine = engine
+        self._most = most
+        self._every = every
+        self._stop = threading.Event()
+        self._look = threading.Event()
+        self._running: dict[int, threading.Thread] = {}
+        self._watcher = threading.Thread(target=self._watch, name="operations", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look for operations."""
+        self._watcher.start()
+
+    def kick(self) -> None:
+        """Look at once: an operation was just started."""
+        self._look.set()
+
+    def stop(self, *, within: float = 10.0) -> None:
+        """Finish the chunks under way and leave the rest to another process. Waits at most that many seconds."""
+        self._stop.set()
+        self._look.set()
+        for thread in [self._watcher, *self._running.values()]:
+            if thread.is_alive():
+                thread.join(within)
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._take_up()
+            except DBAPIError as error:
+                if not is_passing(error):
+                    raise
+                log.warning("operations_unreachable", error=type(error.orig).__name__)
+            self._look.wait(self._every)
+            self._look.clear()
+
+    def _take_up(self) -> None:
+        self._running = {number: thread for number, thread in self._running.items() if thread.is_alive()}
+        with transaction(self._engine) as connection:
+            found = abandoned_operations(connection)
+        for number in found:
+            if len(self._running) >= self._most:
+                return
+            if number not in self._running:
+                self._running[number] = threading.Thread(
+                    target=self._carry_out, args=(number,), name=f"operation-{number}", daemon=True
+                )
+                self._running[number].start()
+
+    def _carry_out(self, number: int) -> None:
+        log.info("operation_taken_up", operation=number)
+        try:
+            run(self._engine, number, lease=uuid4(), stopping=self._stop.is_set, sleep=self._stop.wait)
+        except DBAPIError as error:
+            log.warning("operation_interrupted", operation=number, error=type(error.orig).__name__)
+            if is_passing(error):
+                return  # its lease runs out, and whoever looks next goes on with it
+            self._give_up(number, f"the database refused a statement ({type(error.orig).__name__})")
+        except Exception as error:
+            self._give_up(number, f"it failed by a mistake in the program ({type(error).__name__})")
+            raise
+
+    def _give_up(self, number: int, why: str) -> None:
+        """What fails in the same way each time must not be taken up for ever."""
+        with transaction(self._engine) as connection:
+            finish(connection, number, OperationState.STOPPED, f"{why}; what was done until then stays done")

@@ -1,0 +1,160 @@
+"""Filters as they stand in a page's address, so that a view can be sent to a colleague.
+
+What cannot be read is said, never skipped: with a part left out, a selection would be wider than its reader thinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+from uuid import UUID
+
+from worker.case_json import check_text
+from worker.errors import InvalidCase
+from worker.ledger.queries.filters import FailureFilter
+from worker.ledger.states import Reason
+from worker.report.ages import age_text, parse_age
+
+#: What PostgreSQL's numeric(20, 4) and bigint hold.
+_LARGEST = Decimal(10) ** 16
+_HIGHEST_ID = 2**63 - 1
+
+
+def _words(text: str) -> str:
+    try:
+        check_text(text, "text")
+    except InvalidCase as error:
+        raise ValueError(error.problem) from None
+    if len(text) > 1000:
+        raise ValueError("should have at most 1,000 characters")
+    return text
+
+
+def _reason(text: str) -> str:
+    try:
+        return Reason(text).value
+    except ValueError:
+        raise ValueError("is no reason that this report knows") from None
+
+
+def _status(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 100 <= int(text[:6]) <= 599):
+        raise ValueError("should be a status from 100 to 599")
+    return int(text)
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text.replace(",", "").replace(" ", ""))
+    except InvalidOperation:
+        raise ValueError("should be a number such as 1250.50") from None
+    if not amount.is_finite() or abs(amount) >= _LARGEST:
+        raise ValueError("should be a number such as 1250.50")
+    return amount
+
+
+def _currency(text: str) -> str:
+    if not (len(text) == 3 and text.isascii() and text.isalpha()):
+        raise ValueError("should have three letters, such as EUR")
+    return text.upper()
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text.replace(" ", "+"))
+    if moment.tzinfo is None:
+        raise ValueError("should have a zone")
+    return moment
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ValueError("should be made of UUIDs") from None
+
+
+def _letters(text: str) -> tuple[int, ...]:
+    numbers = text.split(".")
+    if not all(n.isascii() and n.isdecimal() and int(n) <= _HIGHEST_ID for n in numbers):
+        raise ValueError("should be numbers")
+    return tuple(int(n) for n in numbers)
+
+
+def _jobs(text: str) -> tuple[UUID, ...]:
+    return tuple(_uuid(part) for part in text.split("."))
+
+
+#: Name in the address: (part of the filter, reading it, writing it).
+_PARTS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
+    "tenant": ("tenant", _words, str),
+    "reason": ("reason", _reason, str),
+    "links": ("invalid_links", lambda text: text == "invalid", lambda _: "invalid"),
+    "type": ("error_type", _words, str),
+    "status": ("http_status", _status, str),
+    "min": ("min_amount", _amount, lambda value: format(value, "f")),
+    "max": ("max_amount", _amount, lambda value: format(value, "f")),
+    "currency": ("currency", _currency, str),
+    "within": ("since", parse_age, age_text),
+    "older": ("older_than", parse_age, age_text),
+    "from": ("failed_from", _moment, datetime.isoformat),
+    "before": ("failed_before", _moment, datetime.isoformat),
+    "reference": ("reference", _words, str),
+    "text": ("text", _words, str),
+    "cause": ("cause", _uuid, str),
+    "jobs": ("jobs", _jobs, lambda ids: ".".join(str(i) for i in ids)),
+    "ids": ("letters", _letters, lambda ids: ".".join(str(i) for i in ids)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an address asks for."""
+
+    filter: FailureFilter
+    typed: dict[str, str]
+    """The parts as they stand there."""
+    problems: dict[str, str]
+    """Parts that cannot be read, and why: then nothing may be listed or acted on."""
+
+    @property
+    def query(self) -> str:
+        """The same as a query, without a question mark."""
+        return urlencode(self.typed)
+
+    def without(self, *names: str) -> str:
+        """The query without some parts."""
+        return urlencode({name: value for name, value in self.typed.items() if name not in names})
+
+
+def read_filter(query: Mapping[str, str]) -> Wanted:
+    """The filter in an address or a form."""
+    typed = {name: query[name].strip() for name in _PARTS if query.get(name, "").strip()}
+    found: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for name, text in typed.items():
+        part, read, _ = _PARTS[name]
+        try:
+            found[part] = read(text)
+        except (ValueError, OverflowError) as error:
+            problems[name] = str(error)
+    return Wanted(FailureFilter() if problems else FailureFilter(**found), typed, problems)
+
+
+def read_query(text: str) -> Wanted:
+    """The filter in a query that a form has carried along."""
+    return read_filter(dict(parse_qsl(text)))
+
+
+def query_for(wanted: FailureFilter) -> str:
+    """The query that asks for those failures."""
+    parts = {name: (getattr(wanted, part), write) for name, (part, _, write) in _PARTS.items()}
+    return urlencode({name: write(value) for name, (value, write) in parts.items() if value not in (None, False, ())})
+
+
+def ticked(values: Iterable[str]) -> tuple[int, ...]:
+    """The dead letters whose boxes were ticked, each once. Raises ValueError for anything but ids."""
+    return tuple(dict.fromkeys(number for value in values for number in _letters(value)))

@@ -1,0 +1,97 @@
+"""The page's own settings, beside those that it shares with the worker."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from worker.errors import SettingsError
+from worker.report.web.people import Role, User, parse_roles, parse_users
+from worker.settings import LOOPBACK, Settings, setting_text
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: Characters of a key that somebody gives; a shorter one could be guessed.
+SHORTEST_KEY = 32
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Who may use the page, and how it knows them."""
+
+    users: dict[str, User]
+    secret_key: bytes = field(repr=False)
+    proxy_header: str
+    """The request header in which a company's proxy names the user; empty: none."""
+    proxy_addresses: tuple[Network, ...]
+    """From where that header, and the X-Forwarded ones, are believed."""
+    proxy_roles: dict[str, Role]
+
+    @property
+    def anybody(self) -> bool:
+        """Whether nobody has to say who they are: then only this machine may ask."""
+        return not self.users and not self.proxy_header
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], shared: Settings) -> WebSettings:
+        """Read REPORT_USERS, REPORT_SECRET_KEY, REPORT_PROXY_USER_HEADER, REPORT_PROXY_ADDRESSES, REPORT_PROXY_ROLES.
+
+        Raises SettingsError, one line, naming the variable and what it should be.
+        """
+        users_text = setting_text(environ, "REPORT_USERS")
+        header = setting_text(environ, "REPORT_PROXY_USER_HEADER")
+        addresses = _networks(setting_text(environ, "REPORT_PROXY_ADDRESSES"))
+        if header and not _HEADER.fullmatch(header):
+            raise SettingsError(f"REPORT_PROXY_USER_HEADER should be a header's name, not {header!r}")
+        if header and not addresses:
+            raise SettingsError(
+                "REPORT_PROXY_ADDRESSES should name the addresses of the proxy whose REPORT_PROXY_USER_HEADER is"
+                " believed, e.g. 10.0.0.5 or 10.0.0.0/24"
+            )
+        return cls(
+            users=parse_users(users_text),
+            secret_key=_key(setting_text(environ, "REPORT_SECRET_KEY"), users_text, shared.database_url),
+            proxy_header=header.lower(),
+            proxy_addresses=addresses,
+            proxy_roles=parse_roles(setting_text(environ, "REPORT_PROXY_ROLES")) or {"*": Role.VIEWER},
+        )
+
+    def require_safe(self, host: str) -> None:
+        """Raises SettingsError when anybody on a network could use the page without saying who they are."""
+        if self.anybody and host.strip("[]") not in LOOPBACK:
+            raise SettingsError(
+                f"without REPORT_USERS the report serves this machine only (--host 127.0.0.1), not {host!r}: make an"
+                " entry with `case-worker hash-password` and set REPORT_USERS, or REPORT_PROXY_USER_HEADER behind a"
+                " proxy that signs people in"
+            )
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    found = []
+    for part in re.split(r"[\s,]+", text):
+        if not part:
+            continue
+        try:
+            found.append(ipaddress.ip_network(part, strict=False))
+        except ValueError:
+            raise SettingsError(
+                f"REPORT_PROXY_ADDRESSES should be addresses or networks such as 10.0.0.0/24, not {part!r}"
+            ) from None
+    return tuple(found)
+
+
+def _key(given: str, users: str, database_url: str) -> bytes:
+    """The key that signs sessions.
+
+    Without one of its own it is derived from what all processes of a deployment share and no outsider knows: the
+    password hashes and the database's URL. So sessions outlive a restart, and end when a user or password changes.
+    """
+    if given and len(given) < SHORTEST_KEY:
+        raise SettingsError(f"REPORT_SECRET_KEY should have at least {SHORTEST_KEY} characters, chosen at random")
+    material = given or f"{users}\n{database_url}"
+    return hmac.new(b"case-worker report sessions", material.encode(), hashlib.sha256).digest()

@@ -1,0 +1,96 @@
+"""What holds for every request and every answer: host names, body size, and headers that keep browsers strict."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from worker.report.web.configuration import WebSettings
+from worker.settings import LOOPBACK
+
+#: Bytes of a form at most: a case of 1 MiB, percent-encoded.
+MAX_BODY = 4 * 1024 * 1024
+#: Nothing is loaded from elsewhere, nothing inline runs, nobody frames the page, and forms go nowhere else.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+
+
+class Gate:
+    """ASGI middleware around everything."""
+
+    def __init__(self, app: ASGIApp, settings: WebSettings) -> None:
+        self._app = app
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse what must not reach a page, and give every answer its headers."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_strictly(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                # Cases are other people's business: no cache keeps a page, unless the page itself says so.
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        if refusal := self._refusal(Headers(scope=scope)):
+            await refusal(scope, receive, send_strictly)
+            return
+        await self._app(scope, _limited(receive), send_strictly)
+
+    def _refusal(self, headers: Headers) -> PlainTextResponse | None:
+        """Without users, a web site could rebind its name to 127.0.0.1 and read the page through a visitor's browser:
+        then only the names of this machine are answered to."""
+        if self.settings.anybody and _host_name(headers.get("host", "")) not in LOOPBACK:
+            return PlainTextResponse("Ask for this page by 127.0.0.1 or localhost.\n", 421)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > MAX_BODY:
+            return PlainTextResponse(f"A form may have {MAX_BODY} bytes at most.\n", 413)
+        return None
+
+
+def _limited(receive: Receive) -> Receive:
+    """The body, up to MAX_BODY: a chunked one has no length to look at beforehand."""
+    seen = 0
+
+    async def receive_limited() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > MAX_BODY:
+            raise HTTPException(413)
+        return message
+
+    return receive_limited
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header, without its port; of `[::1]:80`, `::1`."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()

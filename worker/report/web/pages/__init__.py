@@ -1,0 +1,1 @@
+"""One file for each view: it reads the ledger, and hands plain values to a template."""

@@ -1,0 +1,99 @@
+"""The front page: what is stuck, why, for whom, how much money waits behind it, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from markupsafe import Markup
+from starlette.responses import Response
+
+from worker.ledger import queries
+from worker.ledger.queries import Group, Groups, Histogram, Tiles
+from worker.ledger.states import Reason, State
+from worker.report.advice import what_to_do
+from worker.report.web import addresses, chart
+from worker.report.web.asking import Ask
+from worker.report.web.words import hold_in_words
+
+#: Causes on the page; what comes after them is rare.
+MOST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One group, as the page shows it."""
+
+    group: Group
+    amounts: list[tuple[str, Decimal]]
+    todo: str
+    drawing: Markup
+    query: str
+    """The filter for its jobs."""
+    is_message: bool
+    """Its failures are messages that became no job."""
+
+
+def front(ask: Ask) -> Response:
+    """Tiles, filter and causes."""
+    wanted = addresses.read_filter(ask.query)
+    with ask.reading() as connection:
+        tiles = queries.tiles(connection)
+        menus = queries.menus(connection)
+        found = Groups([], 0) if wanted.problems else queries.groups(connection, wanted.filter, limit=MOST)
+        bars = queries.histogram(connection, wanted.filter, found.groups)
+    return ask.page(
+        "front.html", 400 if wanted.problems else 200, tiles=tiles, stake=by_size(tiles.amounts), menus=menus,
+        wanted=wanted, total=found.total, causes=[_cause(group, bars, wanted) for group in found.groups],
+        pipeline=pipeline(tiles),
+    )  # fmt: skip
+
+
+def by_size(amounts: dict[str, str]) -> list[tuple[str, Decimal]]:
+    """Sums by currency, largest number first."""
+    return sorted(((currency, Decimal(total)) for currency, total in amounts.items()), key=lambda sum_: -sum_[1])
+
+
+def pipeline(tiles: Tiles) -> dict[str, Any]:
+    """How the pipeline is: a word, a tone, and for each reason why jobs wait a sentence."""
+    forced = [hold for hold in tiles.holds if hold["in_force"]]
+    why = [
+        {"words": hold_in_words(hold["name"]), "detail": hold["detail"], "until": hold["until"] if now else None}
+        for hold in tiles.holds
+        for now in [hold["in_force"]]
+    ]
+    if tiles.leader is None:
+        word, tone = "No worker is running", "trouble"
+    elif forced:
+        word, tone = "On hold", "data"
+    elif tiles.holds:
+        word, tone = "Trying one at a time", "data"
+    else:
+        word, tone = "Running", "good"
+    living = tiles.living
+    return {
+        "word": word,
+        "tone": tone,
+        "why": why,
+        "waiting": living.get(State.PENDING, 0) + living.get(State.WAITING, 0),
+        "not_due": living.get(State.WAITING, 0),
+        "queued": living.get(State.QUEUED, 0),
+        "submitting": living.get(State.SUBMITTING, 0),
+        "submitted_today": tiles.submitted_today,
+    }
+
+
+def _cause(group: Group, bars: Histogram, wanted: addresses.Wanted) -> Cause:
+    key: UUID | None = group.key
+    counts = bars.bars.get(key, ()) if key else ()
+    more = wanted.without("cause")
+    return Cause(
+        group,
+        by_size(group.amounts),
+        what_to_do(group.reason, group.error_type),
+        chart.bars(counts, start=bars.start, width=bars.width),
+        f"cause={key}" + (f"&{more}" if more else ""),
+        group.reason == Reason.MALFORMED_MESSAGE,
+    )

@@ -1,0 +1,46 @@
+"""The open failures one by one, by whatever filter, page by page."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from worker.ledger import queries
+from worker.ledger.queries import FailurePage, Selected
+from worker.report.advice import what_to_do
+from worker.report.web import addresses
+from worker.report.web.asking import Ask
+from worker.report.web.pages.front import by_size
+
+ROWS = 50
+_HIGHEST = 2**63 - 1
+
+
+def jobs(ask: Ask) -> Response:
+    """One page of the failures that fit."""
+    wanted = addresses.read_filter(ask.query)
+    with ask.reading() as connection:
+        menus = queries.menus(connection)
+        if wanted.problems:
+            page, found, cause = FailurePage([], None, None), None, None
+        else:
+            after, before = _number(ask.query.get("after")), _number(ask.query.get("before_id"))
+            page = queries.failure_page(connection, wanted.filter, after=after, before=before, limit=ROWS)
+            found = queries.selected(connection, wanted.filter)
+            # With a cause in the address, the heading says which, and what to do about it.
+            groups = queries.groups(connection, wanted.filter, limit=1).groups if wanted.filter.cause else []
+            cause = groups[0] if groups else None
+    return ask.page(
+        "jobs.html", 400 if wanted.problems else 200, wanted=wanted, menus=menus, page=page, found=found,
+        count=_count(found), amounts=by_size(found.amounts) if found else [], cause=cause,
+        todo=what_to_do(cause.reason, cause.error_type) if cause else None,
+    )  # fmt: skip
+
+
+def _count(found: Selected | None) -> int:
+    return found.jobs + found.messages if found else 0
+
+
+def _number(text: str | None) -> int | None:
+    if not text or not (text.isascii() and text.isdecimal()):
+        return None
+    return min(int(text[:20]), _HIGHEST)

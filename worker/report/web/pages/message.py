@@ -1,0 +1,45 @@
+"""One unreadable message: what is wrong with it, and what was sent."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from worker.ledger.database import transaction
+from worker.ledger.queries.messages import UnreadableMessage, unreadable_message
+from worker.ledger.writer.audit import audit
+from worker.report.advice import what_to_do
+from worker.report.web.asking import Ask
+from worker.report.web.pages.progress import HIGHEST
+
+
+def message(ask: Ask) -> Response:
+    """The message, with what was sent hidden: it may be a case."""
+    with ask.reading() as connection:
+        return _page(ask, _find(ask, connection), revealed=False)
+
+
+def reveal(ask: Ask) -> Response:
+    """The same with what was sent, once it is written down who looked."""
+    with transaction(ask.report.engine) as connection:
+        found = _find(ask, connection)
+        audit(connection, "reveal", ask.acting(), ask.door | {"dead_letter": found.dead_letter_id})
+    return _page(ask, found, revealed=True)
+
+
+def to_message(ask: Ask) -> Response:
+    """What is shown by a button has no address of its own to come back to."""
+    return RedirectResponse(f"/messages/{ask.request.path_params['number']}", 303)
+
+
+def _find(ask: Ask, connection: Connection) -> UnreadableMessage:
+    found = unreadable_message(connection, min(ask.request.path_params["number"], HIGHEST))
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
+def _page(ask: Ask, found: UnreadableMessage, *, revealed: bool) -> Response:
+    todo = what_to_do("malformed_message")
+    return ask.page("message.html", message=found, revealed=revealed, todo=todo)

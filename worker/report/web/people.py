@@ -1,0 +1,100 @@
+"""Who may use the page, and what each may do."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from worker.errors import SettingsError
+from worker.report.web.passwords import check_hash
+
+LONGEST_NAME = 100
+_BETWEEN = re.compile(r"[\s,]+")
+
+
+class Role(StrEnum):
+    """What somebody may do."""
+
+    VIEWER = "viewer"
+    """Look at everything that is not personal data, check client links, export."""
+    OPERATOR = "operator"
+    """Also reveal personal data, replay, edit and discard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who is let in."""
+
+    name: str
+    role: Role
+    can_sign_out: bool = False
+    """Whether this page has let them in itself, so that it can also let them out."""
+
+    @property
+    def may_act(self) -> bool:
+        """Whether they may change anything or see personal data."""
+        return self.role is Role.OPERATOR
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One entry of REPORT_USERS."""
+
+    name: str
+    role: Role
+    password_hash: str = field(repr=False)
+
+    @property
+    def mark(self) -> str:
+        """Changes with the password; a session that carries another mark is over."""
+        return hashlib.sha256(self.password_hash.encode()).hexdigest()[:16]
+
+
+def parse_users(text: str) -> dict[str, User]:
+    """The entries of REPORT_USERS, `name:role:password-hash`, separated by white space or commas.
+
+    Raises SettingsError.
+    """
+    users: dict[str, User] = {}
+    for number, entry in enumerate(_entries(text), start=1):
+        name, _, rest = entry.partition(":")
+        role, _, password_hash = rest.partition(":")
+        try:
+            check_hash(password_hash)
+            user = User(_name(name), Role(role), password_hash)
+        except ValueError:
+            # The entry holds a hash, so it is not repeated.
+            raise SettingsError(
+                f"REPORT_USERS: entry {number} should be name:role:password-hash with role viewer or operator and a"
+                " hash made by `case-worker hash-password`"
+            ) from None
+        if user.name in users:
+            raise SettingsError(f"REPORT_USERS names {user.name!r} twice")
+        users[user.name] = user
+    return users
+
+
+def parse_roles(text: str) -> dict[str, Role]:
+    """The entries of REPORT_PROXY_ROLES, `name:role`; the name `*` stands for everybody else. Raises SettingsError."""
+    roles: dict[str, Role] = {}
+    for entry in _entries(text):
+        name, _, role = entry.rpartition(":")
+        try:
+            roles[_name(name)] = Role(role)
+        except ValueError:
+            raise SettingsError(
+                f"REPORT_PROXY_ROLES: {entry!r} should be name:viewer or name:operator (* for everybody else)"
+            ) from None
+    return roles
+
+
+def _entries(text: str) -> list[str]:
+    return [entry for entry in _BETWEEN.split(text) if entry]
+
+
+def _name(text: str) -> str:
+    if not 1 <= len(text) <= LONGEST_NAME or not text.isprintable():
+        raise ValueError("no name")
+    return text

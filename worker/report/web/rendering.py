@@ -1,0 +1,177 @@
+"""Templates, and how values become text in them. Everything is escaped; foreign text is also made harmless to read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from worker.report import wording
+from worker.report.web.words import FAMILIES, STATES, TITLES, title
+
+#: Characters of a foreign text that a list shows; the job's page has all of it.
+SHORT = 280
+
+
+class Renderer:
+    """Makes pages."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(
+            loader=PackageLoader("worker.report.web"),
+            autoescape=select_autoescape(default=True, default_for_string=True),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= FILTERS
+        self._templates.globals |= {
+            "static": static_url, "titles": TITLES, "families": FAMILIES, "states": STATES, "query": query_of, "title_of": title,
+        }  # fmt: skip
+
+    def render(self, template: str, facts: Mapping[str, Any]) -> str:
+        """The page's HTML."""
+        return self._templates.get_template(template).render({"now": datetime.now(UTC), **facts})
+
+
+def static_files() -> dict[str, bytes]:
+    """What is served under /static/."""
+    return {entry.name: entry.read_bytes() for entry in files("worker.report.web").joinpath("static").iterdir()}
+
+
+#: A file's address changes with what is in it, so that browsers may keep it for ever.
+_MARKS = {name: hashlib.sha256(content).hexdigest()[:12] for name, content in static_files().items()}
+
+
+def static_url(name: str) -> str:
+    """Where a file of ours is."""
+    return f"/static/{_MARKS[name]}/{name}"
+
+
+def is_static(mark: str, name: str) -> bool:
+    """Whether that address is of the file as it is now."""
+    return _MARKS.get(name) == mark
+
+
+def foreign(text: object, longest: int | None = None) -> Markup:
+    """Somebody else's text: one line, no control or direction characters, set apart from its surroundings."""
+    line = wording.one_line(str(text))
+    if longest is not None and len(line) > longest:
+        line = line[:longest].rstrip() + " …"
+    return Markup('<bdi class="foreign">{}</bdi>').format(line)
+
+
+def short(text: object) -> Markup:
+    """The beginning of somebody else's text."""
+    return foreign(text, SHORT)
+
+
+def amount(value: Decimal | str) -> str:
+    """An amount with separators, to the digit: 18,750.00."""
+    whole, _, fraction = wording.number(Decimal(value)).partition(".")
+    return f"{int(whole):,}.{fraction}" if whole not in {"-0", ""} else f"{whole}.{fraction}"
+
+
+def grouped(count: int) -> str:
+    """A number with separators: 12,345."""
+    return f"{count:,}"
+
+
+def ago(at: datetime | None) -> Markup | str:
+    """How long ago, with the exact moment for those who want it."""
+    if at is None:
+        return "never"
+    seconds = (datetime.now(UTC) - at).total_seconds()
+    words = "just now" if seconds < 5 else f"{_coarse(seconds)} ago"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), wording.moment(at), words)
+
+
+def moment(at: datetime) -> Markup:
+    """A moment in UTC."""
+    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), wording.moment(at))
+
+
+def clock(at: datetime) -> Markup:
+    """A moment's time of day in UTC, the date being told elsewhere."""
+    shown = at.astimezone(UTC).strftime("%H:%M:%S")
+    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), shown)
+
+
+def day(at: datetime) -> str:
+    """A moment's date in UTC."""
+    return f"{at.astimezone(UTC):%A, %-d %B %Y}"
+
+
+def age(seconds: float) -> str:
+    """A duration in its largest unit: 3 d, 4 h, 12 min."""
+    return _coarse(seconds)
+
+
+def link(url: object, words: str | None = None) -> Markup:
+    """An http(s) address as a link that tells the other side nothing of us; anything else only as text."""
+    text = wording.one_line(str(url))
+    if not is_web_address(str(url)):
+        return foreign(text, SHORT)
+    shown = words or (text if len(text) <= 80 else text[:80] + " …")
+    return Markup(
+        '<a class="out" href="{}" target="_blank" rel="noopener noreferrer">{}<span class="unseen"> (opens a new tab)'
+        "</span></a>"
+    ).format(text, shown)
+
+
+def is_web_address(url: str) -> bool:
+    """Whether a link to it may be made: http or https, with a host, and nothing odd in it."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    plain = url.isprintable() and not any(sign in url for sign in " \\\"'<>`")
+    return parts.scheme in {"http", "https"} and bool(host) and plain and not parts.username and len(url) <= 2048
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 job`, `1,200 jobs`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def query_of(**parts: object) -> str:
+    """A query from the parts that are not empty, with its question mark; empty without any."""
+    text = urlencode({name: str(value) for name, value in parts.items() if value not in (None, "", False)})
+    return f"?{text}" if text else ""
+
+
+def pretty(value: object) -> str:
+    """Data as indented JSON."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def _coarse(seconds: float) -> str:
+    for size, name in (*wording.UNITS, (1, "s")):
+        if seconds >= size:
+            return f"{int(seconds // size):,} {name}"
+    return "0 s"
+
+
+FILTERS = {
+    "foreign": foreign,
+    "short": short,
+    "amount": amount,
+    "grouped": grouped,
+    "ago": ago,
+    "moment": moment,
+    "clock": clock,
+    "day": day,
+    "age": age,
+    "link": link,
+    "counted": counted,
+    "pretty": pretty,
+}

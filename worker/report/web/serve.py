@@ -1,0 +1,67 @@
+"""Running the page: one process with threads, its log in the project's own form."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+
+import uvicorn
+from sqlalchemy import Engine
+
+from worker.errors import SettingsError
+from worker.report.web.application import create_application
+from worker.settings import Settings
+
+#: Seconds that requests under way get when the process is asked to end.
+PATIENCE = 10
+
+
+def serve(
+    settings: Settings,
+    engine: Engine,
+    environ: Mapping[str, str],
+    *,
+    host: str,
+    port: int,
+    local_name: str,
+    tell: Callable[[str], None],
+) -> None:
+    """Serve until a signal comes; `tell` is given the address, once it can be asked for.
+
+    Raises SettingsError, also for an address that cannot be had.
+    """
+    app = create_application(settings, engine, environ, local_name=local_name)
+    app.settings.require_safe(host)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        # What a proxy says is judged in `peers`, which must see the real other end.
+        proxy_headers=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=PATIENCE,
+        timeout_keep_alive=30,
+    )
+    listener = _listen(host.strip("[]"), port)
+    name, number = listener.getsockname()[:2]
+    whom = "everybody on this machine" if app.settings.anybody else "those who sign in"
+    tell(f"The report is at http://{f'[{name}]' if ':' in name else name}:{number}/ for {whom}. Ctrl-C ends it.")
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Listening before anything is said, so that whoever reads the line can ask at once."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except (OSError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) else "there is no such port"
+        raise SettingsError(f"--host {host} --port {port} cannot be listened on: {why}") from None
+    return listener

@@ -1,0 +1,76 @@
+// The page works without this file: it only saves reloads. Nothing here makes HTML out of text.
+"use strict";
+
+// Light and dark without a reload. The server reads the cookie, so the next page comes in the right colours at once.
+for (const button of document.querySelectorAll("[data-theme-button]")) {
+  button.form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const root = document.documentElement;
+    const dark = root.dataset.theme
+      ? root.dataset.theme === "dark"
+      : window.matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    const secure = location.protocol === "https:" ? "; Secure" : "";
+    document.cookie = `theme=${root.dataset.theme}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  });
+}
+
+// Ticks: one box for all of the page, and how many are ticked.
+for (const form of document.querySelectorAll("[data-ticks]")) {
+  const all = form.querySelector("[data-tick-all]");
+  const boxes = [...form.querySelectorAll("input[name=id]")];
+  const told = form.querySelector("[data-ticked]");
+  const show = () => {
+    const ticked = boxes.filter((box) => box.checked).length;
+    all.checked = ticked > 0 && ticked === boxes.length;
+    all.indeterminate = ticked > 0 && ticked < boxes.length;
+    told.textContent = ticked === 0 ? "None ticked" : `${ticked} ticked`;
+  };
+  if (!all || !boxes.length) continue;
+  all.closest("[hidden]")?.removeAttribute("hidden");
+  all.addEventListener("change", () => {
+    for (const box of boxes) box.checked = all.checked;
+    show();
+  });
+  form.addEventListener("change", show);
+  show();
+}
+
+// Copying a text, where the browser lets us.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) continue;
+  button.hidden = false;
+  const words = button.textContent;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = words; }, 2000);
+  });
+}
+
+// Live progress: numbers change in place; when all is done, the page is loaded anew for its last form.
+for (const live of document.querySelectorAll("[data-progress]")) {
+  const bar = live.querySelector("progress");
+  const follow = async () => {
+    let pause = 700;
+    try {
+      const answer = await fetch(live.dataset.progress, { headers: { Accept: "application/json" } });
+      if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
+      const now = await answer.json();
+      if (now.finished) {
+        location.reload();
+        return;
+      }
+      bar.max = Math.max(now.total, 1);
+      bar.value = now.done;
+      for (const place of live.querySelectorAll("[data-count]")) {
+        const text = now.words[place.dataset.count];
+        if (text !== undefined && place.textContent !== text) place.textContent = text;
+      }
+    } catch {
+      pause = 3000;
+    }
+    setTimeout(follow, pause);
+  };
+  setTimeout(follow, 300);
+}

@@ -1,0 +1,83 @@
+"""Short names for what the ledger calls by its own words."""
+
+from __future__ import annotations
+
+from worker.ledger.states import Reason, State
+
+#: A cause's headline.
+TITLES: dict[str, str] = {
+    Reason.SECOND_UNAUTHORIZED: "Client link invalid: second 401",
+    Reason.CLIENT_LINK_NOT_FOUND: "No active client link",
+    Reason.VALIDATION: "Case data refused",
+    Reason.BUSINESS_RULE: "Business rule",
+    Reason.FORBIDDEN: "Not allowed",
+    Reason.NOT_FOUND: "Not found",
+    Reason.RETRIES_EXHAUSTED: "API failed at every attempt",
+    Reason.OUTCOME_UNKNOWN: "Outcome unknown",
+    Reason.MALFORMED_MESSAGE: "Unreadable message",
+    Reason.UNEXPECTED_RESPONSE: "Unexpected answer",
+}
+
+#: A business rule's headline, by the API's error type (referral-partners/error-reference).
+RULES: dict[str, str] = {
+    "DuplicateReference": "Reference already used",
+    "IdempotencyConflict": "Key known with another case",
+    "NoPartnerAvailable": "No collection partner for the country",
+    "CreditorBlocked": "Client is blocked",
+    "MissingDebtCollectionContract": "Debt collection agreement not signed",
+    "MissingPowerOfAttorney": "Power of attorney missing",
+    "MissingKycVerification": "Client's identity not verified",
+}
+
+#: Who has to move, for a glance: (name of a colour in the style sheet, word).
+FAMILIES: dict[str, tuple[str, str]] = {
+    Reason.SECOND_UNAUTHORIZED: ("link", "Client link"),
+    Reason.CLIENT_LINK_NOT_FOUND: ("link", "Client link"),
+    Reason.VALIDATION: ("data", "Case data"),
+    Reason.BUSINESS_RULE: ("rule", "Rule"),
+    Reason.FORBIDDEN: ("rule", "Rights"),
+    Reason.NOT_FOUND: ("data", "Reference"),
+    Reason.RETRIES_EXHAUSTED: ("trouble", "Technical"),
+    Reason.OUTCOME_UNKNOWN: ("unknown", "Unknown"),
+    Reason.MALFORMED_MESSAGE: ("trouble", "Sender"),
+    Reason.UNEXPECTED_RESPONSE: ("trouble", "Technical"),
+}
+
+#: A job's state, for a label.
+STATES: dict[str, str] = {
+    State.PENDING: "Pending",
+    State.WAITING: "Waiting",
+    State.QUEUED: "Queued",
+    State.SUBMITTING: "Submitting",
+    State.SUBMITTED: "Submitted",
+    State.DEAD: "Needs a person",
+    State.DISCARDED: "Discarded",
+}
+
+_HOLDS = {
+    "rate_limit": "The Customer API's rate limit is reached",
+    "mint_rate_limit": "The Referral API's rate limit is reached",
+    "api_key": "The partner API key is refused",
+}
+
+
+def title(reason: str, error_type: str | None = None) -> str:
+    """A cause's headline."""
+    if reason == Reason.BUSINESS_RULE:
+        return RULES.get(error_type or "", "Refused by a business rule")
+    return TITLES[reason]
+
+
+def hold_in_words(name: str) -> str:
+    """Why nothing is given out, for any name of a hold."""
+    known = _HOLDS.get(name)
+    if known:
+        return known
+    what = name.replace("_", " ")
+    return f"{what[:1].upper()}{what[1:]}"
+
+
+def sentence(error: Exception) -> str:
+    """An error's message, which begins small and has no full stop, as a sentence."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
