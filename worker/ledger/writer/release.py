@@ -168,8 +168,8 @@ BUSY = """SELECT external_tenant_id, count(*) AS jobs FROM (
             SELECT external_tenant_id FROM jobs WHERE state = 'queued'
             UNION ALL SELECT external_tenant_id FROM jobs WHERE state = 'submitting') under_way GROUP BY 1"""
 # The first of the turn, as many as might be needed; of each tenant, as many as its cap leaves room for. Nothing is
-# locked but what is released: `lock_for_release` lets one dispatcher at a time do this, and even without it the condition
-# on the state lets each job go out once.
+# locked but what is released: `lock_for_release` lets one dispatcher at a time do this, and even without it the
+# condition on the state lets each job go out once.
 _RELEASE = text(
     f"""
     WITH busy AS (
