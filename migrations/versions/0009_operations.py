@@ -46,9 +46,7 @@ def upgrade() -> None:
         sa.Column("cancelled_at", MOMENT, nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.CheckConstraint("verb IN ('replay', 'discard')", name=op.f("ck_operations_verb")),
-        sa.CheckConstraint(
-            "state IN ('running', 'done', 'stopped', 'cancelled')", name=op.f("ck_operations_state")
-        ),
+        sa.CheckConstraint("state IN ('running', 'done', 'stopped', 'cancelled')", name=op.f("ck_operations_state")),
         sa.CheckConstraint(
             "(state = 'running') = (finished_at IS NULL)", name=op.f("ck_operations_finished_unless_running")
         ),
@@ -57,9 +55,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("verb = 'replay' OR NOT canary", name=op.f("ck_operations_canary_replays")),
         sa.CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name=op.f("ck_operations_whole_lease")),
-        sa.CheckConstraint(
-            "state = 'running' OR lease_token IS NULL", name=op.f("ck_operations_lease_while_running")
-        ),
+        sa.CheckConstraint("state = 'running' OR lease_token IS NULL", name=op.f("ck_operations_lease_while_running")),
         sa.CheckConstraint(
             "(cancelled_by IS NULL) = (cancelled_at IS NULL)", name=op.f("ck_operations_wholly_cancelled")
         ),
@@ -81,12 +77,8 @@ def upgrade() -> None:
         sa.Column("why", sa.Text(), nullable=True),
         sa.Column("stage", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("at", MOMENT, server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint(
-            "outcome IN ('replayed', 'discarded', 'skipped')", name=op.f("ck_operation_items_outcome")
-        ),
-        sa.CheckConstraint(
-            "(outcome = 'skipped') = (why IS NOT NULL)", name=op.f("ck_operation_items_why_skipped")
-        ),
+        sa.CheckConstraint("outcome IN ('replayed', 'discarded', 'skipped')", name=op.f("ck_operation_items_outcome")),
+        sa.CheckConstraint("(outcome = 'skipped') = (why IS NOT NULL)", name=op.f("ck_operation_items_why_skipped")),
         sa.ForeignKeyConstraint(
             ["operation_id"], ["operations.id"], name=op.f("fk_operation_items_operation_id"), ondelete="CASCADE"
         ),

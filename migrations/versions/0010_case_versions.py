@@ -26,12 +26,8 @@ def upgrade() -> None:
         sa.Column("edited_by", sa.Text(), nullable=True),
         sa.Column("note", sa.Text(), nullable=True),
         sa.CheckConstraint("number >= 1", name=op.f("ck_case_versions_number")),
-        sa.CheckConstraint(
-            "(number = 1) = (edited_by IS NULL)", name=op.f("ck_case_versions_first_is_the_senders")
-        ),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name=op.f("fk_case_versions_job_id"), ondelete="CASCADE"
-        ),
+        sa.CheckConstraint("(number = 1) = (edited_by IS NULL)", name=op.f("ck_case_versions_first_is_the_senders")),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_case_versions_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_case_versions")),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from worker.cli import act, doctor, enqueue, migrate, report, status, web
+from worker.cli import act, doctor, edit, enqueue, migrate, report, status, web
 from worker.cli.group import OneLineErrors
 from worker.sandbox.__main__ import main as sandbox
 
@@ -30,6 +30,7 @@ for command in (
     report.report,
     act.replay,
     act.discard,
+    edit.edit,
     web.web,
     web.hash_password_for,
     doctor.doctor,

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import sys
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import click
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from worker.cli.actor import os_user
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger
 from worker.cli.options import Words, filter_of, which_failures
 from worker.cli.progress import progress
 from worker.cli.trouble import database_trouble
+from worker.errors import SelectionChanged
+from worker.ledger import queries
+from worker.ledger.database import transaction
 from worker.ledger.queries import FailureFilter
+from worker.ledger.states import ItemOutcome, OperationState, Verb
+from worker.ledger.writer.operations import cancel
 from worker.ledger.writer.resolve import Actor
-from worker.report.act import Action, Plan, Selection, Tally, Verb, plan
-from worker.report.wording import counted
+from worker.report.operations import Chunk, run, start
+from worker.report.preview import PAST, Preview, preview
+from worker.report.tally import Tally
+from worker.report.wording import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
-_PAST = {Verb.REPLAY: "replayed", Verb.DISCARD: "discarded"}
 
 
 def _selects_jobs(command: F) -> F:
@@ -40,17 +45,23 @@ def _selects_jobs(command: F) -> F:
 @click.command(short_help="Send dead jobs again.")
 @_selects_jobs
 @click.option("--note", type=Words(2000), metavar="TEXT", help="Why, for the audit log.")
+@click.option(
+    "--canary", is_flag=True, help="One job first, then five, then the rest; stop as soon as one of them dies again."
+)
 def replay(
-    *, job_ids: tuple[UUID, ...], everything: bool, dry_run: bool, actor: str | None, note: str | None, **which: Any
-) -> int:
+    *, job_ids: tuple[UUID, ...], everything: bool, dry_run: bool, actor: str | None, note: str | None, canary: bool,
+    **which: Any,
+) -> int:  # fmt: skip
     """Send dead jobs again: by their ids, or all that fit the options.
 
     A job whose outcome is known gets a new submission key, since the API would answer the old one with the stored
     refusal. After an unknown outcome the key stays, and the case is looked up by its creditorReference first, so that
     no second case is made.
+
+    With --canary the command waits until the first jobs have ended, so workers must be running.
     """
-    chosen = _selection(Verb.REPLAY, job_ids, everything=everything, **which)
-    return _run(Verb.REPLAY, chosen, dry_run=dry_run, actor=actor, note=note, sure=True)
+    wanted = _selection(Verb.REPLAY, job_ids, everything=everything, **which)
+    return _act(Verb.REPLAY, wanted, dry_run=dry_run, actor=Actor(actor or os_user(), note), sure=True, canary=canary)
 
 
 @click.command(short_help="Give dead jobs up for good.")
@@ -64,84 +75,87 @@ def discard(
 
     With --reason malformed_message, or --all, also messages that could not be read.
     """
-    chosen = _selection(Verb.DISCARD, job_ids, everything=everything, **which)
-    sure = yes or bool(chosen.ids) or not (sys.stdin.isatty() and sys.stderr.isatty())
-    return _run(Verb.DISCARD, chosen, dry_run=dry_run, actor=actor, note=note, sure=sure)
+    wanted = _selection(Verb.DISCARD, job_ids, everything=everything, **which)
+    sure = yes or bool(wanted.jobs) or not (sys.stdin.isatty() and sys.stderr.isatty())
+    return _act(Verb.DISCARD, wanted, dry_run=dry_run, actor=Actor(actor or os_user(), note), sure=sure, canary=False)
 
 
-def _selection(
-    verb: Verb, job_ids: tuple[UUID, ...], *, everything: bool, tenant: str | None, reason: str | None,
-    invalid_links: bool, since: timedelta | None,
-) -> Selection:  # fmt: skip
-    wanted = filter_of(tenant=tenant, reason=reason, invalid_links=invalid_links, since=since)
+def _selection(verb: Verb, job_ids: tuple[UUID, ...], *, everything: bool, **which: Any) -> FailureFilter:
+    wanted = filter_of(**which)
     filtered = everything or wanted != FailureFilter()
     if job_ids and filtered:
         raise click.UsageError("give job ids, or options that select jobs, but not both")
     if not job_ids and not filtered:
         raise click.UsageError(
-            f"nothing is selected: give job ids, or --tenant, --reason, --invalid-links, --since, or --all to {verb} "
-            "every open failure"
+            f"nothing is selected: give job ids, or --tenant, --reason, --invalid-links, --since or another option that"
+            f" selects jobs, or --all to {verb} every open failure"
         )
-    return Selection(tuple(dict.fromkeys(job_ids)), wanted)
+    return FailureFilter(jobs=tuple(dict.fromkeys(job_ids))) if job_ids else wanted
 
 
-def _run(verb: Verb, chosen: Selection, *, dry_run: bool, actor: str | None, note: str | None, sure: bool) -> int:
+def _act(verb: Verb, wanted: FailureFilter, *, dry_run: bool, actor: Actor, sure: bool, canary: bool) -> int:
     _, engine = open_ledger()
     with one_moment(engine) as connection:
-        made = plan(connection, verb, chosen)
-    if not made.tally.jobs and not made.tally.messages:
+        made = preview(connection, verb, wanted)
+    if not made.count:
         click.echo(f"nothing to {verb}")
-        return _list_skipped(made, made.skipped)
+        return _list_skipped(made, [])
+    expected = Tally.of(made)
     if dry_run:
-        click.echo(_in_words(f"would be {_PAST[verb]}", verb, made.tally))
-        return _list_skipped(made, made.skipped)
+        click.echo(expected.in_words(verb, f"would be {PAST[verb]}"))
+        return _list_skipped(made, [])
     if not sure:
-        click.confirm(f"{_in_words(f'will be {_PAST[verb]} for good', verb, made.tally)}. Go on?", abort=True, err=True)
-    action = Action(made, verb, Actor(actor or os_user(), note), {"door": "command line", "os_user": os_user()})
-    stopped = None
-    total = made.tally.jobs + made.tally.messages
-    with progress(str(verb), total) as tell:
+        click.confirm(f"{expected.in_words(verb, f'will be {PAST[verb]} for good')}. Go on?", abort=True, err=True)
+    lease = uuid4()
+    try:
+        with transaction(engine) as connection:
+            door = {"door": "command line", "os_user": os_user()}
+            number = start(connection, made.token, actor=actor, door=door, canary=canary, lease=lease)
+    except SelectionChanged as error:
+        click.echo(f"case-worker: {one_line(str(error))}", err=True)
+        return WITH_FAILURES
+    return _carry_out(engine, made, number, lease, actor)
+
+
+def _carry_out(engine: Engine, made: Preview, number: int, lease: UUID, actor: Actor) -> int:
+    """Run the operation to its end in this process, and say what came of it."""
+    tally, late, stopped = Tally(), list[str](), None
+    with progress(str(made.verb), made.count) as tell:
+
+        def watch(chunk: Chunk) -> None:
+            tally.add(chunk)
+            late.extend(
+                f"{item.job_id}: {item.why}"
+                for item in chunk.items
+                if item.outcome is ItemOutcome.SKIPPED and item.job_id
+            )
+            tell(tally.seen, f"{tally.seen} of {made.count}")
+
         try:
-            action.carry_out(engine, progress=lambda done: tell(done, f"{done} of {total}"))
+            run(engine, number, lease=lease, watch=watch)
         except DBAPIError as error:
-            stopped = database_trouble(error)
+            stopped = f"{database_trouble(error)}. Run the same again for the rest"
         except KeyboardInterrupt:
-            stopped = "stopped by the keyboard"
-    click.echo(_in_words(_PAST[verb], verb, action.tally))
-    code = _list_skipped(made, action.skipped)
+            with transaction(engine) as connection:
+                cancel(connection, number, actor)
+            run(engine, number, lease=lease)
+            stopped = "stopped by the keyboard. Run the same again for the rest"
+    click.echo(tally.in_words(made.verb, PAST[made.verb]))
+    if stopped is None:
+        with one_moment(engine) as connection:
+            ended = queries.operation(connection, number)
+        if ended.state != OperationState.DONE:
+            stopped = f"operation {number}: {one_line(ended.message or ended.state)}"
+    code = _list_skipped(made, late)
     if stopped:
-        click.echo(f"case-worker: {stopped}. What is counted above is done; run the same again for the rest.", err=True)
+        click.echo(f"case-worker: {stopped}. What is counted above is done.", err=True)
         return WITH_FAILURES
     return code
 
 
-def _in_words(done: str, verb: Verb, tally: Tally) -> str:
-    """E.g. `12 jobs of 3 tenants replayed: new key 9, same key with look-up first 2, same key 1`."""
-    parts = []
-    if tally.jobs or not tally.messages:
-        parts.append(f"{counted(tally.jobs, 'job')} of {counted(tally.tenants, 'tenant')}")
-    if tally.messages:
-        parts.append(counted(tally.messages, "unreadable message"))
-    text = f"{' and '.join(parts)} {done}"
-    if verb is Verb.REPLAY and tally.jobs:
-        text += f": new key {tally.new_key}, same key with look-up first {tally.looked_up}, same key {tally.same_key}"
-    return text
-
-
-def _list_skipped(made: Plan, skipped: Any) -> int:
-    """List what was left out and why. A failure, unless only `--all` swept it up."""
-    for item in skipped:
-        click.echo(f"case-worker: skipped {item.what}: {item.why}", err=True)
-    return WITH_FAILURES if skipped and (made.selection.ids or made.selection.wanted.reason) else DONE
-
-
-def os_user() -> str:
-    """Who runs this, as the operating system knows it (an environment variable could say anything)."""
-    try:
-        import pwd  # noqa: PLC0415 - not on Windows
-
-        return pwd.getpwuid(os.getuid()).pw_name
-    except ImportError:
-        return getpass.getuser()
-    except KeyError:  # a container often runs as a number without a name
-        return f"uid {os.getuid()}"
+def _list_skipped(made: Preview, late: list[str]) -> int:
+    """List what was left out and why. A failure, unless only a wide selection swept it up."""
+    skipped = [f"{item.what}: {item.why}" for item in made.skipped] + late
+    for line in skipped:
+        click.echo(f"case-worker: skipped {line}", err=True)
+    return WITH_FAILURES if skipped and (made.wanted.jobs or made.wanted.reason) else DONE

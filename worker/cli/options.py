@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import click
@@ -15,6 +16,7 @@ from worker.ledger.queries import FailureFilter
 from worker.ledger.states import Reason
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AMOUNT = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,4})?")
 _SINCE = re.compile(r"([0-9]{1,6})([mhdw])")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +44,20 @@ class Since(click.ParamType[timedelta]):
             self.fail(str(error), param, ctx)
 
 
+class Amount(click.ParamType[Decimal]):
+    """An amount of money, to the digit."""
+
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        """The number."""
+        if isinstance(value, Decimal):
+            return value
+        if not _AMOUNT.fullmatch(value):
+            self.fail("should be a plain number such as 1250 or 1250.50", param, ctx)
+        return Decimal(value)
+
+
 class Words(click.ParamType[str]):
     """Text that is not empty and that PostgreSQL can keep."""
 
@@ -67,6 +83,22 @@ class Words(click.ParamType[str]):
 def which_failures(command: F) -> F:
     """The options that select open failures; all that are given must fit."""
     for option in (
+        click.option("--cause", type=click.UUID, metavar="KEY", help="Only this group, by its key in --format json."),
+        click.option(
+            "--text",
+            type=Words(200),
+            metavar="WORDS",
+            help="Only messages in which each of these words begins a word.",
+        ),
+        click.option("--reference", type=Words(1000), metavar="REF", help="Only this creditorReference."),
+        click.option("--currency", type=Words(3), metavar="CODE", help="Only amounts in this currency."),
+        click.option("--max-amount", type=Amount(), metavar="N", help="Only amounts up to this one."),
+        click.option("--min-amount", type=Amount(), metavar="N", help="Only amounts from this one on."),
+        click.option("--status", type=click.IntRange(100, 999), metavar="N", help="Only this HTTP status."),
+        click.option("--type", "error_type", type=Words(4000), metavar="TYPE", help="Only this error type of the API."),
+        click.option(
+            "--older-than", type=Since(), metavar="AGE", help="Only what failed longer ago than this: 30m, 12h, 7d, 2w."
+        ),
         click.option(
             "--since", type=Since(), metavar="AGE", help="Only what failed within this time: 30m, 12h, 7d, 2w."
         ),
@@ -83,6 +115,6 @@ def which_failures(command: F) -> F:
     return command
 
 
-def filter_of(*, tenant: str | None, reason: str | None, invalid_links: bool, since: timedelta | None) -> FailureFilter:
+def filter_of(*, status: int | None, **parts: Any) -> FailureFilter:
     """The filter that those options make."""
-    return FailureFilter(tenant=tenant, reason=reason, invalid_links=invalid_links, since=since)
+    return FailureFilter(http_status=status, **parts)

@@ -6,9 +6,9 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -37,12 +37,9 @@ from worker.report.terminal import Screen
     metavar="FILE",
     help="Write there; `-` is standard output.",
 )
-def report(
-    *, tenant: str | None, reason: str | None, invalid_links: bool, since: timedelta | None, form: str,
-    output: str,
-) -> None:  # fmt: skip
+def report(*, form: str, output: str, **which: Any) -> None:
     """List the jobs that need a person, grouped by cause, with what to do about each."""
-    wanted = filter_of(tenant=tenant, reason=reason, invalid_links=invalid_links, since=since)
+    wanted = filter_of(**which)
     _, engine = open_ledger()
     with one_moment(engine) as connection:
         found = queries.selected(connection, wanted)

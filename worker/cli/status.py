@@ -5,10 +5,14 @@ from __future__ import annotations
 from uuid import UUID
 
 import click
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from worker.cli.ledger import one_moment, open_ledger
 from worker.ledger import queries
+from worker.ledger.database import transaction
 from worker.ledger.queries.waiting import fleet_waits, turn
+from worker.ledger.writer.days import close_days
 from worker.pace import Pace
 from worker.report import overview, story
 from worker.report.export import as_json
@@ -21,6 +25,7 @@ from worker.report.waiting import job_in_words
 def status(*, json_wanted: bool) -> None:
     """Show how many jobs are where, what needs a person, and what holds the fleet."""
     settings, engine = open_ledger()
+    _close_days(engine)
     with one_moment(engine) as connection:
         found = queries.counts(connection)
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
@@ -28,6 +33,16 @@ def status(*, json_wanted: bool) -> None:
         click.echo(as_json(overview.as_data(found, waits)))
     else:
         overview.show_overview(Screen(), found, waits)
+
+
+def _close_days(engine: Engine) -> None:
+    """Count the days that are over, once; a reader that may not write counts them anew each time."""
+    try:
+        with transaction(engine) as connection:
+            close_days(connection)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) not in {"42501", "25006"}:  # no right to write; a read-only replica
+            raise
 
 
 @click.command(short_help="Tell one job's story.")

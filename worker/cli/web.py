@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from worker.cli.act import os_user
+from worker.cli.actor import os_user
 from worker.cli.ledger import engine_of
 from worker.errors import SettingsError
 from worker.ledger.migrate import require_newest

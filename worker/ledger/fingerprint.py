@@ -11,8 +11,8 @@ from __future__ import annotations
 #: be searched.
 DECIDING, TYPE, SEARCHED = 500, 100, 4000
 
-# In this order: line breaks and runs of spaces; quoted values; e-mail addresses; every word with a digit in it (numbers,
-# dates, references, UUIDs, hexadecimal traces, addresses with an id); and rows of such values.
+# In this order: line breaks and runs of spaces; quoted values; e-mail addresses; every word with a digit in it
+# (numbers, dates, references, UUIDs, hexadecimal traces, addresses with an id); and rows of such values.
 _VARIABLE = (
     (r"\s+", " "),
     (r""""[^"]*"|`[^`]*`|(?<!\w)''[^'']*''(?!\w)""", "#"),

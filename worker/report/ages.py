@@ -6,6 +6,8 @@ import re
 from datetime import timedelta
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+#: Beyond this, neither Python nor PostgreSQL can count back from now.
+LONGEST = timedelta(days=36_500)
 _AGE = re.compile(r"([0-9]{1,6})([mhdw])")
 
 
@@ -14,7 +16,10 @@ def parse_age(text: str) -> timedelta:
     match = _AGE.fullmatch(text.strip().lower())
     if match is None or int(match[1]) == 0:
         raise ValueError("should look like 30m, 12h, 7d or 2w")
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
+    age = timedelta(**{UNITS[match[2]]: int(match[1])})
+    if age > LONGEST:
+        raise ValueError("should be at most a hundred years")
+    return age
 
 
 def age_text(age: timedelta) -> str:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, TextIO
 from uuid import UUID
 
-from worker.ledger.queries import Group, Failure, FailureFilter
+from worker.ledger.queries import Failure, FailureFilter, Group
 from worker.report.advice import what_to_do
 from worker.report.wording import number
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from itertools import islice
 
-from worker.ledger.queries import Group, Failure, Selected
+from worker.ledger.queries import Failure, Group, Selected
 from worker.report.advice import what_to_do
 from worker.report.terminal import Column, Screen
 from worker.report.wording import counted, moment, money, one_line, said

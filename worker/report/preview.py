@@ -48,14 +48,6 @@ class Preview:
         messages = self.selected.messages if self.verb is Verb.DISCARD else 0
         return self.selected.jobs + messages
 
-    def key_rule(self) -> str:
-        """What a replay does about submission keys, e.g. `new key 9, same key with look-up first 2, same key 1`."""
-        found = self.selected
-        return (
-            f"new key {found.outcome_known}, same key with look-up first {found.can_be_looked_up},"
-            f" same key {found.cannot_be_looked_up}"
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -82,7 +83,7 @@ class FailureFilter:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The filter that `as_dict` wrote. Raises KeyError, TypeError, ValueError or ArithmeticError for others."""
-        convert = {
+        convert: dict[str, Callable[[Any], Any]] = {
             "since": _seconds, "older_than": _seconds, "failed_from": datetime.fromisoformat,
             "failed_before": datetime.fromisoformat, "min_amount": Decimal, "max_amount": Decimal, "cause": UUID,
             "jobs": lambda ids: tuple(UUID(i) for i in ids), "letters": tuple,
@@ -132,7 +133,8 @@ _PARTS = {
 def conditions_of(wanted: FailureFilter) -> tuple[str, dict[str, Any]]:
     """The filter as SQL over OPEN_FAILURES, each part led by AND, and its parameters."""
     given = {name: getattr(wanted, name) for name in _PARTS}
-    given = {name: value for name, value in given.items() if value not in (None, False, ())}
+    # By identity: an amount of 0 equals False, and a part that is left out would widen the selection.
+    given = {name: v for name, v in given.items() if v is not None and v is not False and v != ()}
     parameters: dict[str, Any] = {}
     for name, value in given.items():
         match value:

@@ -38,9 +38,7 @@ _EDIT = text(
 ).bindparams(bindparam("detail", type_=JSONB))
 
 
-def edit_case(
-    connection: Connection, job_id: UUID, new: NewJob, *, seen: int, paths: list[str], actor: Actor
-) -> int:
+def edit_case(connection: Connection, job_id: UUID, new: NewJob, *, seen: int, paths: list[str], actor: Actor) -> int:
     """Give a dead job another case. Returns the number of its newest version.
 
     `new` is the case as the door let it in; its idempotency key is of no meaning here, since the job keeps its own.

@@ -75,7 +75,8 @@ _BEGIN = text(
     INSERT INTO operations (verb, canary, actor, note, door, filter, newest, jobs, messages, tenants, amounts,
                             lease_token, lease_until)
     VALUES (:verb, :canary, :actor, :note, :door, :filter, :newest, :jobs, :messages, :tenants, :amounts,
-            CAST(:lease AS uuid), CASE WHEN CAST(:lease AS uuid) IS NOT NULL THEN now() + make_interval(secs => :seconds) END)
+            CAST(:lease AS uuid),
+            CASE WHEN CAST(:lease AS uuid) IS NOT NULL THEN now() + make_interval(secs => :seconds) END)
     RETURNING id
     """
 ).bindparams(bindparam("door", type_=JSONB), bindparam("filter", type_=JSONB), bindparam("amounts", type_=JSONB))
@@ -86,9 +87,7 @@ _TAKE = text(
     RETURNING id, verb, canary, actor, note, door, filter, newest, cursor, done, skipped, stage, cancelled_by
     """
 )
-_LET_GO = text(
-    "UPDATE operations SET lease_token = NULL, lease_until = NULL WHERE id = :id AND lease_token = :lease"
-)
+_LET_GO = text("UPDATE operations SET lease_token = NULL, lease_until = NULL WHERE id = :id AND lease_token = :lease")
 _ITEMS = text(
     """
     INSERT INTO operation_items (operation_id, dead_letter_id, job_id, outcome, why, stage)
@@ -126,9 +125,7 @@ def begin(connection: Connection, new: NewOperation) -> int:
 
 def take(connection: Connection, operation_id: int, *, lease: UUID) -> HeldOperation | None:
     """Take the operation, or hold it for longer. None: it is finished, or another process holds it."""
-    row = connection.execute(
-        _TAKE, {"id": operation_id, "lease": lease, "seconds": LEASE_SECONDS}
-    ).one_or_none()
+    row = connection.execute(_TAKE, {"id": operation_id, "lease": lease, "seconds": LEASE_SECONDS}).one_or_none()
     if row is None:
         return None
     return HeldOperation(
@@ -142,9 +139,7 @@ def let_go(connection: Connection, operation_id: int, *, lease: UUID) -> None:
     connection.execute(_LET_GO, {"id": operation_id, "lease": lease})
 
 
-def advance(
-    connection: Connection, held: HeldOperation, items: Sequence[NewItem], *, cursor: int, stage: int
-) -> None:
+def advance(connection: Connection, held: HeldOperation, items: Sequence[NewItem], *, cursor: int, stage: int) -> None:
     """Write down what was done with a chunk, and that all up to `cursor` is dealt with. In the chunk's transaction."""
     rows = [
         asdict(item) | {"job_id": str(item.job_id) if item.job_id else None, "outcome": item.outcome.value}
@@ -160,9 +155,7 @@ def advance(
 
 def finish(connection: Connection, operation_id: int, state: OperationState, message: str | None = None) -> None:
     """`running` → `done`, `stopped` or `cancelled`, with why; and in the audit log what came of it."""
-    row = connection.execute(
-        _FINISH, {"id": operation_id, "state": state.value, "message": message}
-    ).one_or_none()
+    row = connection.execute(_FINISH, {"id": operation_id, "state": state.value, "message": message}).one_or_none()
     if row is None:
         return
     detail = {"operation": operation_id, "verb": row.verb, "state": state.value, "done": row.done}

@@ -52,7 +52,7 @@ def _amount(text: str) -> Decimal:
         amount = Decimal(text.replace(",", "").replace(" ", ""))
     except InvalidOperation:
         raise ValueError("should be a number such as 1250.50") from None
-    if not amount.is_finite() or abs(amount) >= _LARGEST:
+    if not amount.is_finite() or not -_LARGEST < amount < _LARGEST:
         raise ValueError("should be a number such as 1250.50")
     return amount
 
@@ -152,7 +152,12 @@ def read_query(text: str) -> Wanted:
 def query_for(wanted: FailureFilter) -> str:
     """The query that asks for those failures."""
     parts = {name: (getattr(wanted, part), write) for name, (part, _, write) in _PARTS.items()}
-    return urlencode({name: write(value) for name, (value, write) in parts.items() if value not in (None, False, ())})
+    return urlencode({name: write(value) for name, (value, write) in parts.items() if _narrows(value)})
+
+
+def _narrows(value: Any) -> bool:
+    """Whether a part of a filter is set. (An amount of 0 is: it only equals False.)"""
+    return value is not None and value is not False and value != ()
 
 
 def ticked(values: Iterable[str]) -> tuple[int, ...]:

@@ -1,0 +1,73 @@
+"""`case-worker edit`: correcting the case of a job that the API refused, and sending it again."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+from uuid import UUID
+
+import click
+import simplejson
+
+from worker.case_json import MAX_CASE_BYTES, read_json
+from worker.cli.actor import os_user
+from worker.cli.group import DONE, WITH_FAILURES
+from worker.cli.ledger import open_ledger
+from worker.cli.options import Words
+from worker.errors import InvalidCase, WrongState
+from worker.ledger.database import transaction
+from worker.ledger.writer.audit import audit
+from worker.ledger.writer.resolve import Actor
+from worker.report.diff import MISSING, Change, differences
+from worker.report.edit import correct, draft
+from worker.report.wording import one_line
+
+
+@click.command(short_help="Correct a refused case and send it again.")
+@click.argument("job_id", type=click.UUID)
+@click.option(
+    "--file", type=click.File("rb"), metavar="FILE", help="The corrected case as JSON; `-` is standard input."
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@click.option("--as", "actor", type=Words(255), metavar="NAME", help="Who acts. Default: the OS user.")
+@click.option("--note", type=Words(2000), metavar="TEXT", help="Why, for the audit log.")
+def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | None, note: str | None) -> int:
+    """Correct the case of a job that failed for validation, and send it again under a new submission key.
+
+    Without --file the case is printed as it is sent now, to be corrected; that somebody looked is audited. The old
+    case is kept.
+    """
+    _, engine = open_ledger()
+    who, door = Actor(actor or os_user(), note), {"door": "command line", "os_user": os_user()}
+    with transaction(engine) as connection:
+        now = draft(connection, job_id)
+        if file is None:
+            audit(connection, "reveal", who, door, job_id=job_id)
+    if file is None:
+        click.echo(simplejson.dumps(now.case, use_decimal=True, ensure_ascii=False, indent=2))
+        for path, said in (now.errors | now.other_errors).items():
+            click.echo(f"{one_line(path)}: {one_line(', '.join(said))}", err=True)
+        return DONE
+    try:
+        case = read_json(file.read(2 * MAX_CASE_BYTES), where="case")
+        if dry_run:
+            _show(differences(now.case, case))
+            if now.refused:
+                raise WrongState(now.refused)  # noqa: TRY301 - told in the same words as by the attempt itself
+            return DONE
+        with transaction(engine) as connection:
+            made = correct(connection, job_id, case, seen=now.version.number, actor=who, detail=door)
+    except (InvalidCase, WrongState) as error:
+        click.echo(f"case-worker: {one_line(str(error))}", err=True)
+        return WITH_FAILURES
+    _show(made.changes)
+    click.echo(f"job {job_id} corrected (version {made.version}) and replayed")
+    return DONE
+
+
+def _show(changes: list[Change]) -> None:
+    for change in changes:
+        click.echo(f"{one_line(change.path) or 'case'}: {_value(change.old)} → {_value(change.new)}")
+
+
+def _value(value: Any) -> str:
+    return "nothing" if value is MISSING else one_line(simplejson.dumps(value, use_decimal=True, ensure_ascii=False))
