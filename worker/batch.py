@@ -6,6 +6,7 @@ A batch is transport only: no job waits for, fails with, or knows of its neighbo
 from __future__ import annotations
 
 import os
+import random
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -19,12 +20,13 @@ from sqlalchemy import Connection
 from worker.debitura.judge import clean
 from worker.errors import LeaseLost
 from worker.ledger.database import get_engine, insist, is_passing
-from worker.ledger.states import AttemptOutcome, State
+from worker.ledger.states import Api, AttemptOutcome, State
 from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
-from worker.ledger.writer.holds import hold
-from worker.ledger.writer.record import Result, Sent, record, waiting
+from worker.ledger.writer.holds import hold, mind_failures
+from worker.ledger.writer.record import Result, Sent, record, waiting, while_open
 from worker.settings import Settings
 from worker.submit import FleetHold, Outcome, Submitter
+from worker.trouble import FailureRun
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +36,8 @@ RECORD_WITHIN = 0.1
 STOP_PATIENCE = 7.0
 #: Seconds for which the ledger is asked again to take an answer that is in hand, unless the worker has to stop.
 RECORD_PATIENCE = 900.0
+#: Seconds within which jobs that met an outage come back to the queue of the pending, when it is over or not.
+AFTER_OUTAGE = 5.0
 
 
 def worker_name() -> str:
@@ -50,6 +54,7 @@ class BatchRunner:
         self.stopping = stopping
         self.engine = get_engine(settings.database_url)
         self.submitter = Submitter(settings, self.engine, worker=worker_name())
+        self.failures = {api: FailureRun() for api in Api}
         self.threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="request")
 
     def run(self, ids: Sequence[UUID]) -> int:
@@ -211,6 +216,23 @@ class _Batch:
             )
         self._open.clear()
 
+    def _mind_trouble(self, connection: Connection, results: Sequence[Result], mints: int) -> list[Result]:
+        """Note answers and failures; while a circuit is open, its failures cost the jobs nothing."""
+        final = list(results)
+        answers = {Api.CUSTOMER: sum(1 for result in results if result.sent), Api.REFERRAL: mints}
+        for api in Api:
+            failed = [result for result in results if result.trouble is api]
+            count = answers[api] + (len(failed) if api is Api.REFERRAL else 0)
+            run = self._runner.failures[api]
+            run.note(now=time.monotonic(), answers=count, failed=[result.job_id for result in failed])
+            if not failed:
+                continue
+            jobs = [result.job_id for result in failed]
+            if mind_failures(connection, api, jobs=jobs, run=run, detail=failed[-1].last_error or ""):
+                self._send_no_more = True
+                final = [while_open(r, delay=_after_outage()) if r.trouble is api else r for r in final]
+        return final
+
     def _record(self) -> None:
         results, holds = self._finished, self._holds
         self._finished, self._holds = [], []
@@ -219,9 +241,14 @@ class _Batch:
 
         def write(connection: Connection) -> set[UUID]:
             # A hold that says the key is refused must win over an older mint that says it works.
-            moved = record(connection, results, lease=self.lease, minted=mints > self._minted_before)
+            minted = mints - self._minted_before
+            final = self._mind_trouble(connection, results, minted)
+            answers = sum(1 for result in results if result.sent)
+            moved = record(connection, final, lease=self.lease, minted=minted > 0, answers=answers)
+            ids = [result.job_id for result in final]
             for found in holds:
-                hold(connection, found.name, seconds=found.seconds, detail=found.detail)
+                hold(connection, found.name, seconds=found.seconds, detail=found.detail, jobs=ids)
+            results[:] = final
             return moved
 
         def give_up() -> bool:
@@ -233,6 +260,10 @@ class _Batch:
         self._recorded.update(result.job_id for result in results)
         for result in results:
             _log(result, ours=result.job_id in moved)
+
+
+def _after_outage() -> float:
+    return AFTER_OUTAGE * random.random()  # noqa: S311 - jitter is no secret
 
 
 def _log(result: Result, *, ours: bool) -> None:

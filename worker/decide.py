@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.debitura.judge import DUPLICATE_REFERENCE, Meaning, Verdict
-from worker.ledger.states import Reason
+from worker.ledger.states import Api, Reason
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.record import Result, Sent, dead, submitted, waiting
 
@@ -88,7 +88,7 @@ def after(
     if isinstance(heard, Silence):
         return _again(job, number, sent, policy, chance, error=heard.message, unknown=unknown,
                       reason=Reason.OUTCOME_UNKNOWN if unknown else Reason.RETRIES_EXHAUSTED,
-                      detail={"message": heard.message})  # fmt: skip
+                      detail={"message": heard.message}, trouble=Api.CUSTOMER)  # fmt: skip
     match heard.meaning:
         case Meaning.SUBMITTED:
             assert heard.case_id is not None
@@ -113,7 +113,8 @@ def after(
         case Meaning.UNUSABLE:
             reason = Reason.UNEXPECTED_RESPONSE
     return _again(job, number, sent, policy, chance, error=heard.in_words(), unknown=unknown, reason=reason,
-                  detail=heard.detail())  # fmt: skip
+                  detail=heard.detail(),
+                  trouble=Api.CUSTOMER if heard.meaning is Meaning.SERVER_ERROR else None)  # fmt: skip
 
 
 def _leaves_unknown(verdict: Verdict) -> bool:
@@ -123,14 +124,14 @@ def _leaves_unknown(verdict: Verdict) -> bool:
 
 def _again(
     job: ClaimedJob, number: int, sent: Sent | None, policy: RetryPolicy, chance: float,
-    *, error: str, unknown: bool, reason: Reason, detail: dict[str, Any],
+    *, error: str, unknown: bool, reason: Reason, detail: dict[str, Any], trouble: Api | None,
 ) -> Result:  # fmt: skip
     """Another attempt later, or a person if this was the last."""
     if policy.used_up(job):
         return dead(job.id, number, sent, reason=reason, error=error, solution_url=None, unknown=unknown,
-                    detail=detail | {"attempts": job.attempt_count + 1})  # fmt: skip
+                    trouble=trouble, detail=detail | {"attempts": job.attempt_count + 1})  # fmt: skip
     delay = policy.backoff(job.attempt_count + 1, chance)
-    return waiting(job.id, number, sent, delay=delay, error=error, counts=True, unknown=unknown)
+    return waiting(job.id, number, sent, delay=delay, error=error, counts=True, unknown=unknown, trouble=trouble)
 
 
 def _dead(

@@ -109,8 +109,8 @@ class MintRefused(ApiError):
 class MintRateLimited(ApiError):
     """The Referral API's rate limit; `retry_after` is in seconds."""
 
-    def __init__(self, retry_after: float) -> None:
-        super().__init__(f"the Referral API's rate limit is reached; it asks to wait {retry_after:g} s")
+    def __init__(self, retry_after: float, *, said_by: str = "its answer") -> None:
+        super().__init__(f"the Referral API's rate limit is reached, says {said_by}: wait {retry_after:g} s")
         self.retry_after = retry_after
 
 

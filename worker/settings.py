@@ -38,6 +38,7 @@ class Settings:
     requeue: float
     batch: int
     threads: int
+    tenant_concurrency: int
     max_attempts: int
     retry_base: float
     retry_max: float
@@ -78,6 +79,7 @@ class Settings:
             requeue=env.seconds("WORKER_REQUEUE_SECONDS", 60, at_most=86_400),
             batch=env.count("WORKER_BATCH", 20, at_most=1000),
             threads=env.count("WORKER_THREADS", 16, at_most=1000),
+            tenant_concurrency=env.count("WORKER_TENANT_CONCURRENCY", 4, at_most=100_000),
             max_attempts=env.count("WORKER_MAX_ATTEMPTS", 12, at_most=1000),
             retry_base=env.seconds("WORKER_RETRY_BASE_SECONDS", 2, at_most=86_400),
             retry_max=env.seconds("WORKER_RETRY_MAX_SECONDS", 3600, at_most=604_800),

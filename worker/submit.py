@@ -15,7 +15,7 @@ from typing import TypeGuard
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from worker.debitura.apis import MintedToken, find_case, mint_token, post_case
 from worker.debitura.http import HttpClient, Reply
@@ -35,16 +35,20 @@ from worker.errors import (
     PartnerKeyRejected,
 )
 from worker.ledger.database import insist
-from worker.ledger.states import AttemptOutcome, Reason, TokenSource, Trigger
+from worker.ledger.states import Api, AttemptOutcome, Reason, TokenSource, Trigger
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, open_second_attempt
 from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
+from worker.ledger.writer.pace import take, use
 from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitted, waiting
+from worker.pace import Pace
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 #: Seconds for one answer of the mint. Others may wait for it, so it is shorter than a submission's.
 MINT_TIMEOUT = 10.0
+#: Seconds for which the fleet waits when our own count says that the mint's limits are used up.
+MINT_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Submitter:
         self._engine = engine
         self._api_key = settings.api_key
         self._worker = worker
+        self._customer_pace = self._referral_pace = Pace.parse(settings.rate_limits)
         self.policy = RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_max)
         mint_timeout = min(MINT_TIMEOUT, settings.request_timeout)
         self._customer = HttpClient(
@@ -98,6 +103,9 @@ class Submitter:
         if job.next_trigger is Trigger.UNAUTHORIZED_RETRY and job.rejected_token:
             # The first 401 came earlier, and no fresh token could be had then.
             rejected = Rejected(job.rejected_token, job.rejected_seconds_ago)
+        elif job.probes & {HoldName.API_KEY, HoldName.REFERRAL_API}:
+            # This job is to find out whether tokens can be minted again, so a cached one will not do.
+            rejected = Rejected("", 0.0)
         try:
             token = self.tokens.get(job.external_tenant_id, rejected=rejected)
         except ApiError as error:
@@ -139,11 +147,14 @@ class Submitter:
             refused.fingerprint,
             _source(refused),
         )
+
+        def open_second(connection: Connection) -> int | None:
+            take(connection, Api.CUSTOMER, self._customer_pace, 1)
+            return open_second_attempt(connection, job.id, first_unauthorized, lease=lease, worker=self._worker)
+
         number = insist(
             self._engine,
-            lambda connection: open_second_attempt(
-                connection, job.id, first_unauthorized, lease=lease, worker=self._worker
-            ),
+            open_second,
             until=lambda: not may_send(),
         )
         if number is None:
@@ -193,14 +204,34 @@ class Submitter:
         return None
 
     def _look_up(self, job: ClaimedJob, token: Token) -> Verdict:
-        """GET /cases/by-creditor-reference/…, judged like any answer; status 0 where none came."""
+        """GET /cases/by-creditor-reference/…, judged like any answer; status 0 where none came.
+
+        A 401 here is no verdict on the link: the token is renewed, and the look-up made once more.
+        """
         assert job.creditor_reference is not None
+        asked_at = time.monotonic()
+        self._count_one_more()
         try:
             found = judge(find_case(self._customer, token=token.value, creditor_reference=job.creditor_reference))
-        except (NotSent, MaybeArrived) as error:
+            if found.meaning is Meaning.UNAUTHORIZED:
+                self.tokens.reject(job.external_tenant_id, token.fingerprint)
+                refused = Rejected(token.fingerprint, time.monotonic() - asked_at)
+                fresh = self.tokens.get(job.external_tenant_id, rejected=refused)
+                self._count_one_more()
+                found = judge(find_case(self._customer, token=fresh.value, creditor_reference=job.creditor_reference))
+        except ApiError as error:
             found = Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
         log.info("case_looked_up", job_id=str(job.id), http_status=found.status)
         return found
+
+    def _count_one_more(self) -> None:
+        """A request beside the released one counts too. If the ledger is away just now, the API's own limit remains."""
+        insist(
+            self._engine,
+            lambda connection: take(connection, Api.CUSTOMER, self._customer_pace, 1),
+            until=lambda: True,
+            otherwise=None,
+        )
 
     def _post(self, job: ClaimedJob, token: Token) -> Heard:
         try:
@@ -231,22 +262,35 @@ class Submitter:
                 assert isinstance(error, MintUnavailable)
                 if not self.policy.used_up(job):
                     delay = self.policy.backoff(job.attempt_count + 1, random.random())  # noqa: S311 - jitter is no secret
-                    return Outcome(_later(job, first, delay=delay, error=str(error), counts=True))
+                    return Outcome(_later(job, first, delay=delay, error=str(error), counts=True, trouble=Api.REFERRAL))
                 reason = Reason.OUTCOME_UNKNOWN if job.outcome_unknown else Reason.RETRIES_EXHAUSTED
                 detail = {"message": str(error), "attempts": job.attempt_count + 1}
+        trouble = Api.REFERRAL if isinstance(error, MintUnavailable) else None
         return Outcome(
-            dead(job.id, number, first, reason=reason, error=str(error), detail=detail, solution_url=None, unknown=None)
-        )
+            dead(job.id, number, first, reason=reason, error=str(error), detail=detail, solution_url=None, unknown=None,
+                 trouble=trouble)
+        )  # fmt: skip
 
     def _mint(self, tenant: str) -> MintedToken:
+        def count(connection: Connection) -> bool:
+            used = use(connection, Api.REFERRAL, self._referral_pace)
+            if not self._referral_pace.within(used.requests):
+                return False
+            take(connection, Api.REFERRAL, self._referral_pace, 1)
+            return True
+
+        if not insist(self._engine, count, until=lambda: True, otherwise=True):
+            raise MintRateLimited(MINT_PAUSE, said_by="our own count")
         return mint_token(self._referral, api_key=self._api_key, external_tenant_id=tenant)
 
 
-def _later(job: ClaimedJob, first: Sent | None, *, delay: float, error: str, counts: bool) -> Result:
+def _later(
+    job: ClaimedJob, first: Sent | None, *, delay: float, error: str, counts: bool, trouble: Api | None = None
+) -> Result:
     """No token now. A 401 that came before stays the first one: the next request is the second and last."""
     return waiting(
         job.id, job.request_count, first, delay=delay, error=error, counts=counts, unknown=None,
-        next_trigger=Trigger.UNAUTHORIZED_RETRY if first else None,
+        next_trigger=Trigger.UNAUTHORIZED_RETRY if first else None, trouble=trouble,
     )  # fmt: skip
 
 

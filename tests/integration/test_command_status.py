@@ -32,7 +32,7 @@ def test_status_counts_jobs_by_state_and_failures_by_reason(pipeline: Pipeline, 
         "by_reason": {"client_link_not_found": 1, "second_unauthorized": 1, "validation": 1},
     }
     assert 0 <= status["oldest_pending_seconds"] < 60
-    assert status["rate_limits"] == {"configured": "2000/minute;20000/hour;100000/day"}
+    assert [(w["seconds"], w["limit"]) for w in status["rate_limits"]] == [(60, 2000), (3600, 20000), (86400, 100000)]
     assert status["holds"] == []
     assert status["dispatcher"] == {"leader": None}
 
@@ -52,8 +52,9 @@ def test_status_for_people_names_leader_and_hold(ledger: Database, variables: di
     text = run(variables, "status").stdout
 
     assert "host-7:99" in text
-    assert "hold api_key" in text
-    assert "nothing is released until" in text
+    assert "the partner API key is refused" in text
+    assert "meanwhile nothing is failed" in text
+    assert "One job at a time finds out whether it is over" in text
     assert "\x1b" not in text  # what stands in the ledger cannot command the terminal
 
 

@@ -17,6 +17,7 @@ from worker.ledger.database import get_engine
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.arrival import insert_job
 from worker.ledger.writer.claim import claim
+from worker.ledger.writer.pace import lock_for_release
 from worker.ledger.writer.record import handed_back, record
 
 NOBODY = [uuid4()]
@@ -65,9 +66,13 @@ def plan_of(ledger: Database, work: Callable[[Connection], Any]) -> str:
         work(connection)
         event.remove(connection, "before_cursor_execute", note)
         connection.rollback()
+        for statement, _ in statements:
+            if statement.startswith("SET LOCAL"):
+                connection.exec_driver_sql(statement)
         plans = [
             "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters))
             for statement, parameters in statements
+            if not statement.startswith("SET")
         ]
         connection.rollback()
     assert plans
@@ -82,6 +87,11 @@ def give_back(connection: Connection) -> None:
     record(connection, [handed_back(NOBODY[0], 1)], lease=uuid4(), minted=False)
 
 
+def release_in_turn(connection: Connection) -> None:
+    lock_for_release(connection)
+    release.release(connection, room=20)
+
+
 def expire(connection: Connection) -> None:
     release.take_back_expired(connection, max_attempts=12, retry_base=2, retry_max=60)
 
@@ -93,7 +103,7 @@ def revive(connection: Connection) -> None:
 @pytest.mark.parametrize(
     ("work", "indexes"),
     [
-        (lambda c: release.release(c, room=20), ["ix_jobs_pending_turn"]),
+        (release_in_turn, ["ix_jobs_pending_turn"]),
         (release.wake_due, ["ix_jobs_waiting_due"]),
         (lambda c: release.take_back_unclaimed(c, requeue_seconds=60), ["ix_jobs_queued_at"]),
         (expire, ["ix_jobs_lease_until"]),
@@ -121,7 +131,6 @@ def test_the_leader_s_look_at_the_standing_reads_only_living_rows(seeded: Databa
 
     assert "Seq Scan on jobs" not in plan, plan
     assert "ix_jobs_queued_at" in plan
-    assert "ix_jobs_lease_until" in plan
 
 
 def test_final_rows_are_in_no_partial_index(seeded: Database) -> None:

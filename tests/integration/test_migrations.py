@@ -15,12 +15,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from conftest import Database, sqlalchemy_url
 from local_servers import LocalPostgres
 from psycopg.rows import dict_row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from tests.databases import Database, sqlalchemy_url
 from worker import enqueue_case
 from worker.errors import SchemaMismatch
 from worker.ledger import migrate

@@ -11,10 +11,13 @@ from sqlalchemy.exc import DBAPIError
 from worker.cli.ledger import one_moment, open_ledger
 from worker.ledger import queries
 from worker.ledger.database import transaction
+from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.writer.days import close_days
+from worker.pace import Pace
 from worker.report import overview, story
 from worker.report.export import as_json
 from worker.report.terminal import Screen
+from worker.report.waiting import job_in_words
 
 
 @click.command(short_help="Show how many jobs are where, and what holds them.")
@@ -25,10 +28,11 @@ def status(*, json_wanted: bool) -> None:
     _close_days(engine)
     with one_moment(engine) as connection:
         found = queries.counts(connection)
+        waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
     if json_wanted:
-        click.echo(as_json(overview.as_data(found, rate_limits=settings.rate_limits)))
+        click.echo(as_json(overview.as_data(found, waits)))
     else:
-        overview.show_overview(Screen(), found, rate_limits=settings.rate_limits)
+        overview.show_overview(Screen(), found, waits)
 
 
 def _close_days(engine: Engine) -> None:
@@ -46,10 +50,12 @@ def _close_days(engine: Engine) -> None:
 @click.option("--json", "json_wanted", is_flag=True, help="One JSON object, for programs.")
 def show(*, job_id: UUID, json_wanted: bool) -> None:
     """Tell one job's story: every attempt, what it meant, what people did, and what is to be done."""
-    _, engine = open_ledger()
+    settings, engine = open_ledger()
     with one_moment(engine) as connection:
         told = queries.story(connection, job_id)
+        waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
+        why = job_in_words(told.job, turn(connection, job_id), waits, tenant_cap=settings.tenant_concurrency)
     if json_wanted:
-        click.echo(as_json(story.as_data(told)))
+        click.echo(as_json(story.as_data(told) | {"waits_for": why}))
     else:
-        story.show_story(Screen(), told)
+        story.show_story(Screen(), told, why)

@@ -104,7 +104,9 @@ def judge(reply: Reply) -> Verdict:
         case 409:
             return Verdict(Meaning.CONFLICT, status, **said)
         case 429:
-            return Verdict(Meaning.RATE_LIMITED, status, retry_after=retry_after(reply), **said)
+            seconds, asked = retry_after(reply), _asked_wait(reply)
+            said["message"] = f"{said['message']} (asks to wait {asked}; waiting {seconds:g} s)"
+            return Verdict(Meaning.RATE_LIMITED, status, retry_after=seconds, **said)
         case 408 | 425:
             return Verdict(Meaning.SERVER_ERROR, status, **said)
         case _ if status >= 500:
@@ -211,6 +213,13 @@ def retry_after(reply: Reply) -> float:
     if seconds is None or seconds < 0:
         return DEFAULT_RETRY_AFTER
     return min(max(seconds, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER)
+
+
+def _asked_wait(reply: Reply) -> str:
+    """What a 429 asks for, as it came, for the record."""
+    content = _parse(reply)
+    value = content.get("retryAfter", reply.retry_after) if isinstance(content, dict) else reply.retry_after
+    return "nothing in particular" if value is None else clean(json.dumps(value))[:50]
 
 
 def _seconds_until(date: str) -> float | None:

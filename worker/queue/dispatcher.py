@@ -7,6 +7,7 @@ that nobody will claim: a later tick takes them back.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,15 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.ledger.database import get_engine, transaction
+from worker.ledger.states import Api, Priority
 from worker.ledger.writer import release as ledger
-from worker.ledger.writer.holds import end_lapsed_holds
+from worker.ledger.writer.holds import end_lapsed_holds, start_probe
+from worker.ledger.writer.pace import lock_for_release, roll_up, take, use
+from worker.pace import Pace
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -35,9 +39,14 @@ FOLLOW_EVERY = 0.5
 SWEEP_EVERY = 1.0
 #: Seconds to rest after the ledger or the broker could not be reached.
 REST = 1.0
-#: Ids on the Celery queue at most, in batches: enough to keep a fleet busy between two ticks, and little enough that
-#: the order is decided late, in the ledger.
-WINDOW_BATCHES = 20
+#: Ids on the Celery queue at most, in batches: enough to keep a fleet busy between two ticks.
+QUEUE_BATCHES = 20
+#: Seconds of work on the Celery queue at most while the pace binds, so that the order is decided late, in the ledger.
+QUEUE_SECONDS = 1.0
+#: Seconds between two times that old counts of the pace are put together.
+ROLL_UP_EVERY = 60.0
+#: Of all that is released, these shares go to a lower priority first, however much of a higher one is waiting.
+LOWER_SHARES = {Priority.NORMAL: 0.1, Priority.LOW: 0.05}
 
 
 class Publisher(Protocol):
@@ -62,6 +71,13 @@ class Dispatcher:
         self._lead_until = 0.0
         self._renew_at = 0.0
         self._sweep_at = 0.0
+        self._roll_up_at = 0.0
+        self._pace = Pace.parse(settings.rate_limits)
+        self._queue_depth = min(
+            QUEUE_BATCHES * settings.batch, settings.batch + math.ceil(QUEUE_SECONDS / self._pace.interval)
+        )
+        self._saved = dict.fromkeys(LOWER_SHARES, 0.0)
+        self._walked_to = ""
 
     def run(self, *, stopped: Callable[[], bool]) -> None:
         """Dispatch until told to stop. Trouble with the ledger or the broker is waited out, never fatal."""
@@ -85,35 +101,81 @@ class Dispatcher:
 
     def tick(self) -> int:
         """One look: wake what is due, take back what was lost, release what has its turn. Returns how many went out."""
-        settings, now = self._settings, time.monotonic()
+        now = time.monotonic()
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_EVERY
+            self._sweep()
         released: list[ledger.Released] = []
         with transaction(self._engine) as connection:
-            if now >= self._sweep_at:
-                self._sweep_at = now + SWEEP_EVERY
-                lost = ledger.take_back_unclaimed(connection, requeue_seconds=settings.requeue)
-                expired = ledger.take_back_expired(
-                    connection,
-                    max_attempts=settings.max_attempts,
-                    retry_base=settings.retry_base,
-                    retry_max=settings.retry_max,
-                )
-                end_lapsed_holds(connection)
-                if lost or expired:
-                    log.warning("jobs_taken_back", unclaimed=lost, expired=len(expired))
             ledger.wake_due(connection)
             standing = ledger.standing(connection)
-            if room := self._room(standing):
-                released = ledger.release(connection, room=room)
+            if standing.held and standing.queued:
+                log.warning("jobs_put_back_by_hold", jobs=ledger.put_back_all(connection))
+            elif standing.priorities and not standing.held:
+                released = (
+                    self._probe(connection, standing) if standing.probing else self._release(connection, standing)
+                )
         self._publish(released)
         return len(released)
 
-    def _room(self, standing: ledger.Standing) -> int:
-        """How many jobs may go out now. The place where pace and circuits will have their say."""
-        if standing.held:
-            return 0
-        if standing.probing:
-            return 1 if standing.queued + standing.submitting == 0 else 0
-        return max(0, WINDOW_BATCHES * self._settings.batch - standing.queued)
+    def _sweep(self) -> None:
+        """Take back what was lost, and end what is over. In a transaction of its own: nothing waits for it."""
+        settings = self._settings
+        with transaction(self._engine) as connection:
+            lost = ledger.take_back_unclaimed(connection, requeue_seconds=settings.requeue)
+            expired = ledger.take_back_expired(
+                connection,
+                max_attempts=settings.max_attempts,
+                retry_base=settings.retry_base,
+                retry_max=settings.retry_max,
+            )
+            end_lapsed_holds(connection)
+        if lost or expired:
+            log.warning("jobs_taken_back", unclaimed=lost, expired=len(expired))
+        if time.monotonic() >= self._roll_up_at:
+            self._roll_up_at = time.monotonic() + ROLL_UP_EVERY
+            with transaction(self._engine) as connection:
+                roll_up(connection)
+
+    def _probe(self, connection: Connection, standing: ledger.Standing) -> list[ledger.Released]:
+        """A circuit is open: one job goes out, to find out whether the trouble is over."""
+        if standing.probe_under_way:
+            return []
+        released = ledger.release(connection, room=1, tenant_cap=self._settings.tenant_concurrency)
+        for job in released:
+            start_probe(connection, job.id)
+            take(connection, Api.CUSTOMER, self._pace, 1)
+            log.info("probe_sent", job_id=str(job.id))
+        return released
+
+    def _release(self, connection: Connection, standing: ledger.Standing) -> list[ledger.Released]:
+        """As many as the pace, the queue and the tenants' caps leave room for."""
+        lock_for_release(connection)
+        used = use(connection, Api.CUSTOMER, self._pace)
+        room = min(
+            self._pace.allowed(ahead=used.ahead, used=used.requests),
+            self._queue_depth - standing.queued,
+        )
+        if room <= 0:
+            return []
+        cap = self._settings.tenant_concurrency
+        released: list[ledger.Released] = []
+        for priority in standing.priorities[1:]:
+            # What is low waits longer, but not for ever: each release saves up a little for it.
+            share = LOWER_SHARES[priority] * room
+            self._saved[priority] = min(self._saved[priority], 1.0) + share
+            if slots := min(int(self._saved[priority]), room - len(released)):
+                self._saved[priority] -= slots
+                released += ledger.release(connection, room=slots, tenant_cap=cap, priority=priority)
+        if len(released) < room:
+            released += ledger.release(connection, room=room - len(released), tenant_cap=cap)
+        if len(released) < room and ledger.any_pending(connection):
+            past, self._walked_to = ledger.release_past_capped(
+                connection, room=room - len(released), tenant_cap=cap, after=self._walked_to
+            )
+            released += past
+        take(connection, Api.CUSTOMER, self._pace, len(released))
+        return released
 
     def _publish(self, released: Sequence[ledger.Released]) -> None:
         for ids in self._messages(released):

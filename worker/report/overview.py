@@ -6,9 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 from worker.ledger.queries import Counts
+from worker.ledger.queries.waiting import FleetWaits
 from worker.ledger.states import INVALID_LINK_REASONS, State
 from worker.report.terminal import Column, Screen
-from worker.report.wording import moment, one_line, span
+from worker.report.waiting import estimate_in_words, fleet_in_words, window_in_words, windows_as_data
+from worker.report.wording import one_line, span
 
 _NEXT = {
     State.PENDING: "ready, waiting for their turn",
@@ -21,7 +23,7 @@ _NEXT = {
 }
 
 
-def as_data(counts: Counts, *, rate_limits: str) -> dict[str, Any]:
+def as_data(counts: Counts, waits: FleetWaits) -> dict[str, Any]:
     """The same for programs. All seven states are there; of the reasons, those that occur."""
     facts = asdict(counts)
     return {
@@ -32,13 +34,15 @@ def as_data(counts: Counts, *, rate_limits: str) -> dict[str, Any]:
             "by_reason": facts["by_reason"],
         },
         "oldest_pending_seconds": facts["oldest_pending_seconds"],
-        "rate_limits": {"configured": rate_limits},
+        "rate_limits": windows_as_data(waits),
+        "waits_for": fleet_in_words(waits),
+        "backlog": {"jobs": waits.backlog, "seconds_at_allowed_pace": waits.estimate},
         "holds": facts["holds"],
         "dispatcher": {"leader": facts["leader"]},
     }
 
 
-def show_overview(screen: Screen, counts: Counts, *, rate_limits: str) -> None:
+def show_overview(screen: Screen, counts: Counts, waits: FleetWaits) -> None:
     """The same for people."""
     states = [[state, str(counts.jobs[state]), _NEXT[State(state)]] for state in counts.jobs]
     screen.table([Column("state", whole=True), Column("jobs", right=True, whole=True), Column("meaning")], states)
@@ -52,24 +56,16 @@ def show_overview(screen: Screen, counts: Counts, *, rate_limits: str) -> None:
             [Column("needs a person", whole=True), Column("open", right=True, whole=True), Column("")], reasons
         )
         screen.line()
-    screen.facts(_facts(counts, rate_limits), indent=0)
+    screen.facts(_facts(counts, waits), indent=0)
 
 
-def _facts(counts: Counts, rate_limits: str) -> list[tuple[str, str]]:
+def _facts(counts: Counts, waits: FleetWaits) -> list[tuple[str, str]]:
     oldest = counts.oldest_pending_seconds
     facts = [
         ("open failures", f"{counts.open_dead_letters} (invalid client link: {counts.invalid_client_links})"),
-        ("oldest pending job", "none" if oldest is None else f"enqueued {span(oldest)} ago"),
-        ("rate limits", rate_limits.replace(";", ", ")),
+        ("oldest pending job", "none" if oldest is None else f"ready for {span(oldest)}"),
+        ("rate limits used", ", ".join(window_in_words(window) for window in waits.windows)),
+        ("backlog", estimate_in_words(waits)),
         ("dispatcher", one_line(counts.leader) if counts.leader else "none leads: no worker is running"),
     ]
-    if not counts.holds:
-        return [*facts, ("holds", "none")]
-    return facts + [(f"hold {hold['name']}", _hold(hold)) for hold in counts.holds]
-
-
-def _hold(hold: dict[str, Any]) -> str:
-    since = f"since {moment(hold['since'])}"
-    if hold["in_force"]:
-        return f"nothing is released until {moment(hold['until'])} ({since}): {one_line(hold['detail'])}"
-    return f"jobs go out one at a time to try ({since}): {one_line(hold['detail'])}"
+    return facts + [("waits for", words) for words in fleet_in_words(waits)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -103,7 +104,7 @@ def as_data(story: Story) -> dict[str, Any]:
     }
 
 
-def show_story(screen: Screen, story: Story) -> None:
+def show_story(screen: Screen, story: Story, why_it_waits: Sequence[str] = ()) -> None:
     """Everything for people."""
     job = story.job
     screen.line(f"job {job['id']}: {job['state']}", style="bold")
@@ -116,6 +117,7 @@ def show_story(screen: Screen, story: Story) -> None:
     if job["case_id"]:
         facts.append(("case", f"{one_line(job['case_reference'] or '')} {one_line(job['case_id'])}".strip()))
     facts.append(("now", standing(story)))
+    facts += [("waits for", words) for words in why_it_waits]
     if advice := to_do(story):
         facts.append(("to do", advice))
     letter = open_letter(story)

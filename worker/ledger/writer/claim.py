@@ -29,6 +29,8 @@ class ClaimedJob:
     rejected_token: str | None = None
     """Where the first of a pair of 401s came in an earlier claim: the refused token's fingerprint, and"""
     rejected_seconds_ago: float = 0.0
+    probes: frozenset[str] = frozenset()
+    """The names of the open circuits whose probe this job is."""
     """how many seconds ago that request left."""
 
 
@@ -49,7 +51,8 @@ _CLAIM = text(
     )
     SELECT id, external_tenant_id, case_body, submission_key, creditor_reference, attempt_count, request_count,
            next_trigger, outcome_unknown, refused.token_fingerprint AS rejected_token,
-           COALESCE(EXTRACT(epoch FROM now() - refused.started_at), 0)::float8 AS rejected_seconds_ago
+           COALESCE(EXTRACT(epoch FROM now() - refused.started_at), 0)::float8 AS rejected_seconds_ago,
+           ARRAY(SELECT name FROM holds WHERE probe_job = claimed.id) AS probes
     FROM claimed LEFT JOIN LATERAL (
         SELECT token_fingerprint, started_at FROM attempts
         WHERE claimed.next_trigger = 'unauthorized_retry' AND job_id = claimed.id AND outcome = 'unauthorized'
@@ -118,6 +121,7 @@ def claim(
             row.outcome_unknown,
             row.rejected_token,
             row.rejected_seconds_ago,
+            frozenset(row.probes),
         )
         for row in rows
     ]

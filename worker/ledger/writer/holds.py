@@ -1,10 +1,19 @@
-"""Why nothing is released just now. A hold is a row, so that the fleet agrees and people can read the reason."""
+"""Why nothing is released just now. A hold is a row, so that the fleet agrees and people can read the reason.
+
+Two kinds. A rate limit's hold simply lapses. A circuit's hold outlives its time: then one job at a time goes out as a
+probe, and the circuit closes when a probe succeeds.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from uuid import UUID
 
 from sqlalchemy import Connection, text
+
+from worker.ledger.states import Api
+from worker.trouble import FAILURE_WINDOW, FailureRun
 
 
 class HoldName(StrEnum):
@@ -13,29 +22,90 @@ class HoldName(StrEnum):
     RATE_LIMIT = "rate_limit"
     """The Customer API said 429; nothing is sent until it said so."""
     MINT_RATE_LIMIT = "mint_rate_limit"
-    """The Referral API said 429."""
+    """The Referral API said 429, or its limits are used up by our own count."""
     API_KEY = "api_key"
-    """The partner API key is refused. When the time is over, jobs go out one at a time until a mint works."""
+    """Circuit: the partner API key is refused. Somebody must give the workers a key that works."""
+    CUSTOMER_API = "customer_api"
+    """Circuit: the Customer API is in trouble."""
+    REFERRAL_API = "referral_api"
+    """Circuit: no tokens can be minted."""
 
 
-#: Seconds between two tries while the partner API key is refused.
-API_KEY_HOLD = 30.0
+CIRCUITS = (HoldName.API_KEY, HoldName.CUSTOMER_API, HoldName.REFERRAL_API)
+CIRCUIT_OF = {Api.CUSTOMER: HoldName.CUSTOMER_API, Api.REFERRAL: HoldName.REFERRAL_API}
+
+#: Seconds between two probes while the partner API key is refused.
+API_KEY_HOLD = 10.0
+#: Seconds between two probes while an API is in trouble.
+PROBE_EVERY = 2.0
+#: A circuit opens when at least this share of an API's answers was trouble over the last FAILURE_WINDOW seconds, or
+#: when a process has seen nothing else lately; see `worker.trouble` for how many jobs it takes.
+FAILURE_SHARE = 0.5
 
 _HOLD = text(
     """
-    INSERT INTO holds (name, until, detail) VALUES (:name, now() + make_interval(secs => :seconds), :detail)
+    INSERT INTO holds AS h (name, until, detail) VALUES (:name, now() + make_interval(secs => :seconds), :detail)
     ON CONFLICT (name) DO UPDATE
-    SET until = GREATEST(holds.until, EXCLUDED.until), detail = EXCLUDED.detail,
-        since = CASE WHEN holds.until < now() AND holds.name <> 'api_key' THEN now() ELSE holds.since END
+    SET until = GREATEST(h.until, EXCLUDED.until), detail = EXCLUDED.detail,
+        since = CASE WHEN h.until < now() AND NOT :circuit THEN now() ELSE h.since END,
+        probe_job = CASE WHEN h.probe_job = ANY(:jobs) THEN NULL ELSE h.probe_job END
+    """
+)
+_COUNT_FAILURES = text(
+    """
+    INSERT INTO api_use AS u (api, since, failures) VALUES (:api, date_trunc('second', clock_timestamp()), :failures)
+    ON CONFLICT (api, since) DO UPDATE SET failures = u.failures + EXCLUDED.failures
+    """
+)
+_SEEN = text(
+    """
+    SELECT COALESCE(sum(failures), 0) AS failures, COALESCE(sum(answers), 0) AS answers,
+           EXISTS (SELECT FROM holds WHERE name = :circuit) AS open
+    FROM api_use WHERE api = :api AND since > clock_timestamp() - make_interval(secs => :window)
     """
 )
 
 
-def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str) -> None:
-    """Hold the whole fleet for that long from now; a longer hold of the same name is left as it is."""
-    connection.execute(_HOLD, {"name": name.value, "seconds": seconds, "detail": detail})
+def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str, jobs: Sequence[UUID] = ()) -> None:
+    """Hold the whole fleet for that long from now; a longer hold of the same name is left as it is.
+
+    `jobs` are those that found it; if one of them was the probe, the next one may go out when the time is over.
+    """
+    parameters = {
+        "name": name.value, "seconds": seconds, "detail": detail, "circuit": name in CIRCUITS, "jobs": list(jobs)
+    }  # fmt: skip
+    connection.execute(_HOLD, parameters)
+
+
+def mind_failures(connection: Connection, api: Api, *, jobs: Sequence[UUID], run: FailureRun, detail: str) -> bool:
+    """After jobs failed by an API's own trouble (a tenant's 4xx are none): count it, open the circuit if it is time.
+
+    `run` is what this process has seen lately, these jobs included. Returns whether the circuit is open now: then these
+    attempts are not to be counted, and nothing may die of them.
+    """
+    circuit = CIRCUIT_OF[api]
+    connection.execute(_COUNT_FAILURES, {"api": api.value, "failures": len(jobs)})
+    seen = connection.execute(_SEEN, {"api": api.value, "circuit": circuit.value, "window": FAILURE_WINDOW}).one()
+    too_many = run.widespread and seen.failures >= FAILURE_SHARE * max(seen.answers, seen.failures)
+    if not (seen.open or run.unbroken or too_many):
+        return False
+    share = f"{seen.failures} of {max(seen.answers, seen.failures)}"
+    words = f"{share} requests failed within {FAILURE_WINDOW:g} s, the last one: {detail}"
+    hold(connection, circuit, seconds=PROBE_EVERY, detail=words, jobs=jobs)
+    return True
+
+
+def start_probe(connection: Connection, job: UUID) -> None:
+    """All circuits whose time is over have this job as their probe."""
+    connection.execute(
+        text("UPDATE holds SET probe_job = :job, probes = probes + 1 WHERE until <= now() AND name = ANY(:circuits)"),
+        {"job": job, "circuits": [name.value for name in CIRCUITS]},
+    )
 
 
 def end_lapsed_holds(connection: Connection) -> None:
-    """Take away rate-limit holds whose time is over. The API key's stays until a mint has worked."""
-    connection.execute(text("DELETE FROM holds WHERE until <= now() AND name <> 'api_key'"))
+    """Take away rate limits' holds whose time is over. A circuit's stays until a probe succeeds."""
+    connection.execute(
+        text("DELETE FROM holds WHERE until <= now() AND name <> ALL(:circuits)"),
+        {"circuits": [name.value for name in CIRCUITS]},
+    )

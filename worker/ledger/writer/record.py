@@ -7,14 +7,14 @@ together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from worker.ledger.states import INVALID_LINK_REASONS, AttemptOutcome, Reason, State, TokenSource, Trigger
+from worker.ledger.states import INVALID_LINK_REASONS, Api, AttemptOutcome, Reason, State, TokenSource, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Result:
     delay: float = 0.0
     """For `waiting`: seconds from now until it is due."""
     last_error: str | None = None
+    trouble: Api | None = None
+    """The API that is in trouble itself, so that neither the job nor its tenant is to blame."""
     case_id: str | None = None
     case_reference: str | None = None
     reason: Reason | None = None
@@ -74,6 +76,7 @@ def waiting(
     counts: bool,
     unknown: bool | None,
     next_trigger: Trigger | None = None,
+    trouble: Api | None = None,
 ) -> Result:
     """Not now: due again in `delay` seconds, under the same submission key."""
     return Result(
@@ -86,6 +89,7 @@ def waiting(
         delay=delay,
         last_error=error,
         next_trigger=next_trigger,
+        trouble=trouble,
     )
 
 
@@ -104,12 +108,18 @@ def dead(
     detail: dict[str, Any],
     solution_url: str | None,
     unknown: bool | None,
+    trouble: Api | None = None,
 ) -> Result:
     """It needs a person: a dead letter says why."""
     return Result(
         job_id, State.DEAD, sent, number, counts=sent is not None, outcome_unknown=unknown, last_error=error,
-        reason=reason, detail=detail, solution_url=solution_url,
+        reason=reason, detail=detail, solution_url=solution_url, trouble=trouble,
     )  # fmt: skip
+
+
+def while_open(result: Result, *, delay: float) -> Result:
+    """The same, while the circuit of the API in trouble is open: no attempt is counted, and nothing dies of it."""
+    return replace(result, state=State.WAITING, counts=False, delay=delay, reason=None, detail={}, solution_url=None)
 
 
 # The attempts are closed whether or not the lease still holds: that an answer came is evidence, even when it came late.
@@ -122,7 +132,8 @@ _RECORD = text(
             job_id uuid, number int, state text, was_sent boolean, counts boolean, outcome_unknown boolean, delay
             float8, next_trigger text, last_error text, case_id text, case_reference text, reason text,
             invalid_client_link boolean, detail jsonb, solution_url text, outcome text, duration_ms int, http_status
-            smallint, error_type text, error_message text, token_fingerprint text, token_source text)
+            smallint, error_type text, error_message text, token_fingerprint text, token_source text,
+            in_trouble boolean)
     ), closed AS (
         UPDATE attempts a
         SET finished_at = now(), outcome = r.outcome, http_status = r.http_status, error_type = r.error_type,
@@ -155,21 +166,32 @@ _RECORD = text(
         INSERT INTO dead_letters (job_id, reason, invalid_client_link, detail, solution_url)
         SELECT r.job_id, r.reason, r.invalid_client_link, r.detail, r.solution_url
         FROM r JOIN moved ON moved.id = r.job_id WHERE r.reason IS NOT NULL
-    ), key_works AS (
-        DELETE FROM holds WHERE name = 'api_key' AND :minted
+    ), mint_works AS (
+        DELETE FROM holds WHERE name IN ('api_key', 'referral_api') AND :minted
+    ), api_works AS (
+        DELETE FROM holds h USING r
+        WHERE h.name = 'customer_api' AND h.probe_job = r.job_id AND r.was_sent AND NOT r.in_trouble
+    ), counted AS (
+        INSERT INTO api_use AS u (api, since, answers)
+        SELECT 'customer', date_trunc('second', clock_timestamp()), :answers WHERE :answers > 0
+        ON CONFLICT (api, since) DO UPDATE SET answers = u.answers + EXCLUDED.answers
     )
     SELECT id FROM moved
     """
 ).bindparams(bindparam("results", type_=JSONB))
 
 
-def record(connection: Connection, results: Sequence[Result], *, lease: UUID, minted: bool) -> set[UUID]:
+def record(
+    connection: Connection, results: Sequence[Result], *, lease: UUID, minted: bool, answers: int = 0
+) -> set[UUID]:
     """Write what became of these jobs. Returns the ids that were still ours to move.
 
-    `minted` says that a token was minted since the last record: the partner's API key works, so a hold that said
-    otherwise ends in the same transaction.
+    A circuit whose probe is among them, and succeeded, closes in the same transaction. `minted` says that a token was
+    minted since the last record: so the partner's API key and the Referral API work. `answers` of the Customer API are
+    counted with it.
     """
-    rows = connection.execute(_RECORD, {"results": [_row(r) for r in results], "lease": lease, "minted": minted})
+    parameters = {"results": [_row(r) for r in results], "lease": lease, "minted": minted, "answers": answers}
+    rows = connection.execute(_RECORD, parameters)
     return set(rows.scalars())
 
 
@@ -181,6 +203,7 @@ def _row(result: Result) -> dict[str, Any]:
         "was_sent": result.sent is not None,
         "counts": result.counts,
         "outcome_unknown": result.outcome_unknown,
+        "in_trouble": result.trouble is not None,
         "delay": result.delay,
         "next_trigger": result.next_trigger,
         "last_error": result.last_error,

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
+
+from worker.ledger.states import Priority
+from worker.ledger.writer.holds import CIRCUITS
 
 #: Rows moved by one statement at most, so that a tick stays a short transaction.
 CHUNK = 1000
+#: For callers to whom a tenant's share does not matter.
+NO_CAP = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +31,14 @@ class Released:
 class Standing:
     """What the dispatcher must know before it releases."""
 
+    priorities: list[Priority]
+    """The priorities of which jobs are pending, the highest first."""
     queued: int
-    submitting: int
     held: bool
+    """A hold is in force: nothing goes out."""
     probing: bool
-    """The partner API key was refused lately; let jobs out one at a time."""
+    """A circuit is open and its time is over: one job may go out to find out whether the trouble is."""
+    probe_under_way: bool
 
 
 def lead(connection: Connection, *, leader: str, lease_seconds: float) -> bool:
@@ -55,20 +63,29 @@ def step_down(connection: Connection, *, leader: str) -> None:
     )
 
 
+def first_of(priority: int) -> str:
+    """SQL: that priority, if a job of it is pending. In an index's order, so that a million others cost nothing."""
+    return f"""(SELECT priority FROM jobs WHERE state = 'pending' AND priority = {priority}
+                    ORDER BY priority, round, created_at, id LIMIT 1)"""
+
+
 def standing(connection: Connection) -> Standing:
     """How much is under way, and whether anything holds the fleet."""
     row = connection.execute(
         text(
+            f"""
+            SELECT ARRAY_REMOVE(ARRAY[{first_of(0)}, {first_of(1)}, {first_of(2)}], NULL) AS pending,
+                   (SELECT count(*) FROM jobs WHERE state = 'queued') AS queued,
+                   COALESCE(bool_or(h.until > now()), false) AS held,
+                   COALESCE(bool_or(h.name = ANY(:circuits)), false) AS probing,
+                   COALESCE(bool_or((SELECT j.state IN ('queued', 'submitting') FROM jobs j WHERE j.id = h.probe_job)),
+                            false) AS probe_under_way
+            FROM holds h
             """
-            SELECT (SELECT count(*) FROM jobs WHERE state = 'queued') AS queued,
-                   (SELECT count(*) FROM jobs WHERE state = 'submitting') AS submitting,
-                   COALESCE(bool_or(until > now()), false) AS held,
-                   COALESCE(bool_or(name = 'api_key'), false) AS probing
-            FROM holds
-            """
-        )
+        ),
+        {"circuits": [name.value for name in CIRCUITS]},
     ).one()
-    return Standing(row.queued, row.submitting, row.held, row.probing)
+    return Standing([Priority(p) for p in row.pending], row.queued, row.held, row.probing, row.probe_under_way)
 
 
 def wake_due(connection: Connection) -> int:
@@ -146,27 +163,112 @@ def take_back_expired(connection: Connection, *, max_attempts: int, retry_base: 
     return list(rows.scalars())
 
 
+# How many jobs each tenant has under way. Two parts, since an index knows the rows of one state only.
+BUSY = """SELECT external_tenant_id, count(*) AS jobs FROM (
+            SELECT external_tenant_id FROM jobs WHERE state = 'queued'
+            UNION ALL SELECT external_tenant_id FROM jobs WHERE state = 'submitting') under_way GROUP BY 1"""
+# The first of the turn, as many as might be needed; of each tenant, as many as its cap leaves room for. Nothing is
+# locked but what is released: `lock_for_release` lets one dispatcher at a time do this, and even without it the
+# condition on the state lets each job go out once.
 _RELEASE = text(
-    """
-    WITH picked AS (
-        SELECT id FROM jobs WHERE state = 'pending'
-        ORDER BY priority, round, created_at, id LIMIT :room FOR UPDATE SKIP LOCKED
+    f"""
+    WITH busy AS (
+        {BUSY}
+    ), head AS (
+        SELECT id, external_tenant_id, priority, round, created_at FROM jobs
+        WHERE state = 'pending' AND priority >= :priority
+        ORDER BY priority, round, created_at, id LIMIT :look
+    ), ranked AS (
+        SELECT head.*, COALESCE(busy.jobs, 0)
+               + row_number() OVER (PARTITION BY external_tenant_id ORDER BY priority, round, created_at, id) AS nth
+        FROM head LEFT JOIN busy USING (external_tenant_id)
+    ), picked AS (
+        SELECT id FROM ranked WHERE nth <= :cap ORDER BY priority, round, created_at, id LIMIT :room
+    ), moved AS (
+        UPDATE jobs j SET state = 'queued', queued_at = now()
+        FROM picked WHERE j.id = picked.id AND j.state = 'pending'
+        RETURNING j.id, j.outcome_unknown, j.priority, j.round, j.created_at
     )
-    UPDATE jobs j SET state = 'queued', queued_at = now()
-    FROM picked WHERE j.id = picked.id AND j.state = 'pending'
-    RETURNING j.id, j.outcome_unknown, j.priority, j.round, j.created_at
+    SELECT * FROM moved
     """
 )
+# Where tenants at their cap fill the head of the turn, the others are found by walking from tenant to tenant.
+_RELEASE_PAST_CAPPED = text(
+    f"""
+    WITH RECURSIVE busy AS (
+        {BUSY}
+    ), walk AS (
+        (SELECT external_tenant_id AS tenant FROM jobs WHERE state = 'pending' AND external_tenant_id > :after
+         ORDER BY external_tenant_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT external_tenant_id FROM jobs WHERE state = 'pending' AND external_tenant_id > walk.tenant
+                ORDER BY external_tenant_id LIMIT 1)
+        FROM walk WHERE walk.tenant IS NOT NULL
+    ), tenants AS (
+        SELECT tenant FROM walk WHERE tenant IS NOT NULL LIMIT :look
+    ), picked AS (
+        SELECT first.id FROM tenants LEFT JOIN busy ON busy.external_tenant_id = tenants.tenant CROSS JOIN LATERAL (
+            SELECT id, priority, round, created_at FROM jobs
+            WHERE state = 'pending' AND external_tenant_id = tenants.tenant
+            ORDER BY external_tenant_id, priority, round LIMIT 1
+        ) first
+        WHERE COALESCE(busy.jobs, 0) < :cap
+        ORDER BY first.priority, first.round, first.created_at, first.id LIMIT :room
+    ), moved AS (
+        UPDATE jobs j SET state = 'queued', queued_at = now()
+        FROM picked WHERE j.id = picked.id AND j.state = 'pending'
+        RETURNING j.id, j.outcome_unknown, j.priority, j.round, j.created_at
+    )
+    SELECT (SELECT max(tenant) FROM tenants) AS walked_to, (SELECT count(*) FROM tenants) AS seen, moved.*
+    FROM (SELECT) one LEFT JOIN moved ON true
+    """
+)
+#: Tenants looked at in one walk at most.
+WALK = 500
 
 
-def release(connection: Connection, *, room: int) -> list[Released]:
-    """`pending` → `queued` for as many as there is room, in turn. Publish them after the commit."""
+def release(
+    connection: Connection, *, room: int, tenant_cap: int = NO_CAP, priority: Priority = Priority.HIGH
+) -> list[Released]:
+    """`pending` → `queued` for as many as there is room, in turn. Publish them after the commit.
 
-    def turn(row: tuple[UUID, bool, int, int, datetime]) -> tuple[int, int, datetime, UUID]:
-        return (row[2], row[3], row[4], row[0])
+    No tenant gets more than `tenant_cap` jobs under way. `priority`: this one and lower ones only.
+    """
+    parameters = {"room": room, "look": 2 * room + 100, "cap": tenant_cap, "priority": int(priority)}
+    return _in_turn(connection.execute(_RELEASE, parameters).all())
 
-    rows = sorted((tuple(row) for row in connection.execute(_RELEASE, {"room": room})), key=turn)
-    return [Released(row[0], alone=row[1]) for row in rows]
+
+def any_pending(connection: Connection) -> bool:
+    """Whether anything is still pending."""
+    return bool(connection.execute(text("SELECT EXISTS (SELECT FROM jobs WHERE state = 'pending')")).scalar())
+
+
+def release_past_capped(
+    connection: Connection, *, room: int, tenant_cap: int, after: str
+) -> tuple[list[Released], str]:
+    """As `release`, one job a tenant, for tenants whose id comes after `after`.
+
+    Returns them and the tenant where the walk ended, or an empty string when it came to the last one.
+    """
+    parameters = {"room": room, "look": WALK, "cap": tenant_cap, "after": after}
+    rows = connection.execute(_RELEASE_PAST_CAPPED, parameters).all()
+    return _in_turn(rows), rows[0].walked_to if rows[0].seen == WALK else ""
+
+
+def _in_turn(rows: Sequence[Row[Any]]) -> list[Released]:
+    moved = [row for row in rows if row.id is not None]
+    ordered = sorted(moved, key=lambda row: (row.priority, row.round, row.created_at, row.id))
+    return [Released(row.id, alone=row.outcome_unknown) for row in ordered]
+
+
+def put_back_all(connection: Connection) -> int:
+    """`queued` → `pending` for everything on the queue: a hold has begun, and their messages will find nothing.
+
+    Returns how many.
+    """
+    return connection.execute(
+        text("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE state = 'queued'")
+    ).rowcount
 
 
 def put_back(connection: Connection, ids: Sequence[UUID]) -> None:

@@ -1,0 +1,151 @@
+"""The outage circuits: nothing dies of an outage, one probe at a time finds its end, a tenant's failures open none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from pipeline import Pipeline
+from sandbox_witness import Witness
+from test_dispatcher import Recorder
+
+from worker.queue.dispatcher import Dispatcher
+from worker.trouble import FAILED_JOBS_AT_LEAST
+
+PipelineMaker = Callable[..., Pipeline]
+
+
+@pytest.fixture
+def pipeline(new_pipeline: PipelineMaker) -> Pipeline:
+    return new_pipeline(WORKER_MAX_ATTEMPTS="2", WORKER_RATE_LIMITS="100000/minute")
+
+
+def jobs_of(pipeline: Pipeline, count: int = FAILED_JOBS_AT_LEAST + 2) -> list[UUID]:
+    return [pipeline.enqueue(f"tenant-{n}") for n in range(count)]
+
+
+def states(pipeline: Pipeline, jobs: list[UUID]) -> set[str]:
+    return {pipeline.job(job)["state"] for job in jobs}
+
+
+def dispatch(pipeline: Pipeline) -> list[UUID]:
+    published = Recorder()
+    Dispatcher(pipeline.settings, published, name="one").tick()
+    return published.ids
+
+
+def the_time_of_all_holds_is_over(pipeline: Pipeline) -> None:
+    pipeline.ledger.rows("UPDATE holds SET until = now() - interval '1 second'")
+    pipeline.ledger.rows("UPDATE jobs SET due_at = now() WHERE state = 'waiting'")
+
+
+OUTAGES = {
+    "customer_api": {"endpoint": "cases", "kind": "status", "status": 503},
+    "referral_api": {"endpoint": "token", "kind": "status", "status": 500},
+}
+
+
+@pytest.mark.parametrize("circuit", OUTAGES)
+def test_in_an_outage_the_circuit_opens_no_attempt_is_counted_and_nothing_dies(
+    pipeline: Pipeline, sandbox: Witness, circuit: str
+) -> None:
+    # Given an outage, and jobs that would be dead after two attempts
+    jobs = jobs_of(pipeline)
+    sandbox.faults(OUTAGES[circuit])
+    pipeline.run()
+    assert set(pipeline.holds()) == {circuit}
+
+    # When probe after probe fails
+    for _ in range(5):
+        the_time_of_all_holds_is_over(pipeline)
+        probe = dispatch(pipeline)
+        assert len(probe) == 1
+        assert dispatch(pipeline) == [], "one at a time"
+        pipeline.run(probe)
+
+    # Then nobody died, and hardly an attempt was counted
+    assert states(pipeline, jobs) <= {"pending", "waiting"}
+    assert max(pipeline.job(job)["attempt_count"] for job in jobs) <= 1
+    assert pipeline.ledger.value("SELECT probes FROM holds") == 5
+
+    # And when the outage is over, one probe closes the circuit and all are submitted
+    sandbox.faults()
+    the_time_of_all_holds_is_over(pipeline)
+    pipeline.run(dispatch(pipeline))
+    assert pipeline.holds() == {}
+    for _ in range(3):
+        pipeline.run(dispatch(pipeline))
+    assert states(pipeline, jobs) == {"submitted"}
+
+
+def test_what_is_on_the_queue_when_a_hold_begins_is_put_back(pipeline: Pipeline, sandbox: Witness) -> None:
+    failing = jobs_of(pipeline)
+    queued = pipeline.release()
+    late = pipeline.enqueue("late")
+    pipeline.release()
+    sandbox.faults(OUTAGES["customer_api"])
+    pipeline.run(queued)
+    assert pipeline.job(late)["state"] == "queued"
+
+    dispatch(pipeline)
+
+    assert pipeline.job(late)["state"] == "pending"
+    assert states(pipeline, failing) <= {"pending", "waiting"}
+
+
+@pytest.mark.parametrize(
+    "fields", [{"currencyCode": "?"}, {"tag": "sandbox:status=403"}, {"tag": "sandbox:business=X"}]
+)
+def test_a_tenant_s_own_failures_never_open_it(pipeline: Pipeline, fields: dict[str, str]) -> None:
+    for n in range(3 * FAILED_JOBS_AT_LEAST):
+        pipeline.enqueue(f"tenant-{n}", **fields)
+    pipeline.run()
+
+    assert pipeline.holds() == {}
+
+
+def test_invalid_links_never_open_it(pipeline: Pipeline) -> None:
+    jobs = [pipeline.enqueue(f"{kind}-{n}") for kind in ("invalid", "missing") for n in range(FAILED_JOBS_AT_LEAST)]
+    pipeline.run()
+
+    assert pipeline.holds() == {}
+    assert states(pipeline, jobs) == {"dead"}
+
+
+def test_one_job_that_always_fails_dies_and_opens_nothing(pipeline: Pipeline) -> None:
+    job = pipeline.submit(tag="sandbox:status=500")
+    pipeline.again()
+
+    assert pipeline.job(job)["state"] == "dead"
+    assert pipeline.holds() == {}
+
+
+def test_a_refused_partner_key_has_its_own_alarm_and_fails_no_job(pipeline: Pipeline, sandbox: Witness) -> None:
+    jobs = jobs_of(pipeline)
+    sandbox.control("api-key", accepted=False)
+    pipeline.run()
+    assert set(pipeline.holds()) == {"api_key"}
+    assert "DEBITURA_API_KEY" in str(pipeline.ledger.value("SELECT detail FROM holds"))
+
+    the_time_of_all_holds_is_over(pipeline)
+    pipeline.run(dispatch(pipeline))
+    assert set(pipeline.holds()) == {"api_key"}
+
+    sandbox.control("api-key", accepted=True)
+    the_time_of_all_holds_is_over(pipeline)
+    pipeline.run(dispatch(pipeline))
+    for _ in range(3):
+        pipeline.run(dispatch(pipeline))
+    assert states(pipeline, jobs) == {"submitted"}
+
+
+def test_a_probe_of_the_mint_mints_although_a_token_is_cached(pipeline: Pipeline, sandbox: Witness) -> None:
+    pipeline.submit("acme")
+    pipeline.ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('referral_api', now(), 'test')")
+    pipeline.enqueue("acme")
+
+    pipeline.run(dispatch(pipeline))
+
+    assert sandbox.look("stats")["mints_by_tenant"]["acme"] == 2
+    assert pipeline.holds() == {}

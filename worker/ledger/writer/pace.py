@@ -1,0 +1,101 @@
+"""Counting what each API is sent, in the transaction that releases it: so nothing can be released and not counted, or
+counted twice, and an emptied Redis forgets nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from worker.ledger.states import Api
+from worker.pace import Pace
+
+#: Seconds after which counts by the second are put together by the minute.
+FINE_FOR = 300
+#: Seconds for which counts are kept: the longest window of the API, and a minute.
+KEPT_FOR = 86_400 + 120
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How much of an API's limits is used."""
+
+    ahead: float
+    """Seconds by which the releases so far are ahead of the even pace; negative when behind."""
+    requests: dict[int, int]
+    """Requests in each window, by its seconds. A window counts whole buckets, so rather too many than too few."""
+
+
+_USE = text(
+    """
+    SELECT EXTRACT(epoch FROM p.next_at - clock_timestamp())::float8 AS ahead, w.seconds,
+           COALESCE((SELECT sum(u.requests) FROM api_use u
+                     WHERE u.api = p.api AND u.since > clock_timestamp() - make_interval(
+                         secs => w.seconds + CASE WHEN w.seconds > :fine THEN 60 ELSE 1 END)), 0) AS requests
+    FROM pace p CROSS JOIN unnest(CAST(:windows AS int[])) AS w(seconds)
+    WHERE p.api = :api
+    """
+)
+# A clock that was set back must not leave the fleet waiting for hours that will not come: the pace is never kept
+# further ahead than the even window.
+_MOVE_ON = text(
+    """
+    UPDATE pace
+    SET next_at = LEAST(GREATEST(next_at, clock_timestamp()), clock_timestamp() + make_interval(secs => :window))
+                  + make_interval(secs => :cost)
+    WHERE api = :api
+    """
+)
+_COUNT = text(
+    """
+    INSERT INTO api_use (api, since, requests) VALUES (:api, date_trunc('second', clock_timestamp()), :requests)
+    ON CONFLICT (api, since) DO UPDATE SET requests = api_use.requests + EXCLUDED.requests
+    """
+)
+_ROLL_UP = text(
+    """
+    WITH old AS (
+        DELETE FROM api_use
+        WHERE since < date_trunc('minute', now() - make_interval(secs => :fine))
+          AND (since <> date_trunc('minute', since) OR since < now() - make_interval(secs => :kept))
+        RETURNING api, since, requests, answers, failures
+    )
+    INSERT INTO api_use AS u (api, since, requests, answers, failures)
+    SELECT api, date_trunc('minute', since), sum(requests), sum(answers), sum(failures) FROM old
+    WHERE since >= now() - make_interval(secs => :kept) GROUP BY 1, 2
+    ON CONFLICT (api, since) DO UPDATE
+    SET requests = u.requests + EXCLUDED.requests, answers = u.answers + EXCLUDED.answers,
+        failures = u.failures + EXCLUDED.failures
+    """
+)
+
+
+def lock_for_release(connection: Connection) -> None:
+    """Let one dispatcher at a time reserve, until this transaction ends.
+
+    And let the planner read the pending jobs in the order of their turn: where its statistics are behind a sudden
+    backlog it would rather sort all of them, at every look.
+    """
+    connection.execute(text("SET LOCAL enable_sort = off"))
+    connection.execute(text("SELECT 1 FROM pace WHERE api = 'customer' FOR UPDATE"))
+
+
+def use(connection: Connection, api: Api, pace: Pace) -> Use:
+    """How much of the limits is used just now."""
+    windows = [window.seconds for window in pace.windows]
+    rows = connection.execute(_USE, {"api": api.value, "windows": windows, "fine": FINE_FOR}).all()
+    return Use(rows[0].ahead, {row.seconds: row.requests for row in rows})
+
+
+def take(connection: Connection, api: Api, pace: Pace, requests: int) -> None:
+    """Count requests that are about to be sent, whether or not there was room for them."""
+    if requests:
+        # Two statements, so that everybody locks the pace before the count: the parts of one have no order.
+        cost = requests * pace.interval
+        connection.execute(_MOVE_ON, {"api": api.value, "cost": cost, "window": pace.even.seconds})
+        connection.execute(_COUNT, {"api": api.value, "requests": requests})
+
+
+def roll_up(connection: Connection) -> None:
+    """Put counts by the second together by the minute once they are old, and forget those beyond all windows."""
+    connection.execute(_ROLL_UP, {"fine": FINE_FOR, "kept": KEPT_FOR})

@@ -1,0 +1,89 @@
+"""Why is this waiting? In words, for the fleet and for one job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from worker.ledger.queries.waiting import COUNTED_AHEAD, FleetWaits, Turn, WindowUse
+from worker.ledger.states import State
+from worker.ledger.writer.holds import CIRCUITS, HoldName
+from worker.report.wording import moment, one_line, span
+
+_NAMES = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
+_HOLDS = {
+    HoldName.RATE_LIMIT: "The Customer API said that its rate limit is reached.",
+    HoldName.MINT_RATE_LIMIT: "The rate limit for minting tokens is reached.",
+    HoldName.API_KEY: (
+        "ALARM: the partner API key is refused. Give the workers a key that works (DEBITURA_API_KEY) and restart them;"
+        " meanwhile nothing is failed."
+    ),
+    HoldName.CUSTOMER_API: "The Customer API is in trouble; meanwhile no attempts are counted and nothing is failed.",
+    HoldName.REFERRAL_API: "No tokens can be minted; meanwhile no attempts are counted and nothing is failed.",
+}
+
+
+def fleet_in_words(waits: FleetWaits) -> list[str]:
+    """Everything that keeps the fleet from releasing more just now, the most important first."""
+    reasons = [_hold(hold) for hold in waits.holds]
+    reasons += [_full(window) for window in waits.windows if window.frees_in is not None]
+    if waits.leader is None:
+        reasons.append("No dispatcher leads: is a worker running?")
+    if waits.backlog and not reasons:
+        reasons.append(f"Nothing holds it: {waits.backlog} jobs go out in turn, as fast as the rate limits allow.")
+    return reasons
+
+
+def job_in_words(job: dict[str, Any], turn: Turn | None, waits: FleetWaits, *, tenant_cap: int) -> list[str]:
+    """Why this job is not done yet; nothing for one that is, or that needs a person."""
+    match State(job["state"]):
+        case State.WAITING:
+            return [f"Backoff until {moment(job['due_at'])}.", *fleet_in_words(waits)]
+        case State.PENDING if turn is not None:
+            before = f"More than {COUNTED_AHEAD:,}" if turn.ahead >= COUNTED_AHEAD else f"{turn.ahead:,}"
+            reasons = [f"{before} jobs have their turn before it."]
+            if turn.tenant_under_way >= tenant_cap:
+                reasons.append(
+                    f"Its tenant has {turn.tenant_under_way} jobs under way, the most that one tenant may have at once."
+                )
+            return reasons + fleet_in_words(waits)
+        case State.QUEUED:
+            return [f"On the Celery queue since {moment(job['queued_at'])}; if no worker takes it, it goes out again."]
+        case _:
+            return []
+
+
+def estimate_in_words(waits: FleetWaits) -> str:
+    """When the backlog will be through, at the pace that is allowed."""
+    if not waits.backlog:
+        return "nothing is waiting"
+    words = f"{waits.backlog:,} jobs, about {span(waits.estimate)} at the pace that is allowed"
+    return f"{words}, once the hold is over" if waits.holds else words
+
+
+def windows_as_data(waits: FleetWaits) -> list[dict[str, Any]]:
+    """The rate limits' use for programs; `seconds` names the window."""
+    return [
+        {"seconds": w.window.seconds, "limit": w.window.amount, "used": w.used, "frees_in_seconds": w.frees_in}
+        for w in waits.windows
+    ]
+
+
+def window_in_words(window: WindowUse) -> str:
+    """For example `1,960 of 2,000 in a minute`."""
+    name = _NAMES.get(window.window.seconds, f"{window.window.seconds} s")
+    return f"{window.used:,} of {window.window.amount:,} in a {name}"
+
+
+def _full(window: WindowUse) -> str:
+    frees = "soon" if not window.frees_in else f"in {span(window.frees_in)}"
+    return f"The rate limit is used up ({window_in_words(window)}); it frees {frees}."
+
+
+def _hold(hold: dict[str, Any]) -> str:
+    known = hold["name"] in set(HoldName)
+    words = _HOLDS[HoldName(hold["name"])] if known else f"Hold {hold['name']}."
+    words += f" Since {moment(hold['since'])}: {one_line(hold['detail'])}."
+    if known and HoldName(hold["name"]) in CIRCUITS:
+        probes = hold["probes"]
+        return f"{words} One job at a time finds out whether it is over ({probes} so far)."
+    return f"{words} Nothing is released until {moment(hold['until'])}."
