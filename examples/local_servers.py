@@ -48,6 +48,8 @@ def free_port() -> int:
 class LocalServer:
     """One server process in a folder of its own."""
 
+    #: Seconds that it gets for its start.
+    patience = 20.0
     #: The account whose process it is, where it may not be ours.
     owner: int | None = None
 
@@ -72,7 +74,7 @@ class LocalServer:
             self.process = subprocess.Popen(
                 self.command(), stdout=output, stderr=output, start_new_session=True, cwd=self.folder, user=self.owner
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + self.patience
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{type(self).__name__} did not start:\n{log.read_text(errors='replace')[-2000:]}")

@@ -20,10 +20,10 @@ from sqlalchemy import Connection
 from worker.debitura.judge import clean
 from worker.errors import LeaseLost
 from worker.ledger.database import get_engine, insist, is_passing
-from worker.ledger.states import Api, AttemptOutcome, State
+from worker.ledger.states import Api, AttemptOutcome, Reason, State
 from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
 from worker.ledger.writer.holds import hold, mind_failures
-from worker.ledger.writer.record import Result, Sent, record, waiting, while_open
+from worker.ledger.writer.record import Result, Sent, dead, record, waiting, while_open
 from worker.settings import Settings
 from worker.submit import FleetHold, Outcome, Submitter
 from worker.trouble import FailureRun
@@ -175,6 +175,12 @@ class _Batch:
         message = clean(f"internal error, {type(error).__name__}: {error}")[:1000]
         sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, 0, error_type="internal_error", error_message=message)
         policy = self._runner.submitter.policy
+        if policy.used_up(job):
+            detail = {"type": "internal_error", "message": message, "attempts": job.attempt_count + 1}
+            return Outcome(
+                dead(job.id, job.request_count, sent, reason=Reason.OUTCOME_UNKNOWN, error=message, detail=detail,
+                     solution_url=None, unknown=True)
+            )  # fmt: skip
         delay = policy.backoff(job.attempt_count + 1, 1.0)
         return Outcome(waiting(job.id, job.request_count, sent, delay=delay, error=message, counts=True, unknown=True))
 

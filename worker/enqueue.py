@@ -19,7 +19,7 @@ from worker.case_json import check_text, digest, read_json, write_json
 from worker.errors import IdempotencyKeyReused, InvalidCase
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.states import Priority
-from worker.ledger.writer.arrival import ExistingJob, NewJob, insert_job
+from worker.ledger.writer.arrival import ExistingJob, NewJob, earlier_bodies, insert_job
 from worker.settings import Settings
 
 #: Characters of a tenant id (POST /oauth/token) and of an idempotency key.
@@ -88,10 +88,11 @@ def insert(connection: Connection, job: NewJob) -> EnqueuedJob:
     outcome = insert_job(connection, job)
     if not isinstance(outcome, ExistingJob):
         return EnqueuedJob(outcome, created=True)
-    if outcome.case_body != job.case_body and digest(read_json(outcome.case_body, where="case")) != digest(
-        read_json(job.case_body, where="case")
-    ):
-        raise IdempotencyKeyReused(key=job.idempotency_key, job_id=outcome.id)
+    if outcome.case_body != job.case_body:
+        new = digest(read_json(job.case_body, where="case"))
+        bodies = [outcome.case_body, *earlier_bodies(connection, outcome.id)]
+        if all(digest(read_json(body, where="case")) != new for body in bodies):
+            raise IdempotencyKeyReused(key=job.idempotency_key, job_id=outcome.id)
     return EnqueuedJob(outcome.id, created=False)
 
 

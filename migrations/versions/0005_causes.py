@@ -15,14 +15,15 @@ depends_on = None
 # As worker/ledger/fingerprint.py had it then.
 CAUSE = r"""
     CAST(md5(reason || '|' || COALESCE(left(detail ->> 'type', 100), '') || '|' ||
-    regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
+    regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
         left(COALESCE(detail ->> 'message', ''), 500), '\s+', ' ', 'g'),
         '"[^"]*"|`[^`]*`|(?<!\w)''[^'']*''(?!\w)', '#', 'g'),
+        '[\u201c\u201e][^\u201c\u201d]*[\u201c\u201d]|\u00ab[^\u00bb]*\u00bb|(?<!\w)\u2018[^\u2019]*\u2019(?!\w)', '#', 'g'),
         '[^\s@]+@[^\s@]+', '#', 'g'),
         '[\w./+-]*\d[\w./+-]*', '#', 'g'),
         '#([ .,:;]+#)+', '#', 'g')) AS uuid)
 """
-WORDS = r"to_tsvector('simple', regexp_replace(left(detail ->> 'message', 4000), '[\s!-/:-@\[-`{-~]+', ' ', 'g'))"
+WORDS = r"to_tsvector('simple', regexp_replace(left(detail ->> 'message', 4000), '[\s!-/:-@\[-`{-~\u00ab\u00bb\u2010-\u201f\u2026]+', ' ', 'g'))"
 HTTP_STATUS = r"CASE WHEN detail ->> 'status' ~ '^[1-9]\d\d$' THEN CAST(detail ->> 'status' AS smallint) END"
 
 

@@ -25,7 +25,7 @@ class Deployments:
 
     @contextmanager
     def open(self, *, own_postgres: bool = False, over_amqp: bool = False, **options: Any) -> Iterator[Stage]:
-        """One stage; with a PostgreSQL of its own where that is to be killed, with a RabbitMQ where that is the broker."""
+        """One stage, with a PostgreSQL of its own where that is to be killed; over a RabbitMQ where that is asked."""
         with self._guard:
             folder = self._folder / f"stage{next(self._numbers)}"
         folder.mkdir()

@@ -58,7 +58,7 @@ def differences(jobs: Sequence[LedgerJob], expected: Iterable[tuple[str, str]], 
 def _unexpected(jobs: Sequence[LedgerJob], expected: Iterable[tuple[str, str]]) -> list[str]:
     wanted, there = set(expected), Counter((job.tenant, job.idempotency_key) for job in jobs)
     return [
-        *(f"LOST: {'/'.join(pair)} was enqueued, and the ledger does not know it" for pair in sorted(wanted - set(there))),
+        *(f"LOST: {'/'.join(pair)} was enqueued; the ledger lacks it" for pair in sorted(wanted - set(there))),
         *(f"{'/'.join(pair)} is in the ledger, and nobody enqueued it" for pair in sorted(set(there) - wanted)),
         *(f"TWICE: {pair} has {count} jobs" for pair, count in there.items() if count > 1),
     ]  # fmt: skip

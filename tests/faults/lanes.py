@@ -17,7 +17,7 @@ from tests.faults.stage import Stage
 
 Scenario = Callable[[Stage], None]
 #: Stages that stand at the same time, at most: two cores have enough to do with them.
-STAGES_AT_ONCE = 8
+STAGES_AT_ONCE = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ class ProcessNode:
             return []
 
     def kill(self, signal: str | int = "SIGKILL") -> None:
-        """Send a signal to it; SIGKILL, SIGSTOP and SIGCONT reach its children as well, as they would in a container."""
+        """Send a signal to it; SIGKILL, SIGSTOP and SIGCONT reach its children too, as they would in a container."""
         number = _number(signal)
         if number in (_number("SIGKILL"), _number("SIGSTOP"), _number("SIGCONT")):
             self._signal_group(number)

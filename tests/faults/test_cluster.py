@@ -1,4 +1,8 @@
-"""The cluster as pytest-celery sees it: the same scenarios against worker processes and, with an engine, containers."""
+"""The cluster as pytest-celery sees it: the same scenarios against worker processes and, with an engine, containers.
+
+These workers run the plain application with its own two minutes until a killed worker's message comes back; so what is
+sent through the broker is not part of the scenarios that kill one (it is in test_stop_points.py).
+"""
 
 from __future__ import annotations
 
@@ -52,7 +56,6 @@ def busy(stage: Stage) -> None:
     """Enqueue more than can be done at once, and wait until some of it is under way."""
     stage.witness.be_slow(300)
     stage.enqueue(80)
-    stage.send(4)
     until("requests are under way", lambda: stage.states().get("submitting"), within=20, but=stage.trouble)
 
 
@@ -75,6 +78,7 @@ def test_given_a_busy_cluster_when_a_worker_is_stopped_and_started_then_nothing_
     celery_setup: CeleryTestSetup, stage: Stage
 ) -> None:
     busy(stage)
+    stage.send(4)
     celery_setup.worker.kill("SIGTERM")
     celery_setup.worker.wait_for_log("worker_stopping", timeout=20)
     celery_setup.worker.container.wait(10)

@@ -23,7 +23,7 @@ class Traffic:
     With `refused_too`, one in eight is a case that the API refuses for good.
     """
 
-    def __init__(self, stage: Stage, *, per_second: float = 40, refused_too: bool = False) -> None:
+    def __init__(self, stage: Stage, *, per_second: float = 15, refused_too: bool = False) -> None:
         self._stage, self._pause, self._refused_too = stage, 1 / per_second, refused_too
         self._stop = threading.Event()
         self._error: BaseException | None = None

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 #: Seconds between two looks.
-LOOK_EVERY = 0.03
+LOOK_EVERY = 0.06
 
 
 class NeverHappened(AssertionError):

@@ -231,11 +231,11 @@ def test_hostile_shapes_are_read_as_nothing(status: int, content: Any) -> None:
 
 
 def test_texts_are_capped() -> None:
-    flood = {f"field{i}": ["x" * 10_000] * 50 for i in range(1000)}
-    verdict = answered(400, flood | {"businessErrors": [{"type": "t" * 9999, "message": "m" * 9999}] * 1000})
+    flood = {"long": ["x" * 10_000] * 30} | {f"field{i}": ["x"] for i in range(1000)}
+    verdict = answered(400, flood | {"businessErrors": [{"type": "t" * 9999, "message": "m" * 9999}] * 60})
 
     assert len(verdict.error_type or "") == len(verdict.message or "") == 4000
     assert len(verdict.business_errors) == 50
-    assert len(verdict.fields) <= 200
-    assert all(len(texts) == 20 and len(texts[0]) == 4000 for texts in verdict.fields.values())
+    assert len(verdict.fields) == 200
+    assert [len(text) for text in verdict.fields["long"]] == [4000] * 20
     assert len(answered(500, raw=b"x" * 100_000).excerpt or "") == 1000

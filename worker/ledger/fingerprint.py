@@ -16,6 +16,7 @@ DECIDING, TYPE, SEARCHED = 500, 100, 4000
 _VARIABLE = (
     (r"\s+", " "),
     (r""""[^"]*"|`[^`]*`|(?<!\w)''[^'']*''(?!\w)""", "#"),
+    (r"[\u201c\u201e][^\u201c\u201d]*[\u201c\u201d]|\u00ab[^\u00bb]*\u00bb|(?<!\w)\u2018[^\u2019]*\u2019(?!\w)", "#"),
     (r"[^\s@]+@[^\s@]+", "#"),
     (r"[\w./+-]*\d[\w./+-]*", "#"),
     (r"#([ .,:;]+#)+", "#"),
@@ -33,9 +34,9 @@ def pattern_of(message: str) -> str:
 def words_of(message: str) -> str:
     """The SQL for the words of a message, apart from each other by single spaces.
 
-    ASCII's punctuation is named in full, since what else a word is made of depends on the database's locale.
+    The punctuation is named in full, since what else a word is made of depends on the database's locale.
     """
-    return rf"regexp_replace({message}, '[\s!-/:-@\[-`{{-~]+', ' ', 'g')"
+    return rf"regexp_replace({message}, '[\s!-/:-@\[-`{{-~\u00ab\u00bb\u2010-\u201f\u2026]+', ' ', 'g')"
 
 
 _MESSAGE = "detail ->> 'message'"

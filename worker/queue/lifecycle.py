@@ -37,12 +37,14 @@ class ThisProcess:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.begin_anew()
+        self._in_child = False
 
     def begin_anew(self) -> None:
         """After a fork: the parent's connections and locks are not ours."""
         self._lock = threading.Lock()
         self._runner: BatchRunner | None = None
         self._busy = 0
+        self._in_child = True
 
     def runner(self) -> BatchRunner:
         """The process's BatchRunner, made on first use."""
@@ -57,6 +59,9 @@ class ThisProcess:
 
         Raises RuntimeError in place of MemoryError, for which Celery would end the whole worker.
         """
+        if self._in_child and threading.current_thread() is threading.main_thread():
+            # Here, and not when the child starts: the pool takes all handlers away again after that.
+            signal.signal(signal.SIGTERM, self.on_sigterm)
         with self._lock:
             self._busy += 1
         try:
@@ -130,7 +135,6 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
     def child_started(**_: Any) -> None:
         forget_engines()
         this_process.begin_anew()
-        signal.signal(signal.SIGTERM, this_process.on_sigterm)
 
     def set_up_logs(loglevel: int | str | None = None, **_: Any) -> None:
         configure_logs(loglevel if isinstance(loglevel, int) else logging.INFO)

@@ -44,7 +44,8 @@ class FailureFilter:
     """The creditorReference, exactly."""
     text: str | None = None
     """Words of which each must begin a word of the message: `email inv` finds `debtor.email: Invalid address`. Upper
-    and lower case are the same; text without a letter or digit finds nothing."""
+    and lower case are the same (beyond ASCII: where the database's locale knows them); text without a letter or
+    digit finds nothing."""
     cause: UUID | None = None
     """The key of a group."""
     jobs: tuple[UUID, ...] = ()

@@ -64,6 +64,9 @@ _BURY = text(
 _FIND = text("SELECT id, case_body FROM jobs WHERE external_tenant_id = :tenant AND idempotency_key = :key")
 
 
+_VERSIONS = text("SELECT case_body FROM case_versions WHERE job_id = :id ORDER BY number")
+
+
 def new_id() -> UUID:
     """A version 7 UUID (RFC 9562): its first 48 bits are milliseconds, so new rows stay together in the index.
 
@@ -97,6 +100,14 @@ def insert_job(connection: Connection, job: NewJob) -> UUID | ExistingJob:
         return UUID(str(inserted))
     row = connection.execute(_FIND, {"tenant": job.external_tenant_id, "key": job.idempotency_key}).one()
     return ExistingJob(row.id, row.case_body)
+
+
+def earlier_bodies(connection: Connection, job_id: UUID) -> list[str]:
+    """The wordings that the job's case has had, where somebody corrected it; the first is what the sender handed over.
+
+    Whoever hands that over again means the same job.
+    """
+    return list(connection.execute(_VERSIONS, {"id": job_id}).scalars())
 
 
 def bury_message(connection: Connection, detail: dict[str, Any]) -> int:

@@ -1,0 +1,414 @@
+"""Bulk operations: confirmed as previewed, done in chunks, resumable, cancelled, audited."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from buried import bury, bury_message
+from pipeline import Pipeline
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from tests.databases import Database
+from worker.errors import OperationNotFound, SelectionChanged
+from worker.ledger import queries
+from worker.ledger.database import transaction
+from worker.ledger.queries import FailureFilter, Item, Operation
+from worker.ledger.states import Verb
+from worker.ledger.writer import operations as writer
+from worker.ledger.writer import resolve
+from worker.ledger.writer.resolve import Actor
+from worker.report import operations
+from worker.report.operations import Step, carry_on, run, start
+from worker.report.preview import Preview, preview
+from worker.report.runner import OperationRunner
+
+ADA = Actor("ada", "the client has signed")
+DOOR = {"door": "test"}
+
+
+def previewed(ledger: Database, wanted: FailureFilter | None = None, verb: Verb = Verb.REPLAY) -> Preview:
+    with transaction(ledger.engine) as connection:
+        return preview(connection, verb, wanted or FailureFilter())
+
+
+def started(ledger: Database, made: Preview, *, actor: Actor = ADA, **more: Any) -> int:
+    with transaction(ledger.engine) as connection:
+        return start(connection, made.token, actor=actor, door=DOOR, **more)
+
+
+def operation(ledger: Database, number: int) -> Operation:
+    with ledger.engine.connect() as connection:
+        return queries.operation(connection, number)
+
+
+def items(ledger: Database, number: int) -> list[Item]:
+    with ledger.engine.connect() as connection:
+        return list(queries.operation_items(connection, number, page=2))
+
+
+def states(ledger: Database) -> list[object]:
+    return [state for (state,) in ledger.rows("SELECT state FROM jobs ORDER BY created_at, id")]
+
+
+def test_a_preview_says_what_would_be_done_and_does_nothing(ledger: Database) -> None:
+    bury(ledger, "a", amount="10.50")
+    bury(ledger, "a", amount="2", reference="R1", unknown=True)
+    bury(ledger, "b", amount=None, currency=None, unknown=True)
+    bury_message(ledger)
+
+    made = previewed(ledger)
+
+    found = made.selected
+    assert (found.jobs, found.tenants, found.messages, made.count) == (3, 2, 1, 3)
+    assert (found.amounts, found.without_amount) == ({"DKK": "12.5000"}, 1)
+    assert (found.outcome_known, found.can_be_looked_up, found.cannot_be_looked_up) == (1, 1, 1)
+    assert [skipped.what for skipped in made.skipped] == ["1 unreadable message"]
+    assert previewed(ledger, verb=Verb.DISCARD).count == 4
+    assert states(ledger) == ["dead"] * 3
+    assert ledger.value("SELECT count(*) FROM operations") == 0
+
+
+def test_an_operation_does_what_was_confirmed_and_keeps_the_result(ledger: Database) -> None:
+    # Given three failures of the selection, one of another tenant, and one that dies after the preview
+    jobs = [bury(ledger, "a") for _ in range(3)]
+    bury(ledger, "b")
+    made = previewed(ledger, FailureFilter(tenant="a"))
+    late = bury(ledger, "a")
+
+    # When it is confirmed and carried out
+    number = started(ledger, made)
+    assert run(ledger.engine, number)
+
+    # Then these three were replayed, and it is written down job by job
+    told = operation(ledger, number)
+    assert (told.state, told.verb, told.actor, told.note) == ("done", "replay", "ada", "the client has signed")
+    assert (told.jobs, told.tenants, told.done, told.skipped, told.amounts) == (3, 1, 3, 0, {"DKK": "300.0000"})
+    assert told.filter["tenant"] == "a"
+    results = items(ledger, number)
+    assert [item.job_id for item in results] == jobs
+    assert {(item.outcome, item.why, item.state_now) for item in results} == {("replayed", None, "pending")}
+    assert ledger.value("SELECT state FROM jobs WHERE id = %s", late) == "dead"
+    assert ledger.value("SELECT count(*) FROM jobs WHERE state = 'dead'") == 2
+
+
+def test_everything_is_audited_for_the_operation_and_for_each_job(ledger: Database) -> None:
+    jobs = {bury(ledger, "a"), bury(ledger, "a")}
+    number = started(ledger, previewed(ledger, FailureFilter(tenant="a")))
+    run(ledger.engine, number)
+
+    log = ledger.rows("SELECT actor, action, job_id, note, detail FROM audit_log ORDER BY id")
+
+    assert {(entry[0], entry[3]) for entry in log} == {("ada", "the client has signed")}
+    assert [entry[1] for entry in log] == ["operation_started", "replay", "replay", "operation_finished"]
+    assert {entry[2] for entry in log if entry[1] == "replay"} == jobs
+    details: list[Any] = [entry[4] for entry in log]
+    assert {detail["operation"] for detail in details} == {number}
+    assert (details[0]["filter"]["tenant"], details[0]["jobs"], details[0]["door"]) == ("a", 2, "test")
+    assert (details[-1]["state"], details[-1]["done"], details[-1]["skipped"]) == ("done", 2, 0)
+
+
+def test_messages_are_discarded_and_never_replayed(ledger: Database) -> None:
+    job = bury(ledger)
+    message = bury_message(ledger)
+
+    number = started(ledger, previewed(ledger))
+    run(ledger.engine, number)
+    assert [(item.job_id, item.outcome) for item in items(ledger, number)] == [(job, "replayed"), (None, "skipped")]
+    assert "cannot be replayed" in str(items(ledger, number)[1].why)
+
+    number = started(ledger, previewed(ledger, FailureFilter(letters=(message,)), Verb.DISCARD))
+    run(ledger.engine, number)
+    assert [(item.dead_letter_id, item.outcome) for item in items(ledger, number)] == [(message, "discarded")]
+    assert ledger.value("SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL") == 0
+
+
+@pytest.mark.parametrize("note", [None, "", "  "])
+def test_a_discard_needs_a_reason(ledger: Database, note: str | None) -> None:
+    bury(ledger)
+
+    with pytest.raises(ValueError, match="reason in words"):
+        started(ledger, previewed(ledger, verb=Verb.DISCARD), actor=Actor("ada", note))
+    with pytest.raises(ValueError, match="canary"):
+        started(ledger, previewed(ledger, verb=Verb.DISCARD), canary=True)
+    assert states(ledger) == ["dead"]
+
+
+def test_what_was_not_seen_is_not_acted_on(ledger: Database) -> None:
+    # Given a preview, and a failure whose dead letter was written before it but committed after it
+    bury(ledger)
+    ledger.rows("SELECT setval(pg_get_serial_sequence('dead_letters', 'id'), 10)")
+    bury(ledger)
+    made = previewed(ledger)
+    ledger.rows("SELECT setval(pg_get_serial_sequence('dead_letters', 'id'), 5)")
+    bury(ledger)
+
+    with pytest.raises(SelectionChanged, match="3 failures would be acted on now, 2 were confirmed"):
+        started(ledger, made)
+
+
+def test_what_somebody_else_did_meanwhile_is_no_harm(ledger: Database) -> None:
+    first, second = bury(ledger), bury(ledger)
+    made = previewed(ledger)
+    with transaction(ledger.engine) as connection:
+        resolve.discard(connection, [first], Actor("bob", "paid"), {})
+
+    number = started(ledger, made)
+    run(ledger.engine, number)
+
+    assert [item.job_id for item in items(ledger, number)] == [second]
+    with pytest.raises(SelectionChanged, match="nothing of what was selected is left"):
+        started(ledger, made)
+
+
+def test_jobs_that_cannot_be_acted_on_are_named(ledger: Database, pipeline: Pipeline) -> None:
+    dead, done, unknown = bury(ledger), pipeline.submit(), uuid4()
+
+    made = previewed(ledger, FailureFilter(jobs=(dead, done, unknown)))
+
+    assert made.count == 1
+    assert {(skipped.what, skipped.why) for skipped in made.skipped} == {
+        (str(unknown), "there is no such job"),
+        (str(done), "it is submitted, and only a dead job can be replayed"),
+    }
+
+
+def test_ages_stay_what_they_were_when_it_was_previewed(ledger: Database) -> None:
+    # Given a failure that is a little younger than the age asked for
+    from datetime import timedelta
+
+    old, young = bury(ledger, age="2 hours"), bury(ledger, age="59 minutes 59.9 seconds")
+    made = previewed(ledger, FailureFilter(older_than=timedelta(hours=1)))
+
+    # When time passes before it is carried out
+    ledger.rows("SELECT pg_sleep(0.2)")
+    number = started(ledger, made)
+    run(ledger.engine, number)
+
+    assert [item.job_id for item in items(ledger, number)] == [old]
+    assert ledger.value("SELECT state FROM jobs WHERE id = %s", young) == "dead"
+
+
+def test_a_job_that_dies_again_while_the_replay_runs_is_not_replayed_twice(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given three dead jobs that will die again at once, and chunks of one job
+    for _ in range(3):
+        pipeline.submit(currencyCode="?")
+    monkeypatch.setattr(operations, "CHUNK", 1)
+    number = started(pipeline.ledger, previewed(pipeline.ledger))
+
+    # When the worker is quicker than the replay
+    run(pipeline.engine, number, watch=lambda _: pipeline.run() and None)
+
+    # Then each was replayed once, in a transaction of its own, and the result tells how each ended
+    assert operation(pipeline.ledger, number).done == 3
+    assert pipeline.ledger.value("SELECT count(*) FROM audit_log WHERE action = 'replay'") == 3
+    assert pipeline.ledger.value("SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL") == 3
+    assert {(i.state_now, bool(i.last_error)) for i in items(pipeline.ledger, number)} == {("dead", True)}
+
+
+def test_who_was_a_moment_too_late_is_told(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given somebody who acts between the look at a chunk and the act
+    job = bury(ledger)
+    number = started(ledger, previewed(ledger))
+    look = operations.page_of_targets
+
+    def slow(connection: Connection, *arguments: Any, **more: Any) -> Any:
+        targets = look(connection, *arguments, **more)
+        if targets:
+            with transaction(ledger.engine) as other:
+                resolve.discard(other, [job], Actor("bob", "paid"), {})
+        return targets
+
+    monkeypatch.setattr(operations, "page_of_targets", slow)
+    run(ledger.engine, number)
+
+    assert [(item.outcome, item.why) for item in items(ledger, number)] == [
+        ("skipped", "somebody else acted on it a moment ago")
+    ]
+    assert (operation(ledger, number).done, operation(ledger, number).skipped) == (0, 1)
+
+
+def test_cancelling_stops_at_the_next_chunk_and_keeps_what_is_done(
+    ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [bury(ledger) for _ in range(3)]
+    monkeypatch.setattr(operations, "CHUNK", 1)
+    number = started(ledger, previewed(ledger))
+
+    def cancel(_: object) -> None:
+        with transaction(ledger.engine) as connection:
+            assert writer.cancel(connection, number, Actor("bob", "wrong ones"))
+
+    assert run(ledger.engine, number, watch=cancel)
+
+    told = operation(ledger, number)
+    assert (told.state, told.done, told.cancelled_by, told.message) == ("cancelled", 1, "bob", "cancelled by bob")
+    assert [ledger.value("SELECT state FROM jobs WHERE id = %s", job) for job in jobs] == ["pending", "dead", "dead"]
+    assert ledger.value("SELECT note FROM audit_log WHERE action = 'operation_cancelled'") == "wrong ones"
+    with transaction(ledger.engine) as connection:
+        assert not writer.cancel(connection, number, Actor("bob"))
+
+
+def test_an_operation_that_nobody_carries_out_is_cancelled_at_once(ledger: Database) -> None:
+    bury(ledger)
+    number = started(ledger, previewed(ledger))
+
+    with transaction(ledger.engine) as connection:
+        writer.cancel(connection, number, Actor("bob"))
+
+    assert operation(ledger, number).state == "cancelled"
+    assert run(ledger.engine, number)
+    assert states(ledger) == ["dead"]
+
+
+def test_another_process_goes_on_where_a_dead_one_left_off(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given an operation whose process died between two chunks: its lease still runs
+    jobs = [bury(ledger) for _ in range(3)]
+    monkeypatch.setattr(operations, "CHUNK", 1)
+    number = started(ledger, previewed(ledger))
+    dead = uuid4()
+    with transaction(ledger.engine) as connection:
+        assert carry_on(connection, number, lease=dead)[0] is Step.GO_ON
+    assert operation(ledger, number).carried_out
+
+    # When another one comes too early, it leaves it alone
+    with transaction(ledger.engine) as connection:
+        assert queries.abandoned_operations(connection) == []
+        assert carry_on(connection, number, lease=uuid4()) == (Step.OVER, None)
+
+    # And once the lease is over, it does the rest
+    ledger.rows("UPDATE operations SET lease_until = now() - interval '1 second'")
+    with transaction(ledger.engine) as connection:
+        assert queries.abandoned_operations(connection) == [number]
+    assert run(ledger.engine, number)
+
+    assert [item.job_id for item in items(ledger, number)] == jobs
+    assert ledger.value("SELECT count(*) FROM audit_log WHERE action = 'replay'") == 3
+    # And the dead one, should it still live, has nothing left to do
+    with transaction(ledger.engine) as connection:
+        assert carry_on(connection, number, lease=dead) == (Step.OVER, None)
+
+
+def test_a_chunk_that_fails_is_undone_as_a_whole(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    bury(ledger)
+    number = started(ledger, previewed(ledger))
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise OperationalError("INSERT", {}, Exception("gone"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "advance", broken)
+        with pytest.raises(OperationalError):
+            run(ledger.engine, number)
+    assert states(ledger) == ["dead"]
+    assert items(ledger, number) == []
+
+    assert run(ledger.engine, number)
+    assert operation(ledger, number).done == 1
+
+
+def test_a_process_that_stops_gently_leaves_the_rest_at_once(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        bury(ledger)
+    monkeypatch.setattr(operations, "CHUNK", 1)
+    number = started(ledger, previewed(ledger))
+    seen: list[object] = []
+
+    assert not run(ledger.engine, number, watch=seen.append, stopping=lambda: bool(seen))
+
+    assert (operation(ledger, number).done, operation(ledger, number).carried_out) == (1, False)
+    assert run(ledger.engine, number)
+    assert operation(ledger, number).done == 3
+
+
+def test_many_at_once_do_each_job_once(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(20):
+        bury(ledger)
+    monkeypatch.setattr(operations, "CHUNK", 3)
+    number = started(ledger, previewed(ledger))
+
+    threads = [threading.Thread(target=run, args=(ledger.engine, number)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert operation(ledger, number).done == 20
+    assert ledger.value("SELECT count(*) FROM audit_log WHERE action = 'replay'") == 20
+
+
+def until_over(ledger: Database, number: int) -> Operation:
+    for _ in range(400):
+        told = operation(ledger, number)
+        if told.state != "running":
+            return told
+        threading.Event().wait(0.025)
+    raise AssertionError(f"operation {number} is not over: {told}")
+
+
+def test_the_runner_takes_up_what_was_started_and_what_was_left(ledger: Database) -> None:
+    # Given one operation that a dead process left, and a runner
+    bury(ledger, "a")
+    left = started(ledger, previewed(ledger, FailureFilter(tenant="a")), lease=uuid4())
+    ledger.rows("UPDATE operations SET lease_until = now() - interval '1 second'")
+    runner = OperationRunner(ledger.engine, every=60)
+    runner.start()
+    try:
+        assert until_over(ledger, left).state == "done"
+
+        # When another one is started and the runner is told
+        bury(ledger, "b")
+        new = started(ledger, previewed(ledger, FailureFilter(tenant="b")))
+        runner.kick()
+
+        assert until_over(ledger, new).done == 1
+    finally:
+        runner.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_fails_for_good_is_stopped_with_a_word(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    bury(ledger)
+    number = started(ledger, previewed(ledger))
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise TypeError("a mistake")
+
+    monkeypatch.setattr(operations, "_act", broken)
+    runner = OperationRunner(ledger.engine, every=60)
+    runner.start()
+    try:
+        told = until_over(ledger, number)
+    finally:
+        runner.stop()
+
+    assert told.state == "stopped"
+    assert "TypeError" in str(told.message)
+    assert states(ledger) == ["dead"]
+
+
+def test_operations_are_listed_newest_first_in_pages(ledger: Database) -> None:
+    numbers = []
+    for tenant in "abc":
+        bury(ledger, tenant)
+        numbers.append(started(ledger, previewed(ledger, FailureFilter(tenant=tenant))))
+
+    with ledger.engine.connect() as connection:
+        first = queries.operations(connection, limit=2)
+        second = queries.operations(connection, before=first[-1].id, limit=2)
+        with pytest.raises(OperationNotFound):
+            queries.operation(connection, 999)
+
+    assert [o.id for o in first + second] == numbers[::-1]
+
+
+def test_a_selection_by_id_of_one_job_is_an_operation_too(ledger: Database) -> None:
+    job: UUID = bury(ledger)
+    number = started(ledger, previewed(ledger, FailureFilter(jobs=(job,))))
+    run(ledger.engine, number)
+    assert operation(ledger, number).total == 1

@@ -1,0 +1,271 @@
+"""Acting by the page: preview, confirmation, progress, result, corrections, and what the audit log remembers."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from pipeline import Pipeline
+from test_command_report import bury_message
+from web_visitor import USERS, Visitor, report
+
+from tests.databases import Database
+from worker.report.operations import run as carry_out
+
+Vars = dict[str, str]
+
+
+@pytest.fixture
+def olga(ledger: Database, variables: Vars) -> Visitor:
+    visitor = Visitor(report(ledger, variables, REPORT_USERS=USERS))
+    visitor.sign_in("olga")
+    return visitor
+
+
+def refused(pipeline: Pipeline, count: int = 1, tenant: str = "acme") -> list[UUID]:
+    jobs = [pipeline.enqueue(tenant, currencyCode="?", creditorReference=f"{tenant}-{n}") for n in range(count)]
+    pipeline.run()
+    return jobs
+
+
+def confirm(visitor: Visitor, **fields: str) -> int:
+    """Confirm what the last page previews; the operation's number."""
+    sent = visitor.post("/act", token=visitor.hidden("token"), **fields)
+    return int(sent.headers["location"].rpartition("/")[2])
+
+
+def test_a_replay_is_previewed_confirmed_and_carried_out(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
+    jobs = refused(pipeline, 2, "acme") + refused(pipeline, 1, "bell")
+
+    # Given a preview, which does nothing
+    look = olga.get("/act?verb=replay&scope=filter&reason=validation").text
+    assert 'data-preview="jobs">3<' in look
+    assert 'data-preview="tenants">2<' in look
+    assert "New key." in look
+    assert {pipeline.job(j)["state"] for j in jobs} == {"dead"}
+
+    # When it is confirmed
+    number = confirm(olga, note="fixed at the sender")
+    carry_out(ledger.engine, number)
+
+    # Then the jobs wait for their turn, and the log says who, what and why
+    assert {pipeline.job(j)["state"] for j in jobs} == {"pending"}
+    page = olga.get(f"/operations/{number}").text
+    assert "Done." in page
+    assert "fixed at the sender" in page
+    entries = ledger.rows("SELECT actor, action, note, detail ->> 'door' FROM audit_log WHERE job_id IS NOT NULL")
+    assert entries == [("olga", "replay", "fixed at the sender", "web page")] * 3
+    started = ledger.rows(
+        "SELECT actor, detail -> 'filter' ->> 'reason' FROM audit_log WHERE action = 'operation_started'"
+    )
+    assert started == [("olga", "validation")]
+
+
+def test_a_discard_needs_a_reason_in_words(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
+    job = refused(pipeline)[0]
+    olga.get("/act?verb=discard&scope=filter")
+    token = olga.hidden("token")
+
+    without = olga.post("/act", token=token, note="   ")
+    assert without.status_code == 400
+    assert "Say why" in without.text
+    assert ledger.value("SELECT count(*) FROM operations") == 0
+
+    sent = olga.post("/act", token=token, note="paid meanwhile")
+    carry_out(ledger.engine, int(sent.headers["location"].rpartition("/")[2]))
+    assert pipeline.job(job)["state"] == "discarded"
+
+
+@pytest.mark.parametrize(
+    "query", ["scope=ticked", "scope=ticked&id=", "scope=ticked&id=all", "", "scope=filter&status=abc", "scope=all"]
+)
+def test_what_is_not_clearly_selected_is_not_taken_for_everything(
+    pipeline: Pipeline, olga: Visitor, query: str
+) -> None:
+    refused(pipeline)
+
+    answer = olga.get(f"/act?verb=discard&{query}")
+
+    assert answer.status_code == 400
+    assert "Nothing is selected" in answer.text
+
+
+def test_only_ticked_jobs_are_acted_on(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
+    jobs = refused(pipeline, 3)
+    letter = pipeline.letters(jobs[1])[0]["id"]
+
+    olga.get(f"/act?verb=replay&scope=ticked&id={letter}")
+    carry_out(ledger.engine, confirm(olga))
+
+    assert [pipeline.job(j)["state"] for j in jobs] == ["dead", "pending", "dead"]
+
+
+def test_what_came_after_the_preview_is_not_part_of_it(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
+    before = refused(pipeline, 1, "acme")
+    olga.get("/act?verb=replay&scope=filter")
+    token = olga.hidden("token")
+    after = refused(pipeline, 1, "bell")
+
+    sent = olga.post("/act", token=token)
+    carry_out(ledger.engine, int(sent.headers["location"].rpartition("/")[2]))
+
+    assert (pipeline.job(before[0])["state"], pipeline.job(after[0])["state"]) == ("pending", "dead")
+
+
+def test_a_confirmation_of_nothing_any_more_is_said(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
+    job = refused(pipeline)[0]
+    olga.get("/act?verb=replay&scope=filter")
+    token = olga.hidden("token")
+    pipeline.replay(job)
+
+    late, torn = olga.post("/act", token=token), olga.post("/act", at="/", token="torn")
+
+    assert (late.status_code, torn.status_code) == (409, 409)
+    assert "Nothing was done" in late.text
+    assert ledger.value("SELECT count(*) FROM operations") == 0
+
+
+def test_progress_is_told_to_the_script_and_can_be_cancelled(
+    pipeline: Pipeline, ledger: Database, olga: Visitor
+) -> None:
+    jobs = refused(pipeline, 8)
+    olga.get("/act?verb=replay&scope=filter")
+    place = f"/operations/{confirm(olga, canary='yes')}"
+
+    running = olga.get(f"{place}/progress.json").json()
+    assert (running["finished"], running["done"], running["total"]) == (False, 0, 8)
+    assert "http-equiv" in olga.get(place).text, "without script the page loads itself anew"
+    olga.post(f"{place}/cancel", at=place)
+    carry_out(ledger.engine, int(place.rpartition("/")[2]))
+
+    assert olga.get(f"{place}/progress.json").json()["finished"]
+    page = olga.get(place).text
+    assert "Cancelled by olga" in page
+    assert "http-equiv" not in page
+    assert {pipeline.job(j)["state"] for j in jobs} == {"dead"}
+
+
+def test_the_result_can_be_downloaded(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
+    job = refused(pipeline)[0]
+    olga.get("/act?verb=replay&scope=filter")
+    number = confirm(olga)
+    carry_out(ledger.engine, number)
+
+    answer = olga.get(f"/operations/{number}/result.csv")
+
+    assert answer.headers["content-disposition"].startswith('attachment; filename="operation-')
+    assert f'"{job}","acme","replayed"' in answer.text
+    assert olga.get("/operations/999/result.csv").status_code == 404
+    assert olga.get("/operations/99999999999999999999999").status_code == 404
+
+
+def test_personal_data_is_hidden_until_somebody_asks_and_is_named(
+    pipeline: Pipeline, ledger: Database, variables: Vars, olga: Visitor
+) -> None:
+    job = refused(pipeline)[0]
+    victor = Visitor(report(ledger, variables, REPORT_USERS=USERS))
+    victor.sign_in("victor")
+
+    hidden = olga.get(f"/jobs/{job}").text
+    assert "Ærøskøbing" not in hidden + victor.get(f"/jobs/{job}").text
+    assert "Reveal personal data" in hidden
+    assert "Reveal personal data" not in victor.html
+
+    revealed = olga.post(f"/jobs/{job}/reveal").text
+    assert "Ærøskøbing" in revealed
+    assert ledger.rows("SELECT actor, action, job_id FROM audit_log") == [("olga", "reveal", job)]
+    assert "Personal data looked at by olga" in olga.get(f"/jobs/{job}").text
+    assert "Ærøskøbing" not in olga.html, "the next time it is hidden again"
+    assert olga.get(f"/jobs/{job}/reveal").status_code == 303
+
+
+def test_what_an_unreadable_message_holds_is_hidden_too(ledger: Database, olga: Visitor) -> None:
+    bury_message(ledger)
+    number = ledger.value("SELECT id FROM dead_letters")
+
+    assert "secret" not in olga.get(f"/messages/{number}").text
+    assert "its body is torn" in olga.html
+    assert "secret" in olga.post(f"/messages/{number}/reveal").text
+    assert ledger.value("SELECT detail ->> 'dead_letter' FROM audit_log WHERE action = 'reveal'") == str(number)
+    assert olga.get("/messages/12345").status_code == 404
+
+
+def test_a_refused_case_is_corrected_and_sent_again(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
+    job = refused(pipeline)[0]
+
+    # Given a form with what the API said at the field
+    form = olga.post(f"/jobs/{job}/edit", at=f"/jobs/{job}").text
+    assert 'name="case:currencyCode" value="?"' in form
+    assert "ISO 4217" in form
+    assert ledger.value("SELECT detail ->> 'for' FROM audit_log WHERE action = 'reveal'") == "edit"
+
+    # When the field is corrected
+    saved = olga.post(
+        f"/jobs/{job}/correct",
+        **{"seen": olga.hidden("seen"), "case:currencyCode": "DKK", "case:amountToRecover": "1250.5", "note": "a typo"},
+    )
+    assert saved.headers["location"] == f"/jobs/{job}"
+
+    # Then it goes its way with the new wording, and both are kept
+    pipeline.run()
+    assert pipeline.job(job)["state"] == "submitted"
+    page = olga.get(f"/jobs/{job}").text
+    assert "Version 2" in page
+    assert '<del><bdi class="foreign">?</bdi></del>' in page
+    assert '<ins><bdi class="foreign">DKK</bdi></ins>' in page
+    assert ledger.rows("SELECT actor, note FROM audit_log WHERE action = 'edit'") == [("olga", "a typo")]
+
+
+def test_a_correction_that_cannot_be_is_told_at_its_field_and_nothing_is_lost(
+    pipeline: Pipeline, ledger: Database, olga: Visitor
+) -> None:
+    job = refused(pipeline)[0]
+    olga.post(f"/jobs/{job}/edit", at=f"/jobs/{job}")
+
+    answer = olga.post(
+        f"/jobs/{job}/correct",
+        **{"seen": olga.hidden("seen"), "case:amountToRecover": "a lot", "case:currencyCode": "SEK", "note": "n"},
+    )
+
+    assert answer.status_code == 400
+    assert 'value="a lot"' in answer.text
+    assert 'value="SEK"' in answer.text
+    assert "should be a number" in answer.text
+    same = olga.post(f"/jobs/{job}/correct", **{"seen": "1", "case:currencyCode": "?"})
+    assert "is the same as before" in same.text
+    assert pipeline.job(job)["state"] == "dead"
+
+
+def test_only_one_of_two_corrections_counts(pipeline: Pipeline, olga: Visitor) -> None:
+    job = refused(pipeline)[0]
+    olga.post(f"/jobs/{job}/edit", at=f"/jobs/{job}")
+    seen = olga.hidden("seen")
+    olga.post(f"/jobs/{job}/correct", **{"seen": seen, "case:currencyCode": "bad"})
+
+    late = olga.post(f"/jobs/{job}/correct", at=f"/jobs/{job}", **{"seen": seen, "case:currencyCode": "DKK"})
+
+    assert late.status_code == 409
+    assert "Nothing was changed" in late.text
+
+
+def test_a_case_that_failed_for_another_reason_is_not_corrected(pipeline: Pipeline, olga: Visitor) -> None:
+    job = pipeline.submit(tag="sandbox:status=403")
+
+    assert "Correct and replay" not in olga.get(f"/jobs/{job}").text
+    assert olga.post(f"/jobs/{job}/edit").status_code == 409
+    assert olga.post("/jobs/01a20bf9-ed11-7787-b474-ced3556ba29e/edit", at="/").status_code == 404
+    assert olga.get("/jobs/no-uuid").status_code == 404
+
+
+def test_the_timeline_tells_a_life(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
+    job = pipeline.submit("invalid-tenant")
+    pipeline.replay(job)
+    ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('api_key', now() + interval '1 minute', 'refused')")
+
+    page = olga.get(f"/jobs/{job}").text
+
+    order = ["Enqueued", "Attempt 1", "Attempt 2", "Dead: Client link invalid", "Replayed by", "Held now"]
+    places = [page.index(words) for words in order]
+    assert places == sorted(places)
+    assert "once more, with a fresh token" in page
+    assert "HTTP 401" in page

@@ -1,0 +1,304 @@
+"""What every page keeps to, what machines ask for, and what a hostile case can do to a page: nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from html.parser import HTMLParser
+
+import pytest
+from local_servers import free_port
+from pipeline import Pipeline
+from sandbox_witness import Witness
+from test_command_report import bury_message
+from web_visitor import USERS, Visitor, report
+
+from tests.databases import Database
+from worker.ledger.database import get_engine
+from worker.report.web.application import create_application
+from worker.report.web.gate import MAX_BODY
+from worker.settings import Settings
+
+Vars = dict[str, str]
+HOSTILE = {
+    "creditorReference": '=HYPERLINK("http://evil.example")',
+    "comments": "<script>alert(1)</script>",
+    "debtor": {"type": "Company", "name": "\u202e<img src=x onerror=alert(1)>", "countryAlpha2": "DK"},
+}
+HOSTILE_TENANT = "<script>alert('t')</script>"
+
+
+class Strict(HTMLParser):
+    """Notes everything that a strict content security policy would not run, and every address."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sins: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.sins += [f"{tag} {name}" for name in named if name == "style" or name.startswith("on")]
+        if tag == "style" or (tag == "script" and "src" not in named):
+            self.sins.append(f"inline {tag}")
+        self.addresses += [str(named[name]) for name in ("src", "href", "action", "formaction") if name in named]
+
+
+def hostile_job(pipeline: Pipeline, ledger: Database) -> str:
+    """A dead job whose every text means harm."""
+    job = pipeline.submit(HOSTILE_TENANT, currencyCode="?", **HOSTILE)
+    detail = {
+        "status": 400, "type": "</span><script>alert(2)</script>", "message": "<b onmouseover=alert(3)>" + "x" * 10_000,
+        "fields": {"<script>": ["<script>alert(4)</script>"]}, "combinedSigningUrl": "javascript:alert(5)",
+        "excerpt": "<script>alert(6)</script>",
+        "businessErrors": [{"type": "<i>", "message": "\u202e", "solutionUrl": "javascript:alert(7)"}] * 2,
+    }  # fmt: skip
+    ledger.rows(
+        "UPDATE dead_letters SET detail = %s, solution_url = %s WHERE job_id = %s",
+        json.dumps(detail), "javascript:alert(8)", job,
+    )  # fmt: skip
+    return str(job)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/jobs", "/jobs/{job}", "/links", "/operations", "/act?verb=discard&scope=filter", "/jobs?tenant={tenant}",
+     "/nowhere", "/jobs?min=x", "/messages/2"],
+)  # fmt: skip
+def test_nothing_that_a_case_says_becomes_part_of_the_page(
+    pipeline: Pipeline, ledger: Database, variables: Vars, path: str
+) -> None:
+    job = hostile_job(pipeline, ledger)
+    bury_message(ledger)
+    visitor = Visitor(report(ledger, variables))
+
+    answer = visitor.get(path.replace("{job}", job).replace("{tenant}", "%3Cscript%3E"))
+
+    page = Strict()
+    page.feed(answer.text)
+    assert page.sins == []
+    assert "<script>alert" not in answer.text
+    assert "\u202e" not in answer.text
+    assert not [a for a in page.addresses if not a.startswith(("/", "#"))], (
+        "nothing leads elsewhere, or comes from there"
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/login", "/nowhere", "/healthz", "/metrics", "/export.csv"])
+def test_every_answer_keeps_browsers_strict(ledger: Database, variables: Vars, path: str) -> None:
+    headers = Visitor(report(ledger, variables)).get(path).headers
+
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_a_fault_of_the_page_is_told_without_its_insides(
+    ledger: Database, variables: Vars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = Visitor(report(ledger, variables))
+    monkeypatch.setattr("worker.ledger.queries.tiles", lambda _: 1 / 0)
+
+    answer = visitor.get("/")
+
+    assert answer.status_code == 500
+    assert "incident" in answer.text
+    assert "ZeroDivision" not in answer.text
+    assert "content-security-policy" in answer.headers
+
+
+def test_style_and_script_may_be_kept_for_ever_since_their_address_changes(ledger: Database, variables: Vars) -> None:
+    visitor = Visitor(report(ledger, variables))
+    page = Strict()
+    page.feed(visitor.get("/").text)
+
+    ours = [address for address in page.addresses if address.startswith("/static/")]
+    answers = [visitor.get(address) for address in ours]
+
+    assert len(ours) == 3
+    assert {a.headers["content-type"].split(";")[0] for a in answers} == {
+        "text/css",
+        "text/javascript",
+        "image/svg+xml",
+    }
+    assert all("immutable" in a.headers["cache-control"] for a in answers)
+    assert visitor.get("/static/000000000000/report.css").status_code == 404
+    assert visitor.get("/static/../application.py").status_code == 404
+
+
+def test_a_form_has_a_largest_size(ledger: Database, variables: Vars) -> None:
+    visitor = Visitor(report(ledger, variables))
+    announced = visitor.http.post("/act", content=b"x" * (MAX_BODY + 1))
+    chunked = visitor.http.post("/act", content=iter([b"x" * 1_000_000] * 6))
+
+    assert announced.status_code == 413
+    assert chunked.status_code == 413
+
+
+def test_probes_and_figures_need_nobody_to_sign_in(pipeline: Pipeline, ledger: Database, variables: Vars) -> None:
+    pipeline.submit(currencyCode="?")
+    pipeline.submit()
+    visitor = Visitor(report(ledger, variables, REPORT_USERS=USERS))
+
+    assert visitor.get("/healthz").text == "ok\n"
+    assert visitor.get("/readyz").text == "ready\n"
+    metrics = visitor.get("/metrics").text
+    assert 'case_worker_jobs{state="dead"} 1\n' in metrics
+    assert 'case_worker_jobs{state="submitted"} 1\n' in metrics
+    assert 'case_worker_open_dead_letters{reason="validation"} 1\n' in metrics
+
+
+def test_without_a_database_it_is_alive_but_not_ready_and_says_so_in_words(variables: Vars) -> None:
+    away = {**variables, "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{free_port()}/x"}
+    settings = Settings.from_environment(away)
+    visitor = Visitor(create_application(settings, get_engine(settings.database_url), away))
+
+    assert visitor.get("/healthz").status_code == 200
+    assert visitor.get("/readyz").status_code == 503
+    page = visitor.get("/")
+    assert page.status_code == 503
+    assert "The database does not answer" in page.text
+    assert "5432" not in page.text
+
+
+def test_an_older_schema_is_not_ready(database: Database, variables: Vars) -> None:
+    database.rows("UPDATE alembic_version SET version_num = '0001'")
+    here = {**variables, "DATABASE_URL": database.url}
+    visitor = Visitor(create_application(Settings.from_environment(here), database.engine, here))
+
+    assert visitor.get("/readyz").status_code == 503
+
+
+def test_tiles_say_why_jobs_wait(pipeline: Pipeline, ledger: Database, variables: Vars) -> None:
+    pipeline.enqueue()
+    ledger.rows(
+        "INSERT INTO holds (name, until, detail) VALUES ('rate_limit', now() + interval '1 minute', 'the API said 429')"
+    )
+    ledger.rows("UPDATE dispatcher SET leader = 'w', lease_until = now() + interval '1 minute'")
+
+    page = Visitor(report(ledger, variables)).get("/").text
+
+    assert "On hold" in page
+    assert "rate limit is reached" in page
+    assert "the API said 429" in page
+    assert "<b>1</b><span>waiting</span>" in page
+
+
+def test_a_filter_is_in_the_address_and_one_that_cannot_be_read_lists_nothing(
+    pipeline: Pipeline, ledger: Database, variables: Vars
+) -> None:
+    pipeline.submit("a", currencyCode="?", creditorReference="A-1")
+    pipeline.submit("b", tag="sandbox:status=403", creditorReference="B-1")
+    visitor = Visitor(report(ledger, variables))
+
+    by_tenant = visitor.get("/jobs?tenant=a").text
+    by_words = visitor.get("/jobs?text=currency+ISO").text
+    wrong = visitor.get("/jobs?tenant=a&status=abc")
+
+    assert ("A-1" in by_tenant, "B-1" in by_tenant) == (True, False)
+    assert ("A-1" in by_words, "B-1" in by_words) == (True, False)
+    assert wrong.status_code == 400
+    assert "A-1" not in wrong.text
+    assert "should be a status from 100 to 599" in wrong.text
+
+
+def test_long_lists_come_in_pages_whose_links_lead_to_each_other(
+    ledger: Database, pipeline: Pipeline, variables: Vars
+) -> None:
+    for number in range(60):
+        pipeline.enqueue(currencyCode="?", creditorReference=f"R-{number:03}")
+    pipeline.run()
+    visitor = Visitor(report(ledger, variables))
+
+    def shown(path: str) -> list[str]:
+        html = visitor.get(path).text
+        return [part.split("<")[0] for part in html.split('<b><bdi class="foreign">')[1:]]
+
+    first = shown("/jobs?tenant=acme")
+    following = visitor.html.split('">Older</a>')[0].rpartition('href="')[2].replace("&amp;", "&")
+    second = shown(following)
+    back = visitor.html.split('">Newer</a>')[0].rpartition('href="')[2].replace("&amp;", "&")
+
+    assert (len(first), len(second)) == (50, 10)
+    assert not set(first) & set(second)
+    assert shown(back) == first
+
+
+def test_the_file_for_spreadsheets_runs_no_formula_and_keeps_to_the_filter(
+    pipeline: Pipeline, ledger: Database, variables: Vars
+) -> None:
+    hostile_job(pipeline, ledger)
+    pipeline.submit("other", tag="sandbox:status=403")
+    visitor = Visitor(report(ledger, variables))
+
+    answer = visitor.get("/export.csv?reason=validation")
+
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert answer.headers["content-disposition"] == 'attachment; filename="failures.csv"'
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert [row["creditor_reference"] for row in rows] == ['\'=HYPERLINK("http://evil.example")']
+
+
+def test_the_file_for_programs_has_groups_and_failures(pipeline: Pipeline, ledger: Database, variables: Vars) -> None:
+    pipeline.submit(currencyCode="?")
+    visitor = Visitor(report(ledger, variables))
+
+    found = json.loads(visitor.get("/export.json").text)
+
+    assert len(found["groups"]) == len(found["failures"]) == 1
+    assert visitor.get("/export.json?status=x").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("link", "words", "state"),
+    [
+        ("missing", "no active client link", "no_link"),
+        ("unfinished", "has not finished onboarding", "unfinished"),
+        ("active", "onboarding is done", "fine"),
+    ],
+)
+def test_a_check_of_a_link_says_in_words_what_is_wrong(
+    pipeline: Pipeline, ledger: Database, variables: Vars, sandbox: Witness, link: str, words: str, state: str
+) -> None:
+    pipeline.submit("missing-tenant")
+    visitor = Visitor(report(ledger, variables))
+    sandbox.control("links", externalTenantId="missing-tenant", state=link)
+
+    answer = visitor.post("/links/check", at="/links", tenant="missing-tenant").text
+
+    assert f'data-check="{state}"' in answer
+    assert words in answer
+    assert ("onboarding?client=missing-tenant" in answer) is (link == "unfinished")
+
+
+def test_a_check_blames_no_client_for_our_own_key(ledger: Database, variables: Vars, sandbox: Witness) -> None:
+    visitor = Visitor(report(ledger, variables))
+    sandbox.control("api-key", accepted=False)
+
+    answer = visitor.post("/links/check", at="/", tenant="acme").text
+
+    assert 'data-check="unknown"' in answer
+    assert "refuses our own key" in answer
+
+
+@pytest.mark.parametrize("tenant", ["..", ".", "a/../../b", "a b?c#d", "日本"])
+def test_any_tenant_id_can_be_asked_about(ledger: Database, variables: Vars, sandbox: Witness, tenant: str) -> None:
+    visitor = Visitor(report(ledger, variables))
+    sandbox.control("links", externalTenantId=tenant, state="unfinished")
+
+    assert 'data-check="unfinished"' in visitor.post("/links/check", at="/", tenant=tenant).text
+
+
+def test_a_check_says_that_the_api_is_away(ledger: Database, variables: Vars) -> None:
+    away = {**variables, "DEBITURA_REFERRAL_API_URL": f"http://127.0.0.1:{free_port()}"}
+    keyless = {name: value for name, value in variables.items() if name != "DEBITURA_API_KEY"}
+
+    assert "could not be asked" in Visitor(report(ledger, away)).post("/links/check", at="/", tenant="a").text
+    assert (
+        "DEBITURA_API_KEY is not set" in Visitor(report(ledger, keyless)).post("/links/check", at="/", tenant="a").text
+    )
