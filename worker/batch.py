@@ -6,7 +6,6 @@ A batch is transport only: no job waits for, fails with, or knows of its neighbo
 from __future__ import annotations
 
 import os
-import random
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -20,10 +19,10 @@ from sqlalchemy import Connection
 from worker.debitura.judge import clean
 from worker.errors import LeaseLost
 from worker.ledger.database import get_engine, insist, is_passing
-from worker.ledger.states import Api, AttemptOutcome, Reason, State
+from worker.ledger.states import Api, AttemptOutcome, Reason
 from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
-from worker.ledger.writer.holds import hold, mind_failures
-from worker.ledger.writer.record import Result, Sent, dead, record, waiting, while_open
+from worker.ledger.writer.record import Result, Sent, dead, waiting
+from worker.recording import Recorder
 from worker.settings import Settings
 from worker.submit import FleetHold, Outcome, Submitter
 from worker.trouble import FailureRun
@@ -36,8 +35,6 @@ RECORD_WITHIN = 0.1
 STOP_PATIENCE = 7.0
 #: Seconds for which the ledger is asked again to take an answer that is in hand, unless the worker has to stop.
 RECORD_PATIENCE = 900.0
-#: Seconds within which jobs that met an outage come back to the queue of the pending, when it is over or not.
-AFTER_OUTAGE = 5.0
 
 
 def worker_name() -> str:
@@ -90,6 +87,7 @@ class _Batch:
     def __init__(self, runner: BatchRunner, claimed_at: float) -> None:
         self._runner = runner
         self.lease = uuid4()
+        self._claimed_at = claimed_at
         self._held_until = claimed_at + runner.settings.lease
         self._open: dict[UUID, ClaimedJob] = {}
         self._finished: list[Result] = []
@@ -97,7 +95,8 @@ class _Batch:
         self._holds: list[FleetHold] = []
         self._lost: set[UUID] = set()
         self._send_no_more = False
-        self._minted_before = runner.submitter.tokens.mints
+        self._recorder = Recorder(runner.engine, runner.submitter.tokens, runner.failures)
+        self._give_up_at = claimed_at + 10 * runner.settings.request_timeout + 60
 
     def submit(self, jobs: Sequence[ClaimedJob]) -> None:
         """Send them, and record what became of each, at the latest RECORD_WITHIN after it finished."""
@@ -124,8 +123,6 @@ class _Batch:
                 self._finished.append(answer.result)
                 record_at = min(record_at, time.monotonic() + RECORD_WITHIN)
             if answer.hold:
-                # It concerns everybody: nothing more leaves from here, and the fleet is told at once.
-                self._send_no_more = True
                 self._holds.append(answer.hold)
 
     def give_up(self, jobs: Sequence[ClaimedJob], error: Exception) -> None:
@@ -160,11 +157,15 @@ class _Batch:
             )
 
         try:
-            return self._runner.submitter.attempt(job, lease=self.lease, may_send=may_send)
+            outcome = self._runner.submitter.attempt(job, lease=self.lease, may_send=may_send)
         except LeaseLost:
             return job.id
         except BaseException as error:  # noqa: BLE001 - a bug must not lose the job: it is kept with the error, and tried again
             return self._after_bug(job, error)
+        if outcome.hold:
+            # It concerns everybody: nothing more leaves from here, and the fleet is told at once.
+            self._send_no_more = True
+        return outcome
 
     def _after_bug(self, job: ClaimedJob, error: BaseException) -> Outcome:
         frame = error.__traceback__
@@ -189,9 +190,13 @@ class _Batch:
         stopped = self._runner.stopping()
         if stopped is not None:
             if stopped > STOP_PATIENCE:
-                self._abandon()
+                self._abandon("the worker was stopped before the answer came")
                 return 0.0
             return 0.1
+        if now > self._give_up_at:
+            # Far longer than all time limits together: an answer that drips, or a thread that hangs.
+            self._abandon("no whole answer came within any reasonable time")
+            return 0.0
         lease = self._runner.settings.lease
         renew_at = self._held_until - lease * 2 / 3
         if now >= renew_at:
@@ -211,77 +216,32 @@ class _Batch:
         self._held_until = began + lease
         self._lost |= set(ids) - kept
 
-    def _abandon(self) -> None:
-        """The worker must go: requests without an answer are recorded as what they are, unknown."""
+    def _abandon(self, message: str) -> None:
+        """Requests without an answer are recorded as what they are, unknown."""
         self._send_no_more = True
-        message = "the worker was stopped before the answer came"
+        duration = int((time.monotonic() - self._claimed_at) * 1000)
         for job in self._open.values():
-            sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, int(STOP_PATIENCE * 1000), error_message=message)
+            sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, duration, error_message=message)
             self._finished.append(
                 waiting(job.id, job.request_count, sent, delay=0.0, error=message, counts=True, unknown=True)
             )
         self._open.clear()
 
-    def _mind_trouble(self, connection: Connection, results: Sequence[Result], mints: int) -> list[Result]:
-        """Note answers and failures; while a circuit is open, its failures cost the jobs nothing."""
-        final = list(results)
-        answers = {Api.CUSTOMER: sum(1 for result in results if result.sent), Api.REFERRAL: mints}
-        for api in Api:
-            failed = [result for result in results if result.trouble is api]
-            count = answers[api] + (len(failed) if api is Api.REFERRAL else 0)
-            run = self._runner.failures[api]
-            run.note(now=time.monotonic(), answers=count, failed=[result.job_id for result in failed])
-            if not failed:
-                continue
-            jobs = [result.job_id for result in failed]
-            if mind_failures(connection, api, jobs=jobs, run=run, detail=failed[-1].last_error or ""):
-                self._send_no_more = True
-                final = [while_open(r, delay=_after_outage()) if r.trouble is api else r for r in final]
-        return final
-
     def _record(self) -> None:
+        """Write down what has finished; see `worker.recording`."""
         results, holds = self._finished, self._holds
         self._finished, self._holds = [], []
-        mints = self._runner.submitter.tokens.mints
+        if self._recorder.write(results, holds, lease=self.lease, may_go_on=self._may_go_on()):
+            # An API is in trouble: what has not left is handed back.
+            self._send_no_more = True
+        self._recorded.update(result.job_id for result in results)
+
+    def _may_go_on(self) -> Callable[[], bool]:
+        """Whether the ledger may still be asked to take what has finished."""
         give_up_at = time.monotonic() + RECORD_PATIENCE
 
-        def write(connection: Connection) -> set[UUID]:
-            # A hold that says the key is refused must win over an older mint that says it works.
-            minted = mints - self._minted_before
-            final = self._mind_trouble(connection, results, minted)
-            answers = sum(1 for result in results if result.sent)
-            moved = record(connection, final, lease=self.lease, minted=minted > 0, answers=answers)
-            ids = [result.job_id for result in final]
-            for found in holds:
-                hold(connection, found.name, seconds=found.seconds, detail=found.detail, jobs=ids)
-            results[:] = final
-            return moved
-
-        def give_up() -> bool:
+        def may_go_on() -> bool:
             stopped = self._runner.stopping()
-            return time.monotonic() > give_up_at or (stopped is not None and stopped > STOP_PATIENCE + 2)
+            return time.monotonic() < give_up_at and (stopped is None or stopped < STOP_PATIENCE + 2)
 
-        moved = insist(self._runner.engine, write, until=give_up)
-        self._minted_before = mints
-        self._recorded.update(result.job_id for result in results)
-        for result in results:
-            _log(result, ours=result.job_id in moved)
-
-
-def _after_outage() -> float:
-    return AFTER_OUTAGE * random.random()  # noqa: S311 - jitter is no secret
-
-
-def _log(result: Result, *, ours: bool) -> None:
-    event = f"job_{result.state}" if ours else "job_moved_by_another"
-    if result.state is State.PENDING and ours:
-        event = "job_handed_back"
-    facts = {
-        "job_id": str(result.job_id),
-        "attempt": result.number,
-        "http_status": result.sent.http_status if result.sent else None,
-        "duration_ms": result.sent.duration_ms if result.sent else None,
-        "reason": result.reason,
-    }
-    level = log.warning if result.state is State.DEAD or not ours else log.info
-    level(event, **{name: value for name, value in facts.items() if value is not None})
+        return may_go_on

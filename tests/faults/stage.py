@@ -209,12 +209,22 @@ class Stage:
     # ---- what became of it
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """What the ledger answers, past the proxy. Raises psycopg.OperationalError while it cannot be reached."""
-        with self._guard:
-            if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(self.database_url, autocommit=True)
-            cursor = self._connection.execute(statement, parameters or None)
-            return cursor.fetchall() if cursor.description else []
+        """What the ledger answers, past the proxy; while it cannot be reached, it is asked again."""
+        deadline = time.monotonic() + 2 * PATIENCE
+        while True:
+            try:
+                with self._guard:
+                    return self._ask(statement, parameters)
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def _ask(self, statement: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self.database_url, autocommit=True)
+        cursor = self._connection.execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
 
     def states(self) -> dict[str, int]:
         """How many jobs are in which state."""
@@ -230,13 +240,10 @@ class Stage:
 
         def settled() -> bool:
             nonlocal resend_at
-            try:
-                states = self.states()
-                if broker_forgot and time.monotonic() > resend_at:
-                    self.send_lost_again()
-                    resend_at = time.monotonic() + 5.0
-            except psycopg.OperationalError:
-                return False
+            states = self.states()
+            if broker_forgot and time.monotonic() > resend_at:
+                self.send_lost_again()
+                resend_at = time.monotonic() + 5.0
             return not set(states) - {"submitted", "dead"} and sum(states.values()) >= len(self.expected)
 
         until("every job is settled", settled, within=within, but=self.trouble)

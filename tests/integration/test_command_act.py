@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import pwd
+from collections.abc import Callable
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
+from buried import bury
 from command_line import run
 from pipeline import Pipeline
 from sandbox_witness import Witness
 from test_command_report import bury_message
 
 from tests.databases import Database
+from worker.cli import act
 from worker.ledger.states import State
+from worker.report import operations
 
 
 def lost_answer(pipeline: Pipeline, tenant: str = "acme", **fields: str) -> UUID:
@@ -146,6 +151,99 @@ def test_unreadable_messages_are_discarded_and_never_replayed(pipeline: Pipeline
     assert (done.exit_code, done.stdout) == (0, "2 unreadable messages discarded\n")
     assert pipeline.ledger.value("SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL") == 0
     assert pipeline.ledger.value("SELECT count(*) FROM audit_log WHERE action = 'discard' AND job_id IS NULL") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--type", "CreditorBlocked"], 1),
+        (["--status", "404"], 1),
+        (["--min-amount", "50", "--max-amount", "150.50", "--currency", "DKK"], 2),
+        (["--older-than", "1h"], 1),
+        (["--reference", "R-1"], 1),
+        (["--text", "EMAIL inv"], 1),
+        (["--type", "CreditorBlocked", "--status", "404"], 0),
+    ],
+)
+def test_the_same_filters_select_what_is_acted_on(
+    ledger: Database, variables: dict[str, str], options: list[str], count: int
+) -> None:
+    bury(ledger, "a", reference="R-1", amount="100", age="2 hours")
+    bury(ledger, "b", error_type="CreditorBlocked", message="blocked", status=422, amount="150.50")
+    bury(ledger, "c", message="no such division", status=404, currency="EUR")
+
+    report = json.loads(run(variables, "report", "--format", "json", *options).stdout)
+    looked = run(variables, "replay", "--dry-run", *options).stdout
+    done = run(variables, "discard", "--note", "x", *options).stdout
+
+    assert len(report["failures"]) == count
+    jobs = f"{count} job of 1 tenant" if count == 1 else f"{count} jobs of {count} tenants"
+    assert looked.startswith(f"{jobs} would be replayed" if count else "nothing to replay")
+    assert done.startswith(f"{jobs} discarded" if count else "nothing to discard")
+    assert ledger.value("SELECT count(*) FROM jobs WHERE state = 'discarded'") == count
+
+
+def test_a_group_of_the_report_can_be_acted_on_by_its_key(ledger: Database, variables: dict[str, str]) -> None:
+    bury(ledger, "a", message="Case 1 is odd")
+    bury(ledger, "b", message="Case 2 is odd")
+    bury(ledger, "b", message="another matter")
+    key = json.loads(run(variables, "report", "--format", "json").stdout)["groups"][0]["key"]
+
+    assert run(variables, "replay", "--cause", key).stdout.startswith("2 jobs of 2 tenants replayed")
+
+
+@pytest.mark.parametrize("option", [["--min-amount", "1e5"], ["--max-amount", "1,5"], ["--status", "42"]])
+def test_a_filter_that_cannot_be_read_is_wrong_use(variables: dict[str, str], option: list[str]) -> None:
+    result = run(variables, "replay", *option)
+
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("signed", "code", "done"), [(True, 0, 8), (False, 1, 1)])
+def test_a_canary_goes_on_only_while_jobs_fare_better(
+    pipeline: Pipeline, variables: dict[str, str], sandbox: Witness, monkeypatch: pytest.MonkeyPatch,
+    signed: bool, code: int, done: int,
+) -> None:  # fmt: skip
+    # Given eight dead jobs of a client that has, or has not, signed since; and a worker
+    for number in range(8):
+        pipeline.submit("unfinished-client", creditorReference=f"R{number}")
+    if signed:
+        sandbox.link("unfinished-client", "ok")
+    monkeypatch.setattr(act, "run", partial(operations.run, sleep=lambda _: pipeline.run()))
+
+    result = run(variables, "replay", "--tenant", "unfinished-client", "--canary")
+
+    assert result.exit_code == code
+    told = result.stdout.splitlines()[-1]  # (the worker of this test logs into the same stream)
+    assert told.startswith(f"{done} job{'s' if done > 1 else ''} of 1 tenant replayed: new key {done},")
+    assert ("died of the same cause again" in result.stderr) is not signed
+
+
+def test_ctrl_c_cancels_and_says_what_is_done(
+    ledger: Database, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        bury(ledger)
+    monkeypatch.setattr(operations, "CHUNK", 1)
+    once = iter([True])
+
+    def interrupted(*arguments: object, watch: Callable[..., None] = lambda _: None, **more: object) -> bool:
+        def pressed(chunk: object) -> None:
+            watch(chunk)
+            if next(once, False):
+                raise KeyboardInterrupt
+
+        return operations.run(*arguments, watch=pressed, **more)  # type: ignore[arg-type]  # passed on as it came
+
+    monkeypatch.setattr(act, "run", interrupted)
+
+    result = run(variables, "replay", "--all")
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("1 job of 1 tenant replayed")
+    assert "stopped by the keyboard" in result.stderr
+    assert ledger.rows("SELECT state, done FROM operations") == [("cancelled", 1)]
 
 
 def test_a_replayed_job_goes_all_the_way(pipeline: Pipeline, variables: dict[str, str], sandbox: Witness) -> None:

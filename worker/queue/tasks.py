@@ -10,11 +10,10 @@ import structlog
 from celery import Celery, Task
 from celery.exceptions import Reject
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from worker.enqueue import EnqueuedJob, admit, insert
 from worker.errors import IdempotencyKeyReused, InvalidCase
-from worker.ledger.database import get_engine, insist
+from worker.ledger.database import get_engine, insist, is_passing
 from worker.queue import stopping
 from worker.queue.app import ACCEPT_TASK, INTAKE, SUBMIT_TASK
 from worker.queue.lifecycle import ThisProcess
@@ -64,10 +63,10 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
     try:
         job = admit(**_arguments(args, fields))
         arrived = insist(engine, arrive, until=enough)
-    except SQLAlchemyError as error:
-        log.warning("message_put_back", queue=INTAKE, error=type(error).__name__)
-        raise Reject("the ledger cannot be reached", requeue=True) from None
-    except Exception as error:  # noqa: BLE001 - see the next line; nothing may be lost here
+    except Exception as error:  # noqa: BLE001 - see below; nothing may be lost here
+        if is_passing(error):
+            log.warning("message_put_back", queue=INTAKE, error=type(error).__name__)
+            raise Reject("the ledger cannot be reached", requeue=True) from None
         # What was sent is wrong, or a bug of ours stumbles over it: it is kept with the reason either way.
         expected = isinstance(error, (InvalidCase, IdempotencyKeyReused))
         problem = str(error) if expected else f"internal error, {type(error).__name__}: {error}"

@@ -13,8 +13,8 @@ ADVICE: dict[Reason, str] = {
         "then replay."
     ),
     Reason.VALIDATION: (
-        "The API refused the data of the case: correct it on the job's page, which replays it, or correct it at the "
-        "sender, enqueue it under a new idempotency key and discard this job."
+        "The API refused the data of the case: correct it (on the job's page, or case-worker edit JOB_ID), which "
+        "replays it, or correct it at the sender, enqueue it under a new idempotency key and discard this job."
     ),
     Reason.BUSINESS_RULE: (
         "A rule of Debitura stands against the case: follow the link where there is one (a signature, an identity "

@@ -173,7 +173,12 @@ def _death(letter: dict[str, Any]) -> str:
 
 
 def _act(entry: dict[str, Any]) -> str:
-    done = {"replay": Resolution.REPLAYED.value, "discard": Resolution.DISCARDED.value}
+    done = {
+        "replay": Resolution.REPLAYED.value,
+        "discard": Resolution.DISCARDED.value,
+        "edit": "case corrected",
+        "reveal": "case data looked at",
+    }
     text = f"{done.get(entry['action'], entry['action'])} by {one_line(entry['actor'])}"
     match entry["detail"].get("submission_key"):
         case "renewed":

@@ -62,8 +62,6 @@ _BURY = text(
     "INSERT INTO dead_letters (reason, invalid_client_link, detail) VALUES (:reason, false, :detail) RETURNING id"
 ).bindparams(bindparam("detail", type_=JSONB))
 _FIND = text("SELECT id, case_body FROM jobs WHERE external_tenant_id = :tenant AND idempotency_key = :key")
-
-
 _VERSIONS = text("SELECT case_body FROM case_versions WHERE job_id = :id ORDER BY number")
 
 

@@ -53,7 +53,14 @@ _CLAIM = text(
            next_trigger, outcome_unknown, refused.token_fingerprint AS rejected_token,
            COALESCE(EXTRACT(epoch FROM now() - refused.started_at), 0)::float8 AS rejected_seconds_ago,
            ARRAY(SELECT name FROM holds WHERE probe_job = claimed.id) AS probes
-    FROM claimed LEFT JOIN LATERAL (
+    FROM (
+        SELECT * FROM claimed
+        -- A first try whose commit went through, and only the answer was lost: these are ours already.
+        UNION ALL
+        SELECT id, external_tenant_id, case_body, submission_key, creditor_reference, attempt_count, request_count,
+               next_trigger, outcome_unknown, priority, round, created_at
+        FROM jobs WHERE id = ANY(:ids) AND state = 'submitting' AND lease_token = :lease
+    ) claimed LEFT JOIN LATERAL (
         SELECT token_fingerprint, started_at FROM attempts
         WHERE claimed.next_trigger = 'unauthorized_retry' AND job_id = claimed.id AND outcome = 'unauthorized'
         ORDER BY number DESC LIMIT 1

@@ -1,0 +1,111 @@
+"""Usable by everybody: accessible in light and dark, on a phone, without sideways scrolling; unharmed by any case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_acting import refused
+from tests.integration.pipeline import Pipeline
+
+OpenPage = Callable[..., Page]
+PHONE = {"width": 390, "height": 844}
+WIDE = {"width": 1440, "height": 900}
+
+
+def complaints(page: Page) -> list[str]:
+    """What axe finds wrong, one line for each place."""
+    found = Axe().run(
+        page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+    )
+    return [
+        f"{page.url} {violation['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+        for violation in found.response["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", WIDE), ("dark", WIDE), ("dark", PHONE)])
+def test_axe_finds_nothing_to_complain_of(
+    shop: Pipeline, open_page: OpenPage, scheme: str, size: dict[str, int]
+) -> None:
+    refused(shop, 2)
+    shop.submit("invalid-rosenhof")
+    job = shop.submit(tag="sandbox:business=MissingKycVerification", creditorReference="K-1")
+    login = open_page(None, color_scheme=scheme, viewport=size)
+    login.goto("/login")
+    found = complaints(login)
+    page = open_page(color_scheme=scheme, viewport=size)
+
+    paths = ["/", "/?min=x", "/?text=nothing", "/jobs", f"/jobs/{job}", "/links", "/nowhere",
+             "/act?verb=replay&scope=filter", "/act?verb=discard&scope=filter"]  # fmt: skip
+    for path in paths:
+        page.goto(path)
+        found += complaints(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} scrolls sideways"
+    page.get_by_label("Why").fill("a test")
+    page.get_by_role("button", name="Discard 4 jobs").click()
+    expect(page.locator("[data-state]")).to_have_text("done")
+    found += complaints(page)
+    page.goto("/operations")
+    found += complaints(page)
+
+    assert found == []
+
+
+def test_the_form_of_a_correction_is_accessible_too(shop: Pipeline, page: Page) -> None:
+    job = shop.submit(currencyCode="?")
+    page.goto(f"/jobs/{job}")
+    page.get_by_role("button", name="Correct and replay").click()
+
+    assert complaints(page) == []
+
+
+def test_the_choice_of_colours_stays(page: Page) -> None:
+    page.goto("/")
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    page.get_by_role("button", name="Switch between light and dark").click()
+    after = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.goto("/jobs")
+
+    assert before != after
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == after
+
+
+def test_the_keyboard_gets_past_the_head_at_once(page: Page) -> None:
+    page.goto("/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+
+    assert page.evaluate("document.activeElement.id") == "content"
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE])
+def test_a_hostile_case_is_shown_and_does_nothing(shop: Pipeline, open_page: OpenPage, size: dict[str, int]) -> None:
+    """The fixture behind `open_page` fails the test for any dialog, refused script, or request to elsewhere."""
+    tenant, reference = "<script>alert('tenant')</script>", '=cmd|"/c calc"!A1'
+    job = shop.submit(tenant, currencyCode="?", creditorReference=reference, comments="\u202eesrever\u202c")
+    long = "<img src=x onerror=alert(1)> " + "word " * 1000 + "x" * 5000 + " \u05e9\u05dc\u05d5\u05dd \u202eevil"
+    shop.ledger.rows(
+        "UPDATE dead_letters SET solution_url = 'javascript:alert(2)', detail = detail || jsonb_build_object("
+        "'message', %s::text, 'type', '<b>type</b>', 'combinedSigningUrl', 'javascript:alert(3)')",
+        long,
+    )
+    page = open_page(viewport=size)
+
+    for path in ("/", "/jobs", f"/jobs/{job}", "/act?verb=replay&scope=filter"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} scrolls sideways"
+        assert page.locator("a[href^='javascript']").count() == 0
+        assert page.locator("main img[src=x], main script, main b:text-is('type')").count() == 0
+        assert page.evaluate("document.documentElement.scrollHeight") < 6000, f"{path} is drowned in one message"
+    page.goto(f"/jobs/{job}")
+    expect(page.get_by_role("heading", name=reference)).to_be_visible()
+    expect(page.get_by_text(tenant).first).to_be_visible()
+    page.get_by_role("button", name="Reveal personal data").click()
+    assert "\u202e" not in page.content()
