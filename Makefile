@@ -3,10 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test unit lint bench faults dev lock format clean
+.PHONY: demo page test unit lint bench faults dev pictures lock format clean
 
 demo: $(STAMP)
 	@$(BIN)/python examples/demo.py
+
+page: $(STAMP)
+	@$(BIN)/python examples/demo.py --page
 
 dev: $(STAMP)
 	@$(BIN)/python examples/demo.py --keep
@@ -19,6 +22,9 @@ unit: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python -m tests.bench
+
+pictures: $(STAMP)
+	@$(BIN)/python examples/screenshots.py docs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -2,7 +2,8 @@
 
 Needs nothing but .venv: PostgreSQL and Valkey come from wheels, and both Debitura APIs are the sandbox. Everything that
 was started is stopped again, also on Ctrl-C and when something fails. With `--keep` (`make dev`) the servers and the
-worker are left running until Ctrl-C, and the environment to paste is printed.
+worker are left running until Ctrl-C, and the environment to paste is printed. With `--page` (`make page`) the cases go
+their way too, and then the report is served as a web page on what became of them.
 """
 
 from __future__ import annotations
@@ -82,8 +83,21 @@ def show_witness(stack: LocalStack) -> None:
     out.print(f"\nThe sandbox has {stats['cases']} cases; of the same case at most {stats['max_cases_per_body']}.")
 
 
+def enqueue_and_await(stack: LocalStack, worker: Child, signals: StopSignals) -> None:
+    """The example cases, to their ends. Raises Failed, Stopped."""
+    stack.run("case-worker enqueue", [program("case-worker"), "enqueue", CASES])
+    await_ends(stack, worker, signals)
+
+
+def serve_page(stack: LocalStack, **more: str) -> str:
+    """Serve the report as a web page; keywords are more variables for its environment. Returns its address."""
+    web = stack.start("case-worker web", [program("case-worker"), "web", "--port", "0"], **more)
+    return stack.await_words(web, "The report is at ").split()[0]
+
+
 def keep(stack: LocalStack, signals: StopSignals) -> None:
     """Say how to use what is running, and wait for Ctrl-C."""
+    out.print(f"\nThe report as a web page: [bold]{serve_page(stack)}[/]")
     out.print("\nRunning until Ctrl-C. To use it from another terminal, paste there:\n")
     for name, value in stack.environment.items():
         out.print(f"export {name}={shlex.quote(value)}", markup=False)
@@ -105,7 +119,9 @@ def main() -> int:
     """Run the demo. Returns the exit code: 0, 1 when something failed, 128 + the signal's number when stopped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help="leave the servers and the worker running until Ctrl-C")
-    kept = parser.parse_args().keep
+    parser.add_argument("--page", action="store_true", help="the same, with the example cases in it")
+    chosen = parser.parse_args()
+    kept = chosen.keep or chosen.page
     began = time.monotonic()
     with StopSignals() as signals:
         try:
@@ -113,10 +129,13 @@ def main() -> int:
             with LocalStack(signals, settings=SETTINGS) as stack:
                 stack.migrate()
                 worker = stack.start_worker()
+                if chosen.page:
+                    enqueue_and_await(stack, worker, signals)
                 if kept:
                     keep(stack, signals)
                 demonstrate(stack, worker, signals)
                 out.print(f"\nDone after {time.monotonic() - began:.0f} s; stopping everything.")
+                out.print("The same report as a web page, on this data: [bold]make page[/]")
         except (Failed, RuntimeError, OSError, SQLAlchemyError) as failure:
             return explain(failure)
         except Stopped as stopped:

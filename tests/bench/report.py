@@ -51,14 +51,15 @@ def group(connection: Connection, wanted: FailureFilter) -> None:
 
 def questions(connection: Connection) -> dict[str, Ask]:
     """What is asked, by the name in the table."""
-    largest = queries.groups(connection, FailureFilter()).groups[0].key
+    everything = queries.groups(connection, FailureFilter()).groups
+    largest = everything[0].key
     job = connection.exec_driver_sql("SELECT id FROM jobs WHERE state = 'dead' LIMIT 1").scalar_one()
     of_cause = FailureFilter(cause=largest)
     return {
         "first page: tiles, groups, bars": front,
         "tiles": queries.tiles,
         "groups": lambda c: queries.groups(c, FailureFilter()),
-        "bars of all groups": lambda c: queries.histogram(c, FailureFilter(), queries.groups(c, of_cause).groups),
+        "bars of all groups": lambda c: queries.histogram(c, FailureFilter(), everything),
         "menus of the filter": queries.menus,
         "page of the largest group": lambda c: group(c, of_cause),
         "page of a tenant": lambda c: group(c, FailureFilter(tenant="tenant-7")),

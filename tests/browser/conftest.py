@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 import uvicorn
-from local_servers import free_port
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from tests.databases import Database
 from tests.integration.pipeline import Pipeline
 from worker.report.web import passwords
 from worker.report.web.application import create_application
+from worker.report.web.gate import Gate
+from worker.report.web.sessions import Sessions, cookie_name
 from worker.sandbox.server import SandboxServer
 from worker.settings import Settings
 
@@ -52,8 +53,8 @@ def shop(environment: dict[str, str], database: Database, sandbox_server: Sandbo
 
 
 @pytest.fixture
-def worker(shop: Pipeline) -> Iterator[None]:
-    """A dispatcher and worker that go on by themselves: what is replayed comes to its end."""
+def set_to_work(shop: Pipeline) -> Iterator[Callable[[], None]]:
+    """Starts a dispatcher and worker that go on by themselves: what is replayed from then on comes to its end."""
     stop = threading.Event()
 
     def work() -> None:
@@ -61,35 +62,32 @@ def worker(shop: Pipeline) -> Iterator[None]:
             shop.run()
 
     thread = threading.Thread(target=work)
-    thread.start()
-    yield
+    yield thread.start
     stop.set()
-    thread.join()
+    if thread.is_alive():
+        thread.join()
 
 
 @pytest.fixture
-def address(environment: dict[str, str], database: Database) -> Iterator[str]:
-    """The page, served; where it is."""
-    port = free_port()
+def report(environment: dict[str, str], database: Database) -> Gate:
+    """The page as an application."""
     environ = environment | {"REPORT_USERS": USERS}
-    app = create_application(Settings.from_environment(environ), database.engine, environ)
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=1)
-    )
-    up = threading.Event()
-    told = server.startup
+    return create_application(Settings.from_environment(environ), database.engine, environ)
 
-    async def startup(sockets: list[object] | None = None) -> None:
-        await told(sockets)  # type: ignore[arg-type]  # as uvicorn calls it
-        up.set()
 
-    server.startup = startup  # type: ignore[method-assign]  # the only way to be told, rather than to ask again and again
-    thread = threading.Thread(target=server.run)
+@pytest.fixture
+def address(report: Gate) -> Iterator[str]:
+    """The page, served; where it is."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(report, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    # Whoever asks before it has started waits in the listener's queue.
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    assert up.wait(20)
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join()
+    listener.close()
 
 
 class Witness:
@@ -116,23 +114,22 @@ class Witness:
 
 
 @pytest.fixture
-def open_page(browser: Browser, address: str, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+def open_page(browser: Browser, report: Gate, address: str) -> Iterator[Callable[..., Page]]:
     """Opens pages that are signed in as somebody; keywords are the browser's (color_scheme, viewport)."""
     contexts: list[BrowserContext] = []
     witness = Witness(address)
+    sessions = Sessions(report.settings.secret_key)
 
     def opened(name: str | None = "olga", **settings: object) -> Page:
         context = browser.new_context(base_url=address, **settings)  # type: ignore[arg-type]  # passed on as they are
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
+        if name:
+            # Signing in by the form has a test of its own.
+            value = sessions.write(sessions.signed_in(report.settings.users[name]))
+            context.add_cookies([{"name": cookie_name(secure=False), "value": value, "url": address}])
         page = context.new_page()
         witness.watch(page)
-        if name:
-            page.goto("/login")
-            page.get_by_label("Name").fill(name)
-            page.get_by_label("Password").fill(PASSWORD)
-            page.get_by_role("button", name="Sign in").click()
-            page.get_by_role("heading", name="Failures", level=1).wait_for()
         return page
 
     yield opened

@@ -11,6 +11,7 @@ from tests.integration.pipeline import Pipeline
 from worker.sandbox.server import SandboxServer
 
 OpenPage = Callable[..., Page]
+Start = Callable[[], None]
 
 
 def refused(shop: Pipeline, count: int, tenant: str = "acme") -> None:
@@ -19,9 +20,10 @@ def refused(shop: Pipeline, count: int, tenant: str = "acme") -> None:
     shop.run()
 
 
-def test_a_case_is_corrected_at_the_field_that_was_refused(shop: Pipeline, page: Page, worker: None) -> None:
+def test_a_case_is_corrected_at_the_field_that_was_refused(shop: Pipeline, page: Page, set_to_work: Start) -> None:
     debtor = {"type": "Company", "name": "Brdr. Holm", "countryAlpha2": "DK", "email": "not an address"}
-    job = shop.enqueue(debtor=debtor)
+    job = shop.submit(debtor=debtor)
+    set_to_work()
     page.goto("/jobs")
     page.get_by_role("link", name="no reference").click()
 
@@ -33,8 +35,10 @@ def test_a_case_is_corrected_at_the_field_that_was_refused(shop: Pipeline, page:
     page.get_by_role("button", name="Save and replay").click()
 
     expect(page.get_by_role("heading", name="Corrections")).to_be_visible()
-    page.wait_for_function("async () => (await (await fetch(location.href)).text()).includes('Submitted: case')")
-    page.goto(f"/jobs/{job}")
+    while shop.job(job)["state"] != "submitted":
+        page.reload()
+    page.reload()
+    expect(page.get_by_text("Submitted: case")).to_be_visible()
     expect(page.get_by_text("changed; both values are hidden")).to_be_visible()
     page.get_by_role("button", name="Reveal personal data").click()
     expect(page.locator("del")).to_contain_text("not an address")
@@ -42,10 +46,12 @@ def test_a_case_is_corrected_at_the_field_that_was_refused(shop: Pipeline, page:
 
 
 def test_ticked_jobs_are_replayed_with_a_preview_live_progress_and_a_result(
-    shop: Pipeline, page: Page, worker: None, tmp_path: Path
+    shop: Pipeline, page: Page, set_to_work: Start
 ) -> None:
     for number in range(3):
         shop.enqueue("missing-aurora", creditorReference=f"A-{number}")
+    shop.run()
+    set_to_work()
     page.goto("/jobs")
     expect(page.get_by_role("row")).to_have_count(4)
     expect(page.locator("[data-ticked]")).to_have_text("None ticked")
@@ -71,8 +77,9 @@ def test_ticked_jobs_are_replayed_with_a_preview_live_progress_and_a_result(
     expect(page.get_by_role("row").nth(1)).to_contain_text("linked again")
 
 
-def test_a_canary_stops_when_the_same_cause_comes_back(shop: Pipeline, page: Page, worker: None) -> None:
+def test_a_canary_stops_when_the_same_cause_comes_back(shop: Pipeline, page: Page, set_to_work: Start) -> None:
     refused(shop, 4)
+    set_to_work()
     page.goto("/act?verb=replay&scope=filter&reason=validation")
     page.get_by_label("Canary").check()
     page.get_by_role("button", name="Replay 4 jobs").click()
@@ -83,12 +90,12 @@ def test_a_canary_stops_when_the_same_cause_comes_back(shop: Pipeline, page: Pag
 
 
 def test_a_canary_that_lives_lets_the_rest_go(
-    shop: Pipeline, sandbox_server: SandboxServer, page: Page, worker: None
+    shop: Pipeline, sandbox_server: SandboxServer, page: Page, set_to_work: Start
 ) -> None:
     for number in range(8):
         shop.enqueue("missing-aurora", creditorReference=f"A-{number}")
-    page.goto("/")
-    page.wait_for_function("async () => (await (await fetch('/')).text()).includes('>Show 8 jobs<')")
+    shop.run()
+    set_to_work()
     sandbox_server.sandbox.state.links["missing-aurora"] = "ok"
 
     page.goto("/act?verb=replay&scope=filter&links=invalid")
@@ -158,12 +165,11 @@ def test_a_viewer_looks_and_does_not_act(shop: Pipeline, open_page: OpenPage) ->
     expect(page.get_by_role("heading", name="This is for operators")).to_be_visible()
 
 
-def test_all_of_it_works_without_script(shop: Pipeline, open_page: OpenPage, worker: None) -> None:
-    shop.enqueue("missing-aurora", creditorReference="A-0")
+def test_all_of_it_works_without_script(shop: Pipeline, open_page: OpenPage, set_to_work: Start) -> None:
+    shop.submit("missing-aurora", creditorReference="A-0")
+    set_to_work()
     page = open_page("olga", java_script_enabled=False)
     page.goto("/jobs")
-    while not page.get_by_label("Tick A-0").count():
-        page.reload()
     page.get_by_label("Tick A-0").check()
     page.get_by_role("button", name="Replay ticked").click()
     page.get_by_role("button", name="Replay 1 job").click()

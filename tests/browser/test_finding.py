@@ -86,11 +86,10 @@ def test_a_filter_stands_in_the_address_and_shows_the_same_to_a_colleague(
     expect(page.get_by_label("Amount from")).to_have_accessible_description("should be a number such as 1250.50")
 
 
-def test_invalid_links_are_checked_and_replayed(
-    shop: Pipeline, sandbox_server: SandboxServer, page: Page, worker: None
-) -> None:
+def test_invalid_links_are_checked_and_replayed(shop: Pipeline, sandbox_server: SandboxServer, page: Page) -> None:
     for number in range(2):
         shop.enqueue("missing-aurora", creditorReference=f"A-{number}")
+    shop.run()
     page.goto("/links")
     expect(page.get_by_role("row").nth(1)).to_contain_text("missing-aurora")
     check = page.get_by_role("button", name="Check link now: missing-aurora")

@@ -24,7 +24,7 @@ if SKEW:
     time.time = lambda: _true_time() + SKEW
 
 from tests.faults import stops  # noqa: E402
-from worker import batch, submit  # noqa: E402
+from worker import batch, recording, submit  # noqa: E402
 from worker.celery import app  # noqa: E402
 from worker.debitura import http  # noqa: E402
 from worker.ledger.writer import release  # noqa: E402
@@ -122,7 +122,7 @@ around(submit, "post_case", "before_request", "answered")
 around(http, "_read", "answer_begun", when=_answers_a_case)
 around(submit, "open_second_attempt", "first_refused", "second_attempt_uncommitted")
 around(batch._Batch, "_record", "before_record", "recorded")
-around(batch, "record", after="record_uncommitted")
+around(recording, "record", after="record_uncommitted")
 after_some(release, "release", "release_uncommitted")
 around(dispatcher.Dispatcher, "_publish", "before_publish", "published", when=lambda _self, jobs: bool(jobs))
 around(publisher.CeleryPublisher, "publish", after="one_published")

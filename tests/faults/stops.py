@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tests.faults.until import until
@@ -39,6 +39,8 @@ class Stop:
     """At the n-th time that one process comes past the point."""
     error: str = "ZeroDivisionError"
     """For `raise`: the exception's name."""
+    times: int = 1
+    """So many processes, one after another."""
 
 
 class Stops:
@@ -85,6 +87,8 @@ def take(folder: Path, point: str, passed: int) -> Stop | None:
         armed.rename(folder / f"{point}.taken")
     except FileNotFoundError:
         return None
+    if stop.times > 1:
+        _write(armed, asdict(replace(stop, times=stop.times - 1)))
     return stop
 
 

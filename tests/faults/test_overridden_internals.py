@@ -10,6 +10,7 @@ from importlib.metadata import version
 import pytest
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
+from kombu import Connection
 from kombu.transport import redis, virtual
 
 PINNED = {"celery": "5.7.0", "kombu": "5.7.0"}
@@ -21,6 +22,8 @@ OVERRIDDEN: list[tuple[Callable[..., object], str, str]] = [
     (Consumer.on_unknown_message, "worker/queue/consumer.py: CaseConsumer.on_unknown_message", "213bd3ee55cb5ca6"),
     (Consumer.on_unknown_task, "worker/queue/consumer.py: CaseConsumer.on_unknown_task", "35e6cbe564947a25"),
     (Consumer.on_invalid_task, "worker/queue/consumer.py: CaseConsumer.on_invalid_task", "9893e7a4eee33a33"),
+    (Consumer.ensure_connected, "worker/queue/consumer.py: CaseConsumer.ensure_connected", "3f79cf3bb6d6da8c"),
+    (Connection.ensure_connection, "worker/queue/consumer.py: CaseConsumer.ensure_connected", "6eadd030fa740ae6"),
     (Consumer.on_ready, "worker/queue/consumer.py: CaseConsumer.on_ready", "16eff40603fe2678"),
     (Request.on_failure, "worker/queue/lost_child.py: AcceptRequest.on_failure", "21736ec661cd60d7"),
     (redis.QoS.append, "worker/queue/redis_take.py: what it writes is what kombu writes", "35c655f6ecc62fe6"),
@@ -42,6 +45,7 @@ OVERRIDDEN: list[tuple[Callable[..., object], str, str]] = [
         "worker/queue/redis_transport.py: Channel._brpop_start",
         "0dc592e46353a0fc",
     ),
+    (redis.Transport.register_with_event_loop, "worker/queue/redis_transport.py: Transport", "4b835642e4a99425"),
     (virtual.Channel.decode_body, "worker/queue/redis_transport.py: Channel._envelope", "6e7a0c347dd9121a"),
 ]
 

@@ -28,7 +28,7 @@ def by_name(faults: tuple[Fault, ...], *names: str) -> dict[str, Fault]:
 
 FAULTS = {
     **by_name(broker.AMQP_FAULTS, "broker_away", "broker_connections_cut", "same_ids_many_times"),
-    **by_name(workers.FAULTS, "kill_all_workers", "stop_worker", "stop_whole_group"),
+    **by_name(workers.FAULTS, "kill_all_workers", "stop_whole_group"),
     **by_name(database.FAULTS, "ledger_connections_cut", "ledger_replies_lost"),
     **by_name(api.FAULTS, "api_reset_after", "tokens_revoked"),
 }
@@ -119,7 +119,6 @@ def a_mix(stage: Stage) -> None:
 
 SCENARIOS = {
     **{f"amqp: {name}": under(fault) for name, fault in FAULTS.items()},
-    "amqp: a child dies at answered": stopped_at("answered", Stop("kill_child")),
     "amqp: a child dies at accept_uncommitted": stopped_at("accept_uncommitted", Stop("kill_child"), senders=True),
     "amqp: a worker dies at accept_committed": stopped_at("accept_committed", Stop("kill_worker"), senders=True),
     "amqp: the dispatcher dies at before_publish": stopped_at("before_publish", Stop("kill_worker")),

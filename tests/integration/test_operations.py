@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,7 +9,6 @@ import pytest
 from buried import bury, bury_message
 from pipeline import Pipeline
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
 
 from tests.databases import Database
 from worker.errors import OperationNotFound, SelectionChanged
@@ -18,13 +16,11 @@ from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import FailureFilter, Item, Operation
 from worker.ledger.states import Verb
-from worker.ledger.writer import operations as writer
 from worker.ledger.writer import resolve
 from worker.ledger.writer.resolve import Actor
 from worker.report import operations
-from worker.report.operations import Step, carry_on, run, start
+from worker.report.operations import run, start
 from worker.report.preview import Preview, preview
-from worker.report.runner import OperationRunner
 
 ADA = Actor("ada", "the client has signed")
 DOOR = {"door": "test"}
@@ -231,165 +227,6 @@ def test_who_was_a_moment_too_late_is_told(ledger: Database, monkeypatch: pytest
         ("skipped", "somebody else acted on it a moment ago")
     ]
     assert (operation(ledger, number).done, operation(ledger, number).skipped) == (0, 1)
-
-
-def test_cancelling_stops_at_the_next_chunk_and_keeps_what_is_done(
-    ledger: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    jobs = [bury(ledger) for _ in range(3)]
-    monkeypatch.setattr(operations, "CHUNK", 1)
-    number = started(ledger, previewed(ledger))
-
-    def cancel(_: object) -> None:
-        with transaction(ledger.engine) as connection:
-            assert writer.cancel(connection, number, Actor("bob", "wrong ones"))
-
-    assert run(ledger.engine, number, watch=cancel)
-
-    told = operation(ledger, number)
-    assert (told.state, told.done, told.cancelled_by, told.message) == ("cancelled", 1, "bob", "cancelled by bob")
-    assert [ledger.value("SELECT state FROM jobs WHERE id = %s", job) for job in jobs] == ["pending", "dead", "dead"]
-    assert ledger.value("SELECT note FROM audit_log WHERE action = 'operation_cancelled'") == "wrong ones"
-    with transaction(ledger.engine) as connection:
-        assert not writer.cancel(connection, number, Actor("bob"))
-
-
-def test_an_operation_that_nobody_carries_out_is_cancelled_at_once(ledger: Database) -> None:
-    bury(ledger)
-    number = started(ledger, previewed(ledger))
-
-    with transaction(ledger.engine) as connection:
-        writer.cancel(connection, number, Actor("bob"))
-
-    assert operation(ledger, number).state == "cancelled"
-    assert run(ledger.engine, number)
-    assert states(ledger) == ["dead"]
-
-
-def test_another_process_goes_on_where_a_dead_one_left_off(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given an operation whose process died between two chunks: its lease still runs
-    jobs = [bury(ledger) for _ in range(3)]
-    monkeypatch.setattr(operations, "CHUNK", 1)
-    number = started(ledger, previewed(ledger))
-    dead = uuid4()
-    with transaction(ledger.engine) as connection:
-        assert carry_on(connection, number, lease=dead)[0] is Step.GO_ON
-    assert operation(ledger, number).carried_out
-
-    # When another one comes too early, it leaves it alone
-    with transaction(ledger.engine) as connection:
-        assert queries.abandoned_operations(connection) == []
-        assert carry_on(connection, number, lease=uuid4()) == (Step.OVER, None)
-
-    # And once the lease is over, it does the rest
-    ledger.rows("UPDATE operations SET lease_until = now() - interval '1 second'")
-    with transaction(ledger.engine) as connection:
-        assert queries.abandoned_operations(connection) == [number]
-    assert run(ledger.engine, number)
-
-    assert [item.job_id for item in items(ledger, number)] == jobs
-    assert ledger.value("SELECT count(*) FROM audit_log WHERE action = 'replay'") == 3
-    # And the dead one, should it still live, has nothing left to do
-    with transaction(ledger.engine) as connection:
-        assert carry_on(connection, number, lease=dead) == (Step.OVER, None)
-
-
-def test_a_chunk_that_fails_is_undone_as_a_whole(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    bury(ledger)
-    number = started(ledger, previewed(ledger))
-
-    def broken(*_: Any, **__: Any) -> None:
-        raise OperationalError("INSERT", {}, Exception("gone"))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(writer, "advance", broken)
-        with pytest.raises(OperationalError):
-            run(ledger.engine, number)
-    assert states(ledger) == ["dead"]
-    assert items(ledger, number) == []
-
-    assert run(ledger.engine, number)
-    assert operation(ledger, number).done == 1
-
-
-def test_a_process_that_stops_gently_leaves_the_rest_at_once(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(3):
-        bury(ledger)
-    monkeypatch.setattr(operations, "CHUNK", 1)
-    number = started(ledger, previewed(ledger))
-    seen: list[object] = []
-
-    assert not run(ledger.engine, number, watch=seen.append, stopping=lambda: bool(seen))
-
-    assert (operation(ledger, number).done, operation(ledger, number).carried_out) == (1, False)
-    assert run(ledger.engine, number)
-    assert operation(ledger, number).done == 3
-
-
-def test_many_at_once_do_each_job_once(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(20):
-        bury(ledger)
-    monkeypatch.setattr(operations, "CHUNK", 3)
-    number = started(ledger, previewed(ledger))
-
-    threads = [threading.Thread(target=run, args=(ledger.engine, number)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-
-    assert operation(ledger, number).done == 20
-    assert ledger.value("SELECT count(*) FROM audit_log WHERE action = 'replay'") == 20
-
-
-def until_over(ledger: Database, number: int) -> Operation:
-    for _ in range(400):
-        told = operation(ledger, number)
-        if told.state != "running":
-            return told
-        threading.Event().wait(0.025)
-    raise AssertionError(f"operation {number} is not over: {told}")
-
-
-def test_the_runner_takes_up_what_was_started_and_what_was_left(ledger: Database) -> None:
-    # Given one operation that a dead process left, and a runner
-    bury(ledger, "a")
-    left = started(ledger, previewed(ledger, FailureFilter(tenant="a")), lease=uuid4())
-    ledger.rows("UPDATE operations SET lease_until = now() - interval '1 second'")
-    runner = OperationRunner(ledger.engine, every=60)
-    runner.start()
-    try:
-        assert until_over(ledger, left).state == "done"
-
-        # When another one is started and the runner is told
-        bury(ledger, "b")
-        new = started(ledger, previewed(ledger, FailureFilter(tenant="b")))
-        runner.kick()
-
-        assert until_over(ledger, new).done == 1
-    finally:
-        runner.stop()
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_fails_for_good_is_stopped_with_a_word(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    bury(ledger)
-    number = started(ledger, previewed(ledger))
-
-    def broken(*_: Any, **__: Any) -> None:
-        raise TypeError("a mistake")
-
-    monkeypatch.setattr(operations, "_act", broken)
-    runner = OperationRunner(ledger.engine, every=60)
-    runner.start()
-    try:
-        told = until_over(ledger, number)
-    finally:
-        runner.stop()
-
-    assert told.state == "stopped"
-    assert "TypeError" in str(told.message)
-    assert states(ledger) == ["dead"]
 
 
 def test_operations_are_listed_newest_first_in_pages(ledger: Database) -> None:

@@ -190,73 +190,6 @@ def test_what_an_unreadable_message_holds_is_hidden_too(ledger: Database, olga: 
     assert olga.get("/messages/12345").status_code == 404
 
 
-def test_a_refused_case_is_corrected_and_sent_again(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
-    job = refused(pipeline)[0]
-
-    # Given a form with what the API said at the field
-    form = olga.post(f"/jobs/{job}/edit", at=f"/jobs/{job}").text
-    assert 'name="case:currencyCode" value="?"' in form
-    assert "ISO 4217" in form
-    assert ledger.value("SELECT detail ->> 'for' FROM audit_log WHERE action = 'reveal'") == "edit"
-
-    # When the field is corrected
-    saved = olga.post(
-        f"/jobs/{job}/correct",
-        **{"seen": olga.hidden("seen"), "case:currencyCode": "DKK", "case:amountToRecover": "1250.5", "note": "a typo"},
-    )
-    assert saved.headers["location"] == f"/jobs/{job}"
-
-    # Then it goes its way with the new wording, and both are kept
-    pipeline.run()
-    assert pipeline.job(job)["state"] == "submitted"
-    page = olga.get(f"/jobs/{job}").text
-    assert "Version 2" in page
-    assert '<del><bdi class="foreign">?</bdi></del>' in page
-    assert '<ins><bdi class="foreign">DKK</bdi></ins>' in page
-    assert ledger.rows("SELECT actor, note FROM audit_log WHERE action = 'edit'") == [("olga", "a typo")]
-
-
-def test_a_correction_that_cannot_be_is_told_at_its_field_and_nothing_is_lost(
-    pipeline: Pipeline, ledger: Database, olga: Visitor
-) -> None:
-    job = refused(pipeline)[0]
-    olga.post(f"/jobs/{job}/edit", at=f"/jobs/{job}")
-
-    answer = olga.post(
-        f"/jobs/{job}/correct",
-        **{"seen": olga.hidden("seen"), "case:amountToRecover": "a lot", "case:currencyCode": "SEK", "note": "n"},
-    )
-
-    assert answer.status_code == 400
-    assert 'value="a lot"' in answer.text
-    assert 'value="SEK"' in answer.text
-    assert "should be a number" in answer.text
-    same = olga.post(f"/jobs/{job}/correct", **{"seen": "1", "case:currencyCode": "?"})
-    assert "is the same as before" in same.text
-    assert pipeline.job(job)["state"] == "dead"
-
-
-def test_only_one_of_two_corrections_counts(pipeline: Pipeline, olga: Visitor) -> None:
-    job = refused(pipeline)[0]
-    olga.post(f"/jobs/{job}/edit", at=f"/jobs/{job}")
-    seen = olga.hidden("seen")
-    olga.post(f"/jobs/{job}/correct", **{"seen": seen, "case:currencyCode": "bad"})
-
-    late = olga.post(f"/jobs/{job}/correct", at=f"/jobs/{job}", **{"seen": seen, "case:currencyCode": "DKK"})
-
-    assert late.status_code == 409
-    assert "Nothing was changed" in late.text
-
-
-def test_a_case_that_failed_for_another_reason_is_not_corrected(pipeline: Pipeline, olga: Visitor) -> None:
-    job = pipeline.submit(tag="sandbox:status=403")
-
-    assert "Correct and replay" not in olga.get(f"/jobs/{job}").text
-    assert olga.post(f"/jobs/{job}/edit").status_code == 409
-    assert olga.post("/jobs/01a20bf9-ed11-7787-b474-ced3556ba29e/edit", at="/").status_code == 404
-    assert olga.get("/jobs/no-uuid").status_code == 404
-
-
 def test_the_timeline_tells_a_life(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
     job = pipeline.submit("invalid-tenant")
     pipeline.replay(job)
@@ -264,8 +197,9 @@ def test_the_timeline_tells_a_life(pipeline: Pipeline, ledger: Database, olga: V
 
     page = olga.get(f"/jobs/{job}").text
 
-    order = ["Enqueued", "Attempt 1", "Attempt 2", "Dead: Client link invalid", "Replayed by", "Held now"]
+    order = ["Enqueued", "Attempt 1", "Attempt 2", "Dead: Client link invalid", "Replayed by", "Waits now"]
     places = [page.index(words) for words in order]
     assert places == sorted(places)
+    assert "ALARM: the partner API key is refused" in page
     assert "once more, with a fresh token" in page
     assert "HTTP 401" in page

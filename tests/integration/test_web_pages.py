@@ -8,17 +8,12 @@ import json
 from html.parser import HTMLParser
 
 import pytest
-from local_servers import free_port
 from pipeline import Pipeline
-from sandbox_witness import Witness
 from test_command_report import bury_message
-from web_visitor import USERS, Visitor, report
+from web_visitor import Visitor, report
 
 from tests.databases import Database
-from worker.ledger.database import get_engine
-from worker.report.web.application import create_application
 from worker.report.web.gate import MAX_BODY
-from worker.settings import Settings
 
 Vars = dict[str, str]
 HOSTILE = {
@@ -141,40 +136,6 @@ def test_a_form_has_a_largest_size(ledger: Database, variables: Vars) -> None:
     assert chunked.status_code == 413
 
 
-def test_probes_and_figures_need_nobody_to_sign_in(pipeline: Pipeline, ledger: Database, variables: Vars) -> None:
-    pipeline.submit(currencyCode="?")
-    pipeline.submit()
-    visitor = Visitor(report(ledger, variables, REPORT_USERS=USERS))
-
-    assert visitor.get("/healthz").text == "ok\n"
-    assert visitor.get("/readyz").text == "ready\n"
-    metrics = visitor.get("/metrics").text
-    assert 'case_worker_jobs{state="dead"} 1\n' in metrics
-    assert 'case_worker_jobs{state="submitted"} 1\n' in metrics
-    assert 'case_worker_open_dead_letters{reason="validation"} 1\n' in metrics
-
-
-def test_without_a_database_it_is_alive_but_not_ready_and_says_so_in_words(variables: Vars) -> None:
-    away = {**variables, "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{free_port()}/x"}
-    settings = Settings.from_environment(away)
-    visitor = Visitor(create_application(settings, get_engine(settings.database_url), away))
-
-    assert visitor.get("/healthz").status_code == 200
-    assert visitor.get("/readyz").status_code == 503
-    page = visitor.get("/")
-    assert page.status_code == 503
-    assert "The database does not answer" in page.text
-    assert "5432" not in page.text
-
-
-def test_an_older_schema_is_not_ready(database: Database, variables: Vars) -> None:
-    database.rows("UPDATE alembic_version SET version_num = '0001'")
-    here = {**variables, "DATABASE_URL": database.url}
-    visitor = Visitor(create_application(Settings.from_environment(here), database.engine, here))
-
-    assert visitor.get("/readyz").status_code == 503
-
-
 def test_tiles_say_why_jobs_wait(pipeline: Pipeline, ledger: Database, variables: Vars) -> None:
     pipeline.enqueue()
     ledger.rows(
@@ -185,7 +146,7 @@ def test_tiles_say_why_jobs_wait(pipeline: Pipeline, ledger: Database, variables
     page = Visitor(report(ledger, variables)).get("/").text
 
     assert "On hold" in page
-    assert "rate limit is reached" in page
+    assert "The Customer API said that its rate limit is reached." in page
     assert "the API said 429" in page
     assert "<b>1</b><span>waiting</span>" in page
 
@@ -253,53 +214,3 @@ def test_the_file_for_programs_has_groups_and_failures(pipeline: Pipeline, ledge
 
     assert len(found["groups"]) == len(found["failures"]) == 1
     assert visitor.get("/export.json?status=x").status_code == 400
-
-
-@pytest.mark.parametrize(
-    ("link", "words", "state"),
-    [
-        ("missing", "no active client link", "no_link"),
-        ("unfinished", "has not finished onboarding", "unfinished"),
-        ("ok", "onboarding is done", "fine"),
-    ],
-)
-def test_a_check_of_a_link_says_in_words_what_is_wrong(
-    pipeline: Pipeline, ledger: Database, variables: Vars, sandbox: Witness, link: str, words: str, state: str
-) -> None:
-    pipeline.submit("missing-tenant")
-    visitor = Visitor(report(ledger, variables))
-    sandbox.control("links", externalTenantId="missing-tenant", state=link)
-
-    answer = visitor.post("/links/check", at="/links", tenant="missing-tenant").text
-
-    assert f'data-check="{state}"' in answer
-    assert words in answer
-    assert ("onboarding?client=missing-tenant" in answer) is (link == "unfinished")
-
-
-def test_a_check_blames_no_client_for_our_own_key(ledger: Database, variables: Vars, sandbox: Witness) -> None:
-    visitor = Visitor(report(ledger, variables))
-    sandbox.control("api-key", accepted=False)
-
-    answer = visitor.post("/links/check", at="/", tenant="acme").text
-
-    assert 'data-check="unknown"' in answer
-    assert "refuses our own key" in answer
-
-
-@pytest.mark.parametrize("tenant", ["..", ".", "a/../../b", "a b?c#d", "日本"])
-def test_any_tenant_id_can_be_asked_about(ledger: Database, variables: Vars, sandbox: Witness, tenant: str) -> None:
-    visitor = Visitor(report(ledger, variables))
-    sandbox.control("links", externalTenantId=tenant, state="unfinished")
-
-    assert 'data-check="unfinished"' in visitor.post("/links/check", at="/", tenant=tenant).text
-
-
-def test_a_check_says_that_the_api_is_away(ledger: Database, variables: Vars) -> None:
-    away = {**variables, "DEBITURA_REFERRAL_API_URL": f"http://127.0.0.1:{free_port()}"}
-    keyless = {name: value for name, value in variables.items() if name != "DEBITURA_API_KEY"}
-
-    assert "could not be asked" in Visitor(report(ledger, away)).post("/links/check", at="/", tenant="a").text
-    assert (
-        "DEBITURA_API_KEY is not set" in Visitor(report(ledger, keyless)).post("/links/check", at="/", tenant="a").text
-    )

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ledger.queries import Group, Failure, FailureFilter
+from worker.ledger.queries import Failure, FailureFilter, Group
 from worker.report.export import CSV_COLUMNS, cell, plain, write_csv, write_json
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -144,7 +144,9 @@ def _carry_out(engine: Engine, made: Preview, number: int, lease: UUID, actor: A
     if stopped is None:
         with one_moment(engine) as connection:
             ended = queries.operation(connection, number)
-        if ended.state != OperationState.DONE:
+        if ended.state == OperationState.RUNNING:
+            stopped = f"operation {number} is carried on by another process"
+        elif ended.state != OperationState.DONE:
             stopped = f"operation {number}: {one_line(ended.message or ended.state)}"
     code = _list_skipped(made, late)
     if stopped:

@@ -7,9 +7,8 @@ writes rows.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -17,61 +16,46 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Computed,
-    Date,
     ForeignKey,
     Identity,
     Index,
-    MetaData,
     Numeric,
     SmallInteger,
-    Text,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, TSVECTOR
-from sqlalchemy.dialects.postgresql import UUID as PG_UUID
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.ledger import fingerprint
+from worker.ledger.base import Base, one_of
+from worker.ledger.report_models import CaseVersion, FinishedDay, Operation, OperationItem
 from worker.ledger.states import (
-    FINAL_STATES,
     INVALID_LINK_REASONS,
     Api,
     AttemptOutcome,
-    ItemOutcome,
-    OperationState,
     Reason,
     Resolution,
     State,
     TokenSource,
     Trigger,
-    Verb,
 )
 
-#: One convention for all constraint names, so that a migration can name what it drops.
-NAMES = {
-    "pk": "pk_%(table_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-}
-
-
-def one_of(column: str, words: type[StrEnum] | tuple[StrEnum, ...]) -> str:
-    """The SQL condition that a column holds one of our words."""
-    return f"{column} IN ({', '.join(repr(word.value) for word in words)})"
-
-
-class Base(DeclarativeBase):
-    """What all tables share: naming of constraints, and timestamps that know their zone."""
-
-    metadata = MetaData(naming_convention=NAMES)
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        str: Text,
-        datetime: TIMESTAMP(timezone=True),
-        UUID: PG_UUID(as_uuid=True),
-        dict[str, Any]: JSONB,
-    }
+__all__ = [
+    "ApiPace",
+    "ApiUse",
+    "Attempt",
+    "AuditEntry",
+    "Base",
+    "CaseVersion",
+    "DeadLetter",
+    "Dispatcher",
+    "FinishedDay",
+    "Hold",
+    "Job",
+    "Operation",
+    "OperationItem",
+]
 
 
 class Job(Base):
@@ -358,107 +342,3 @@ class ApiUse(Base):
     answers: Mapped[int] = mapped_column(server_default=text("0"))
     """Requests that came to an end, well or not."""
     failures: Mapped[int] = mapped_column(server_default=text("0"))
-
-
-class FinishedDay(Base):
-    """How many jobs became final on a day (UTC) that is over: so that a count need not read them all."""
-
-    __tablename__ = "finished_days"
-    __table_args__ = (CheckConstraint(one_of("state", FINAL_STATES), name="state"),)
-
-    day: Mapped[date] = mapped_column(Date, primary_key=True)
-    state: Mapped[str] = mapped_column(primary_key=True)
-    jobs: Mapped[int] = mapped_column(BigInteger)
-
-
-class Operation(Base):
-    """One replay or discard of what somebody selected: its selection, who wanted it, and how far it has come.
-
-    Who carries it out holds a lease; when that process dies, another one goes on from `cursor`. Each chunk's
-    transitions, results and cursor are one transaction, so nothing is done twice or forgotten.
-    """
-
-    __tablename__ = "operations"
-    __table_args__ = (
-        CheckConstraint(one_of("verb", Verb), name="verb"),
-        CheckConstraint(one_of("state", OperationState), name="state"),
-        CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="finished_unless_running"),
-        CheckConstraint("verb <> 'discard' OR (note IS NOT NULL AND note <> '')", name="discard_has_a_note"),
-        CheckConstraint("verb = 'replay' OR NOT canary", name="canary_replays"),
-        CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="whole_lease"),
-        CheckConstraint("state = 'running' OR lease_token IS NULL", name="lease_while_running"),
-        CheckConstraint("(cancelled_by IS NULL) = (cancelled_at IS NULL)", name="wholly_cancelled"),
-        CheckConstraint("jobs >= 0 AND messages >= 0 AND done >= 0 AND skipped >= 0 AND stage >= 0", name="counts"),
-        Index("ix_operations_running", "lease_until", postgresql_where=text("state = 'running'")),
-    )
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    verb: Mapped[str]
-    canary: Mapped[bool] = mapped_column(server_default=text("false"))
-    state: Mapped[str] = mapped_column(server_default=OperationState.RUNNING)
-    actor: Mapped[str]
-    note: Mapped[str | None]
-    door: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    """How it came in (web, command line), and what is known of who is there: for the audit log."""
-    filter: Mapped[dict[str, Any]]
-    newest: Mapped[int] = mapped_column(BigInteger)
-    """The highest dead letter's id when it was previewed: what dies later does not belong to the selection."""
-    jobs: Mapped[int]
-    """How many were selected."""
-    messages: Mapped[int] = mapped_column(server_default=text("0"))
-    """How many of the dead letters selected are of unreadable messages."""
-    tenants: Mapped[int]
-    amounts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    cursor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    """Every dead letter of the selection up to this id has been dealt with."""
-    done: Mapped[int] = mapped_column(server_default=text("0"))
-    skipped: Mapped[int] = mapped_column(server_default=text("0"))
-    stage: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """Of a canary replay: 1 while one job is tried, 2 while five are, 3 for the rest. 0 before, and without canary."""
-    lease_token: Mapped[UUID | None]
-    lease_until: Mapped[datetime | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    finished_at: Mapped[datetime | None]
-    cancelled_by: Mapped[str | None]
-    cancelled_at: Mapped[datetime | None]
-    """When somebody asked for it; the one who carries it out stops at the next chunk."""
-    message: Mapped[str | None]
-    """Why it stopped, in words."""
-
-
-class OperationItem(Base):
-    """What became of one failure that an operation selected."""
-
-    __tablename__ = "operation_items"
-    __table_args__ = (
-        CheckConstraint(one_of("outcome", ItemOutcome), name="outcome"),
-        CheckConstraint("(outcome = 'skipped') = (why IS NOT NULL)", name="why_skipped"),
-    )
-
-    operation_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True
-    )
-    dead_letter_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    """No foreign key: the result is kept as long as the operation."""
-    job_id: Mapped[UUID | None]
-    outcome: Mapped[str]
-    why: Mapped[str | None]
-    stage: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-class CaseVersion(Base):
-    """One wording of a job's case. The first is what the sender handed over; a job nobody edited has none."""
-
-    __tablename__ = "case_versions"
-    __table_args__ = (
-        CheckConstraint("number >= 1", name="number"),
-        CheckConstraint("(number = 1) = (edited_by IS NULL)", name="first_is_the_senders"),
-    )
-
-    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    case_body: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    edited_by: Mapped[str | None]
-    note: Mapped[str | None]

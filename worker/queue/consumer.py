@@ -6,6 +6,7 @@ Overrides internals of celery 5.7.0 and kombu 5.7.0: both are pinned, and a test
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -26,6 +27,11 @@ class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
 
     #: Set by `make_consumer`.
     keeper: Keeper
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, for as long as it takes, looking again every few seconds: Celery's own pause grows to 30 s."""
+        conn.ensure_connection = partial(conn.ensure_connection, interval_start=1, interval_step=1, interval_max=5)
+        return super().ensure_connected(conn)
 
     def on_ready(self) -> None:
         """The broker's connection stands: look for messages often enough, whatever the pool.

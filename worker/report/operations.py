@@ -117,9 +117,10 @@ def run(
 ) -> bool:
     """Carry the operation out, from where it stands to its end, or until `stopping` says so.
 
-    Returns whether it came to an end that we know of (False: it is left for another process to go on with). Running it
-    twice at once is harmless: one of the two holds the lease, and the other returns. Raises SQLAlchemy's errors; what
-    is committed stays, and running it again goes on from there.
+    Returns True when there is nothing left for this process to do: it is finished, or another process carries it out.
+    False: `stopping` ended it, and the rest is left to whoever comes next. Running it twice at once is harmless: one of
+    the two holds the lease, and the other returns. Raises SQLAlchemy's errors; what is committed stays, and running it
+    again goes on from there.
     """
     lease = lease or uuid4()
     while not stopping():

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from worker.errors import JobNotFound, OperationNotFound
+from worker.pace import Pace
 from worker.report.runner import OperationRunner
 from worker.report.web.asking import Report, meet, route
 from worker.report.web.configuration import WebSettings
@@ -110,7 +111,16 @@ def create_application(
         },
     )  # fmt: skip
     doorkeeper = Doorkeeper(web, Throttle(settings.redis_url), local_name=local_name)
-    app.state.report = Report(settings, web, engine, Sessions(web.secret_key), doorkeeper, Renderer(), runner)
+    app.state.report = Report(
+        settings,
+        web,
+        engine,
+        Sessions(web.secret_key),
+        doorkeeper,
+        Renderer(),
+        runner,
+        Pace.parse(settings.rate_limits),
+    )
     # Around everything, Starlette's own answer to an unforeseen error included.
     return Gate(app, web)
 

@@ -21,9 +21,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from worker.ledger.writer.resolve import Actor
+from worker.pace import Pace
 from worker.report.runner import OperationRunner
 from worker.report.web.configuration import WebSettings
 from worker.report.web.doorkeeper import Doorkeeper, Refused
+from worker.report.web.menu_cache import MenuCache
 from worker.report.web.peers import Peer, peer_of
 from worker.report.web.people import Person, Role
 from worker.report.web.rendering import Renderer
@@ -51,6 +53,8 @@ class Report:
     doorkeeper: Doorkeeper
     renderer: Renderer
     runner: OperationRunner
+    pace: Pace
+    menus: MenuCache = field(default_factory=MenuCache)
 
 
 @dataclass(slots=True)

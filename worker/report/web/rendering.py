@@ -34,7 +34,8 @@ class Renderer:
         )
         self._templates.filters |= FILTERS
         self._templates.globals |= {
-            "static": static_url, "titles": TITLES, "families": FAMILIES, "states": STATES, "query": query_of, "title_of": title,
+            "static": static_url, "titles": TITLES, "title_of": title, "families": FAMILIES, "states": STATES,
+            "query": query_of,
         }  # fmt: skip
 
     def render(self, template: str, facts: Mapping[str, Any]) -> str:

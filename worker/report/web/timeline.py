@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, State, Trigger
 from worker.report.story import MEANINGS, OPEN, PRIORITIES
-from worker.report.web.words import hold_in_words, title
+from worker.report.web.words import title
 from worker.report.wording import milliseconds, said
 
 _TRIGGERS = {
@@ -48,7 +49,7 @@ class Entry:
         return self.at.astimezone(UTC).date().isoformat()
 
 
-def timeline(story: Story, holds: list[dict[str, Any]]) -> list[Entry]:
+def timeline(story: Story, why_it_waits: Sequence[str], now: datetime) -> list[Entry]:
     """Everything that happened to the job, oldest first; last, what holds it now."""
     job = story.job
     entries = [Entry(job["created_at"], "Enqueued", "rule", [f"{PRIORITIES[job['priority']]} priority"])]
@@ -59,9 +60,7 @@ def timeline(story: Story, holds: list[dict[str, Any]]) -> list[Entry]:
         entries.append(_submitted(story))
     # The sort is stable: where two things share a transaction's time, the order above tells it right.
     entries.sort(key=lambda entry: entry.at)
-    if job["state"] in {State.PENDING, State.WAITING, State.QUEUED}:
-        entries += [_hold(hold) for hold in holds]
-    return entries
+    return entries + [Entry(now, "Waits now", "data", text=reason) for reason in why_it_waits]
 
 
 def _attempt(attempt: dict[str, Any]) -> Entry:
@@ -112,8 +111,3 @@ def _submitted(story: Story) -> Entry:
     if AttemptOutcome.SUBMITTED not in {attempt["outcome"] for attempt in story.attempts}:
         text = "Found by its creditorReference: an earlier request had created it."
     return Entry(job["finalized_at"], f"Submitted: case {job['case_reference'] or job['case_id']}", "good", [], text)
-
-
-def _hold(hold: dict[str, Any]) -> Entry:
-    text = hold["detail"] if hold["in_force"] else f"Jobs go out one at a time to try. {hold['detail']}"
-    return Entry(hold["since"], f"Held now: {hold_in_words(hold['name'])}", "data", [], text)

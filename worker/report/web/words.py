@@ -54,27 +54,12 @@ STATES: dict[str, str] = {
     State.DISCARDED: "Discarded",
 }
 
-_HOLDS = {
-    "rate_limit": "The Customer API's rate limit is reached",
-    "mint_rate_limit": "The Referral API's rate limit is reached",
-    "api_key": "The partner API key is refused",
-}
-
 
 def title(reason: str, error_type: str | None = None) -> str:
     """A cause's headline."""
     if reason == Reason.BUSINESS_RULE:
         return RULES.get(error_type or "", "Refused by a business rule")
     return TITLES[reason]
-
-
-def hold_in_words(name: str) -> str:
-    """Why nothing is given out, for any name of a hold."""
-    known = _HOLDS.get(name)
-    if known:
-        return known
-    what = name.replace("_", " ")
-    return f"{what[:1].upper()}{what[1:]}"
 
 
 def sentence(error: Exception) -> str:

@@ -12,11 +12,13 @@ from starlette.responses import Response
 
 from worker.ledger import queries
 from worker.ledger.queries import Group, Groups, Histogram, Tiles
+from worker.ledger.queries.waiting import FleetWaits, fleet_waits
 from worker.ledger.states import Reason, State
+from worker.ledger.writer.holds import HoldName
 from worker.report.advice import what_to_do
+from worker.report.waiting import estimate_in_words, fleet_in_words
 from worker.report.web import addresses, chart
 from worker.report.web.asking import Ask
-from worker.report.web.words import hold_in_words
 
 #: Causes on the page; what comes after them is rare.
 MOST = 60
@@ -41,13 +43,14 @@ def front(ask: Ask) -> Response:
     wanted = addresses.read_filter(ask.query)
     with ask.reading() as connection:
         tiles = queries.tiles(connection)
-        menus = queries.menus(connection)
+        waits = fleet_waits(connection, ask.report.pace)
+        menus = ask.report.menus.read(connection)
         found = Groups([], 0) if wanted.problems else queries.groups(connection, wanted.filter, limit=MOST)
         bars = queries.histogram(connection, wanted.filter, found.groups)
     return ask.page(
         "front.html", 400 if wanted.problems else 200, tiles=tiles, stake=by_size(tiles.amounts), menus=menus,
         wanted=wanted, total=found.total, causes=[_cause(group, bars, wanted) for group in found.groups],
-        pipeline=pipeline(tiles),
+        pipeline=pipeline(tiles, waits),
     )  # fmt: skip
 
 
@@ -56,29 +59,27 @@ def by_size(amounts: dict[str, str]) -> list[tuple[str, Decimal]]:
     return sorted(((currency, Decimal(total)) for currency, total in amounts.items()), key=lambda sum_: -sum_[1])
 
 
-def pipeline(tiles: Tiles) -> dict[str, Any]:
-    """How the pipeline is: a word, a tone, and for each reason why jobs wait a sentence."""
-    forced = [hold for hold in tiles.holds if hold["in_force"]]
-    why = [
-        {"words": hold_in_words(hold["name"]), "detail": hold["detail"], "until": hold["until"] if now else None}
-        for hold in tiles.holds
-        for now in [hold["in_force"]]
-    ]
+def pipeline(tiles: Tiles, waits: FleetWaits) -> dict[str, Any]:
+    """How the pipeline is: a word, a tone, and a sentence for each reason why jobs wait."""
+    living = tiles.living
+    why = fleet_in_words(waits)
+    names = {hold["name"] for hold in waits.holds}
     if tiles.leader is None:
         word, tone = "No worker is running", "trouble"
-    elif forced:
+    elif HoldName.API_KEY in names:
+        word, tone = "Partner key refused", "trouble"
+    elif names:
         word, tone = "On hold", "data"
-    elif tiles.holds:
-        word, tone = "Trying one at a time", "data"
+    elif any(window.frees_in is not None for window in waits.windows):
+        word, tone = "Rate limit used up", "data"
     else:
         word, tone = "Running", "good"
-    living = tiles.living
     return {
         "word": word,
         "tone": tone,
         "why": why,
+        "estimate": estimate_in_words(waits),
         "waiting": living.get(State.PENDING, 0) + living.get(State.WAITING, 0),
-        "not_due": living.get(State.WAITING, 0),
         "queued": living.get(State.QUEUED, 0),
         "submitting": living.get(State.SUBMITTING, 0),
         "submitted_today": tiles.submitted_today,

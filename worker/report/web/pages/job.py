@@ -13,11 +13,12 @@ from worker.case_json import read_json
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import CaseVersion, Story
-from worker.ledger.queries.overview import holds
+from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.writer.audit import audit
 from worker.report.diff import differences
 from worker.report.edit import why_not
 from worker.report.story import open_letter, standing, to_do
+from worker.report.waiting import job_in_words
 from worker.report.web.asking import Ask
 from worker.report.web.masking import ShownChange, shown_case, shown_change
 from worker.report.web.timeline import timeline
@@ -55,11 +56,14 @@ def show(ask: Ask, *, revealed: bool) -> Response:
     with ask.reading() as connection:
         told = queries.story(connection, job_id(ask))
         versions = queries.case_versions(connection, job_id(ask))
-        held = holds(connection)
+        waits = fleet_waits(connection, ask.report.pace)
+        cap = ask.report.settings.tenant_concurrency
+        why = job_in_words(told.job, turn(connection, job_id(ask)), waits, tenant_cap=cap)
+        now = queries.moment_of(connection)
     letter = open_letter(told)
     cases = [read_json(version.case_body, where="case") for version in versions]
     return ask.page(
-        "job.html", job=told.job, letter=letter, entries=timeline(told, held), standing=standing(told),
+        "job.html", job=told.job, letter=letter, entries=timeline(told, why, now), standing=standing(told),
         todo=to_do(told), said=_said(letter), revealed=revealed, case=shown_case(cases[-1], revealed=revealed),
         versions=_versions(versions, cases, revealed=revealed), editable=letter is not None and why_not(told) is None,
         why_not_editable=_why_not(told, letter),
