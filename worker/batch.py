@@ -21,6 +21,7 @@ from worker.errors import LeaseLost
 from worker.ledger.database import get_engine, insist, is_passing
 from worker.ledger.states import Api, AttemptOutcome, Reason
 from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
+from worker.ledger.writer.holds import is_held
 from worker.ledger.writer.record import Result, Sent, dead, waiting
 from worker.recording import Recorder
 from worker.settings import Settings
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds after which a finished job is recorded at the latest.
 RECORD_WITHIN = 0.1
+#: Seconds between two looks for a hold that another worker has found, while a batch takes its time.
+LOOK_AT_HOLDS_EVERY = 0.25
 #: Seconds that requests under way get after the worker was told to stop.
 STOP_PATIENCE = 7.0
 #: Seconds for which the ledger is asked again to take an answer that is in hand, unless the worker has to stop.
@@ -95,7 +98,8 @@ class _Batch:
         self._holds: list[FleetHold] = []
         self._lost: set[UUID] = set()
         self._send_no_more = False
-        self._recorder = Recorder(runner.engine, runner.submitter.tokens, runner.failures)
+        self._recorder = Recorder(runner.engine, runner.submitter, runner.failures)
+        self._look_at_holds_at = claimed_at + LOOK_AT_HOLDS_EVERY
         self._give_up_at = claimed_at + 10 * runner.settings.request_timeout + 60
 
     def submit(self, jobs: Sequence[ClaimedJob]) -> None:
@@ -197,12 +201,15 @@ class _Batch:
             # Far longer than all time limits together: an answer that drips, or a thread that hangs.
             self._abandon("no whole answer came within any reasonable time")
             return 0.0
+        if not self._send_no_more and now >= self._look_at_holds_at:
+            self._look_at_holds_at = now + LOOK_AT_HOLDS_EVERY
+            self._send_no_more = insist(self._runner.engine, is_held, until=lambda: True, otherwise=False)
         lease = self._runner.settings.lease
         renew_at = self._held_until - lease * 2 / 3
         if now >= renew_at:
             self._renew(lease)
             return 0.0
-        return min(renew_at - now, 0.5)
+        return min(renew_at - now, LOOK_AT_HOLDS_EVERY)
 
     def _renew(self, lease: float) -> None:
         began = time.monotonic()

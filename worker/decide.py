@@ -12,7 +12,7 @@ from worker.ledger.states import Api, Reason
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.record import Result, Sent, dead, submitted, waiting
 
-#: A 409 or 429 is no attempt; but a job that has sent this many times the limit of attempts goes to a person all the
+#: A 409 or 429 is no attempt; but a job that got this many times the limit of attempts of them goes to a person all the
 #: same.
 PATIENCE = 10
 
@@ -38,7 +38,7 @@ class RetryPolicy:
 
     def used_up(self, job: ClaimedJob) -> bool:
         """Whether the attempt that is under way is the last one."""
-        return job.attempt_count + 1 >= self.max_attempts or job.request_count >= PATIENCE * self.max_attempts
+        return job.attempt_count + 1 >= self.max_attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,9 @@ def after(
                 job, number, sent, heard, reason=Reason(heard.reason or Reason.UNEXPECTED_RESPONSE), unknown=unknown
             )
         case Meaning.CONFLICT | Meaning.RATE_LIMITED:
-            if job.request_count >= PATIENCE * policy.max_attempts:
-                return _dead(job, number, sent, heard, reason=Reason.RETRIES_EXHAUSTED, unknown=unknown)
+            if job.uncounted_requests >= PATIENCE * policy.max_attempts:
+                reason = Reason.OUTCOME_UNKNOWN if unknown else Reason.RETRIES_EXHAUSTED
+                return _dead(job, number, sent, heard, reason=reason, unknown=unknown)
             limited = heard.meaning is Meaning.RATE_LIMITED
             delay = heard.retry_after if limited else policy.after_conflict(chance)
             return waiting(job.id, number, sent, delay=delay, error=heard.in_words(), counts=False, unknown=unknown)
@@ -118,8 +119,8 @@ def after(
 
 
 def _leaves_unknown(verdict: Verdict) -> bool:
-    """A gateway may answer 5xx after the API has taken the case; 503 is the one that says that nothing was done."""
-    return verdict.meaning is Meaning.UNUSABLE or (verdict.meaning is Meaning.SERVER_ERROR and verdict.status != 503)
+    """A gateway may answer 5xx after the API has taken the case, and a 409 says that a request is in flight."""
+    return verdict.meaning in {Meaning.UNUSABLE, Meaning.SERVER_ERROR, Meaning.CONFLICT}
 
 
 def _again(

@@ -10,12 +10,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Engine
 
-from worker.debitura.tokens import TokenStore
 from worker.ledger.database import insist, is_passing
 from worker.ledger.states import Api, State
 from worker.ledger.writer.holds import hold, mind_failures
 from worker.ledger.writer.record import Result, record, while_open
-from worker.submit import FleetHold
+from worker.submit import FleetHold, Submitter
 from worker.trouble import FailureRun
 
 log = structlog.get_logger(__name__)
@@ -27,12 +26,12 @@ AFTER_OUTAGE = 5.0
 class Recorder:
     """One batch's way to the ledger."""
 
-    def __init__(self, engine: Engine, tokens: TokenStore, failures: Mapping[Api, FailureRun]) -> None:
+    def __init__(self, engine: Engine, submitter: Submitter, failures: Mapping[Api, FailureRun]) -> None:
         """`failures` is what this process has seen of each API; it is kept up to date here."""
         self._engine = engine
-        self._tokens = tokens
+        self._submitter = submitter
         self._failures = failures
-        self._minted_before = tokens.mints
+        self._mints_before = submitter.mint_answers
 
     def write(
         self, results: Sequence[Result], holds: Sequence[FleetHold], *, lease: UUID, may_go_on: Callable[[], bool]
@@ -54,15 +53,15 @@ class Recorder:
     def _write(
         self, results: Sequence[Result], holds: Sequence[FleetHold], lease: UUID, may_go_on: Callable[[], bool]
     ) -> bool:
-        mints = self._tokens.mints
-        minted = mints - self._minted_before
+        mints_now = self._submitter.mint_answers
+        mints = mints_now - self._mints_before
         final, trouble = list(results), False
 
         def work(connection: Connection) -> set[UUID]:
             nonlocal final, trouble
-            final, trouble = self._mind_trouble(connection, results, minted)
+            final, trouble = self._mind_trouble(connection, results, mints)
             answers = sum(1 for result in results if result.sent)
-            moved = record(connection, final, lease=lease, minted=minted > 0, answers=answers)
+            moved = record(connection, final, lease=lease, mints=mints, answers=answers)
             # A hold that says the key is refused must win over an older mint that says it works.
             for found in holds:
                 ids = [result.job_id for result in final]
@@ -70,20 +69,18 @@ class Recorder:
             return moved
 
         moved = insist(self._engine, work, until=lambda: not may_go_on())
-        self._minted_before = mints
+        self._mints_before = mints_now
         for result in final:
             _log(result, ours=result.job_id in moved)
         return trouble
 
-    def _mind_trouble(
-        self, connection: Connection, results: Sequence[Result], minted: int
-    ) -> tuple[list[Result], bool]:
+    def _mind_trouble(self, connection: Connection, results: Sequence[Result], mints: int) -> tuple[list[Result], bool]:
         """Note answers and failures; while a circuit is open, its failures cost the jobs nothing.
 
         Returns the results as they are to be recorded, and whether a circuit is open.
         """
         final, trouble = list(results), False
-        answers = {Api.CUSTOMER: sum(1 for result in results if result.sent), Api.REFERRAL: minted}
+        answers = {Api.CUSTOMER: sum(1 for result in results if result.sent), Api.REFERRAL: mints}
         for api, run in self._failures.items():
             failed = [result for result in results if result.trouble is api]
             jobs = [result.job_id for result in failed]

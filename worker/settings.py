@@ -18,6 +18,8 @@ API_HOSTS = {
     "test": ("https://testreferral-api.debitura.com", "https://testcustomer-api.debitura.com"),
 }
 DEFAULT_RATE_LIMITS = "2000/minute;20000/hour;100000/day"
+#: Seconds of the longest window of a rate limit; requests are counted for about as long.
+LONGEST_WINDOW = 86_400
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -53,7 +55,7 @@ class Settings:
         env = _Environment(os.environ if environ is None else environ)
         environment = env.one_of("DEBITURA_ENVIRONMENT", ("production", "test"), "test")
         referral, customer = API_HOSTS[environment]
-        redis_url = env.url("REDIS_URL", ("redis", "rediss", "unix"), "redis://HOST:6379/0")
+        redis_url = env.url("REDIS_URL", ("redis", "rediss"), "redis://HOST:6379/0")
         settings = cls(
             database_url=_with_driver(
                 env.url(
@@ -167,9 +169,11 @@ class _Environment:
     def rate_limits(self, name: str, default: str) -> str:
         value = self.text(name) or default
         try:
-            limits.parse_many(value)
+            windows = limits.parse_many(value)
         except ValueError:
             raise SettingsError(f"{name} should look like {DEFAULT_RATE_LIMITS}, not {value!r}") from None
+        if any(window.amount < 1 or not 1 <= window.get_expiry() <= LONGEST_WINDOW for window in windows):
+            raise SettingsError(f"{name} should have amounts above 0, and windows of at most a day, not {value!r}")
         return value
 
     def seconds(self, name: str, default: float, *, at_most: float) -> float:

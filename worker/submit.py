@@ -90,6 +90,8 @@ class Submitter:
             lock_seconds=2 * mint_timeout + 5,
             connections=settings.threads,
         )
+        self.mint_answers = 0
+        """How often the mint has answered this process, with a token or with a refusal of the tenant."""
         self.tokens = TokenStore(self._mint, cache, longest_mint=2 * mint_timeout + 5)
 
     def attempt(self, job: ClaimedJob, *, lease: UUID, may_send: Callable[[], bool]) -> Outcome:
@@ -113,10 +115,11 @@ class Submitter:
         if (found := self._found_before(job, token)) is not None:
             return Outcome(found)
         if job.attempt_count >= self.policy.max_attempts:
-            # Its last worker died with it. What could be looked up was looked up; the rest is for a person.
-            message = "the worker died during the last attempt that was allowed, and no answer came"
+            # Its last worker died with it, or the limit was lowered. What could be looked up was looked up.
+            reason = Reason.OUTCOME_UNKNOWN if job.outcome_unknown else Reason.RETRIES_EXHAUSTED
+            message = "no attempt is left" + (", and no answer says whether it arrived" if job.outcome_unknown else "")
             return Outcome(
-                dead(job.id, job.request_count, None, reason=Reason.OUTCOME_UNKNOWN, error=message,
+                dead(job.id, job.request_count, None, reason=reason, error=message,
                      detail={"message": message, "attempts": job.attempt_count}, solution_url=None, unknown=None)
             )  # fmt: skip
         if not may_send():
@@ -281,7 +284,13 @@ class Submitter:
 
         if not insist(self._engine, count, until=lambda: True, otherwise=True):
             raise MintRateLimited(MINT_PAUSE, said_by="our own count")
-        return mint_token(self._referral, api_key=self._api_key, external_tenant_id=tenant)
+        try:
+            minted = mint_token(self._referral, api_key=self._api_key, external_tenant_id=tenant)
+        except (ClientLinkNotFound, MintRefused):
+            self.mint_answers += 1
+            raise
+        self.mint_answers += 1
+        return minted
 
 
 def _later(

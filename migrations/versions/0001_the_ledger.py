@@ -83,7 +83,7 @@ def upgrade() -> None:
             "fillfactor": 70,
             "autovacuum_vacuum_scale_factor": 0,
             "autovacuum_vacuum_threshold": 5000,
-            "autovacuum_analyze_scale_factor": 0.02,
+            "autovacuum_analyze_scale_factor": 0,
             "autovacuum_analyze_threshold": 5000,
         },
     )

@@ -16,7 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add two tables and three columns with constant defaults: no table is rewritten, older workers go on."""
+    """Add two tables and five columns with constant defaults: no table is rewritten, older workers go on."""
     op.create_table(
         "pace",
         sa.Column("api", sa.Text(), nullable=False),
@@ -41,12 +41,16 @@ def upgrade() -> None:
             "pending_since", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
     )
+    op.add_column("jobs", sa.Column("uncounted_requests", sa.Integer(), server_default=sa.text("0"), nullable=False))
+    op.add_column("jobs", sa.Column("worker_lost", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     op.add_column("holds", sa.Column("probe_job", sa.UUID(), nullable=True))
     op.add_column("holds", sa.Column("probes", sa.Integer(), server_default=sa.text("0"), nullable=False))
 
 
 def downgrade() -> None:
     """Drop them; the API's own limits and the next failures take their place."""
+    op.drop_column("jobs", "worker_lost")
+    op.drop_column("jobs", "uncounted_requests")
     op.drop_column("jobs", "pending_since")
     op.drop_column("holds", "probes")
     op.drop_column("holds", "probe_job")

@@ -26,7 +26,7 @@ from worker.ledger import migrate
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.states import Api
 from worker.ledger.writer import release as ledger
-from worker.ledger.writer.pace import lock_for_release, take, use
+from worker.ledger.writer.pace import lock_for_release, read_in_turn, take, use
 from worker.pace import Pace
 from worker.settings import Settings
 
@@ -149,6 +149,7 @@ def release_cost(signals: StopSignals, _wanted: argparse.Namespace) -> list[dict
             for _ in range(100):
                 began = time.perf_counter()
                 with transaction(engine) as connection:
+                    read_in_turn(connection)
                     ledger.standing(connection)
                     lock_for_release(connection)
                     use(connection, Api.CUSTOMER, pace)

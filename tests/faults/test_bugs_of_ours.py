@@ -71,7 +71,7 @@ SCENARIOS = {
     **{f"{error} at {point}": with_a_bug_at(point, error) for point, error in ELSEWHERE},
     "a message that kills every child": a_deadly_message,
 }
-PLANS = (Plan(SCENARIOS, lanes=2, stage={"pools": ("prefork",)}),)
+PLANS = (Plan(SCENARIOS, lanes=1, stage={"pools": ("prefork",)}),)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

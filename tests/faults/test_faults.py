@@ -11,7 +11,7 @@ from tests.faults.scenarios import under
 ON_THE_LEDGER = {fault.name: under(fault) for fault in database.FAULTS}
 ELSEWHERE = {fault.name: under(fault) for module in (broker, workers, api) for fault in module.FAULTS}
 POOLS = {"pools": ("prefork", "threads")}
-PLANS = (Plan(ON_THE_LEDGER, lanes=2, stage=POOLS | {"own_postgres": True}), Plan(ELSEWHERE, lanes=3, stage=POOLS))
+PLANS = (Plan(ON_THE_LEDGER, lanes=2, stage=POOLS | {"own_postgres": True}), Plan(ELSEWHERE, lanes=2, stage=POOLS))
 
 
 @pytest.mark.parametrize("scenario", [*ON_THE_LEDGER, *ELSEWHERE])

@@ -28,7 +28,7 @@ SCENARIOS = {
     **{f"a child freezes at {point}": frozen_at(point, "freeze_child") for point in ("before_request", "answered")},
     "a worker freezes at before_request": frozen_at("before_request", "freeze_worker"),
 }
-PLANS = (Plan(SCENARIOS, lanes=3),)
+PLANS = (Plan(SCENARIOS, lanes=2),)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -99,8 +99,10 @@ def test_no_more_go_out_than_there_is_room_for(pipeline: Pipeline, room: int) ->
     assert len(next_up(pipeline, room)) == room
 
 
-def test_a_job_whose_outcome_is_unknown_is_to_go_alone(pipeline: Pipeline) -> None:
-    unlucky = pipeline.submit(tag="sandbox:drop-before")
+def test_a_job_whose_worker_did_not_report_back_is_to_go_alone(pipeline: Pipeline) -> None:
+    unlucky = pipeline.enqueue()
+    pipeline.claim(pipeline.release())
+    pipeline.lapse()
     pipeline.wake()
     fresh = pipeline.enqueue()
     with transaction(pipeline.engine) as connection:

@@ -17,7 +17,7 @@ from worker.ledger.database import get_engine
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.arrival import insert_job
 from worker.ledger.writer.claim import claim
-from worker.ledger.writer.pace import lock_for_release
+from worker.ledger.writer.pace import lock_for_release, read_in_turn
 from worker.ledger.writer.record import handed_back, record
 
 NOBODY = [uuid4()]
@@ -84,10 +84,11 @@ def arrive(connection: Connection) -> None:
 
 
 def give_back(connection: Connection) -> None:
-    record(connection, [handed_back(NOBODY[0], 1)], lease=uuid4(), minted=False)
+    record(connection, [handed_back(NOBODY[0], 1)], lease=uuid4(), mints=0)
 
 
 def release_in_turn(connection: Connection) -> None:
+    read_in_turn(connection)
     lock_for_release(connection)
     release.release(connection, room=20)
 
@@ -152,3 +153,28 @@ def test_new_versions_of_a_row_fit_beside_the_old_ones(seeded: Database) -> None
     options = {str(o) for (o,) in seeded.rows("SELECT unnest(reloptions) FROM pg_class WHERE relname = 'jobs'")}
 
     assert {"fillfactor=70", "autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=5000"} <= options
+
+
+def test_statistics_that_are_behind_make_no_statement_slow(ledger: Database) -> None:
+    """Given statistics from before a sudden backlog, no step of the dispatcher looks through all of it per job."""
+    ledger.rows("ALTER TABLE jobs SET (autovacuum_enabled = false)")
+    try:
+        ledger.rows("ANALYZE jobs")
+        ledger.rows(
+            "INSERT INTO jobs"
+            " (id, external_tenant_id, idempotency_key, case_body, submission_key, state, due_at, round)"
+            " SELECT gen_random_uuid(), 't' || mod(n, 500), n, '{}', gen_random_uuid(),"
+            " CASE WHEN mod(n, 2) = 0 THEN 'waiting' ELSE 'pending' END, CASE WHEN mod(n, 2) = 0 THEN now() END, n / 500"
+            " FROM generate_series(1, 20000) n"
+        )
+        with ledger.engine.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL statement_timeout = '2s'")  # it would take minutes the wrong way
+            assert release.wake_due(connection) == release.CHUNK
+            read_in_turn(connection)
+            lock_for_release(connection)
+            release.standing(connection)
+            assert len(release.release(connection, room=50, tenant_cap=4)) == 50
+            connection.exec_driver_sql("UPDATE jobs SET queued_at = now() - interval '1 hour' WHERE state = 'queued'")
+            assert release.take_back_unclaimed(connection, requeue_seconds=60) == 50
+    finally:
+        ledger.rows("ALTER TABLE jobs RESET (autovacuum_enabled)")

@@ -104,7 +104,7 @@ def test_a_late_record_moves_nothing(pipeline: Pipeline, job_in: Callable[[str],
     before, letters = dict(pipeline.job(job_id)), pipeline.letters(job_id)
     result = results_for(job_id)[kind]
 
-    moved = run(pipeline, lambda connection: record(connection, [result], lease=uuid4(), minted=False))
+    moved = run(pipeline, lambda connection: record(connection, [result], lease=uuid4(), mints=0))
 
     assert moved == set()
     assert dict(pipeline.job(job_id)) == before
@@ -115,7 +115,7 @@ def test_a_late_record_takes_away_nobody_s_open_attempt(pipeline: Pipeline) -> N
     job_id = pipeline.enqueue()
     pipeline.claim(pipeline.release())
 
-    run(pipeline, lambda connection: record(connection, [handed_back(job_id, 1)], lease=uuid4(), minted=False))
+    run(pipeline, lambda connection: record(connection, [handed_back(job_id, 1)], lease=uuid4(), mints=0))
 
     assert [a["outcome"] for a in pipeline.attempts(job_id)] == [None]
 
@@ -129,7 +129,7 @@ def test_the_holder_of_the_lease_records_once(pipeline: Pipeline, kind: str, sta
     lease, _ = pipeline.claim(pipeline.release())
     result = results_for(job_id)[kind]
 
-    moved = [run(pipeline, lambda c: record(c, [result], lease=lease, minted=False)) for _ in range(2)]
+    moved = [run(pipeline, lambda c: record(c, [result], lease=lease, mints=0)) for _ in range(2)]
 
     assert moved == [{job_id}, set()], "a record whose answer was lost may be made again"
     assert pipeline.job(job_id)["state"] == state
@@ -142,7 +142,7 @@ def test_handing_back_forgets_nothing(pipeline: Pipeline) -> None:
     pipeline.wake()
     before = pipeline.job(job_id)
     lease, _ = pipeline.claim(pipeline.release())
-    run(pipeline, lambda c: record(c, [handed_back(job_id, 2)], lease=lease, minted=False))
+    run(pipeline, lambda c: record(c, [handed_back(job_id, 2)], lease=lease, mints=0))
 
     after = pipeline.job(job_id)
     assert {name for name in before if before[name] != after[name]} == set()

@@ -172,3 +172,20 @@ def test_why_a_job_waits_is_said_in_words(new_pipeline: PipelineMaker) -> None:
     assert waits.backlog == 5
     assert "5 jobs, about" in estimate_in_words(waits)
     assert fleet_in_words(waits)[-1] == "No dispatcher leads: is a worker running?"
+
+
+def test_a_broker_that_is_away_uses_up_no_allowance(new_pipeline: PipelineMaker) -> None:
+    pipeline = new_pipeline(WORKER_RATE_LIMITS="1000/second;30/hour")
+    for n in range(40):
+        pipeline.enqueue(f"t{n}")
+    dispatcher, published = dispatcher_of(pipeline)
+    published.failing = set(range(100))
+    for _ in range(10):
+        with pytest.raises(ConnectionResetError):
+            dispatcher.tick()
+    assert used(pipeline, "30/hour")[3600] == 0
+
+    published.failing = set()
+    dispatcher.tick()
+
+    assert len(published.ids) == 30

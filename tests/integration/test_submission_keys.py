@@ -75,7 +75,7 @@ def test_trouble_that_ends_in_retries_exhausted(pipeline: Pipeline, sandbox: Wit
 
     (letter,) = pipeline.letters(job_id)
     assert (letter["reason"], letter["detail"]["status"]) == ("retries_exhausted", 503)
-    assert pipeline.job(job_id)["outcome_unknown"] is False
+    assert pipeline.job(job_id)["outcome_unknown"] is True, "a gateway may say so after the API has taken it"
     assert sandbox.statuses() == [503] * 3
     pipeline.again()
     assert sandbox.statuses() == [503] * 3

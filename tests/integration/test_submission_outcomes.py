@@ -109,7 +109,7 @@ def test_a_business_error_keeps_where_it_is_solved_and_signed(pipeline: Pipeline
     [
         ("sandbox:500-once", "server_error", 500, True),
         ("sandbox:502-once", "server_error", 502, True),
-        ("sandbox:503-once", "server_error", 503, False),
+        ("sandbox:503-once", "server_error", 503, True),
         ("sandbox:408-once", "server_error", 408, True),
     ],
 )

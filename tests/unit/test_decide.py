@@ -48,13 +48,13 @@ W, D, S = State.WAITING, State.DEAD, State.SUBMITTED
         (DUPLICATE, True, D, True, Reason.OUTCOME_UNKNOWN, True),
         (UNAUTHORIZED, False, D, True, Reason.SECOND_UNAUTHORIZED, False),
         (UNAUTHORIZED, True, D, True, Reason.SECOND_UNAUTHORIZED, True),
-        (CONFLICT, False, W, False, None, False),
+        (CONFLICT, False, W, False, None, True),
         (CONFLICT, True, W, False, None, True),
         (LIMITED, False, W, False, None, False),
         (LIMITED, True, W, False, None, True),
         (TROUBLE, False, W, True, None, True),
         (TROUBLE, True, W, True, None, True),
-        (UNAVAILABLE, False, W, True, None, False),
+        (UNAVAILABLE, False, W, True, None, True),
         (UNAVAILABLE, True, W, True, None, True),
         (UNUSABLE, False, W, True, None, True),
         (NOT_SENT, False, W, True, None, False),
@@ -99,10 +99,16 @@ def test_409_and_429_never_use_up_the_attempts(heard: Verdict) -> None:
     assert after(at_the_limit, 1, SENT, heard, POLICY).state is State.WAITING
 
 
+@pytest.mark.parametrize(("heard", "reason"), [(CONFLICT, Reason.OUTCOME_UNKNOWN), (LIMITED, Reason.RETRIES_EXHAUSTED)])
+def test_but_not_for_ever(heard: Verdict, reason: Reason) -> None:
+    stubborn = replace(JOB, uncounted_requests=PATIENCE * 5)
+    assert after(stubborn, 1, SENT, heard, POLICY).reason is reason
+
+
 @pytest.mark.parametrize("heard", [CONFLICT, LIMITED])
-def test_but_not_for_ever(heard: Verdict) -> None:
-    stubborn = replace(JOB, request_count=PATIENCE * 5)
-    assert after(stubborn, 1, SENT, heard, POLICY).reason is Reason.RETRIES_EXHAUSTED
+def test_requests_of_an_outage_or_before_a_replay_use_up_no_patience(heard: Verdict) -> None:
+    often_a_probe = replace(JOB, request_count=10_000)
+    assert after(often_a_probe, 1, SENT, heard, POLICY).state is State.WAITING
 
 
 def test_a_429_waits_as_long_as_it_was_asked() -> None:
@@ -147,7 +153,7 @@ def test_a_refusal_keeps_everything_and_links_to_its_solution(
         (TROUBLE, replace(JOB, attempt_count=4), True),
         (NOT_SENT, replace(JOB, attempt_count=4), False),
         (NOT_SENT, replace(JOB, attempt_count=4, outcome_unknown=True), True),
-        (UNAVAILABLE, replace(JOB, attempt_count=4), False),
+        (UNAVAILABLE, replace(JOB, attempt_count=4), True),
         (CREATED, replace(JOB, outcome_unknown=True, attempt_count=4), False),
         (REFUSED, replace(JOB, outcome_unknown=True, attempt_count=4), False),
     ],
@@ -179,13 +185,13 @@ def test_backoff_doubles_up_to_the_longest() -> None:
 @given(st.integers(0, 30), st.integers(1, 200))
 def test_the_limit_is_reached_by_the_attempt_under_way(attempts: int, requests: int) -> None:
     job = replace(JOB, attempt_count=attempts, request_count=requests)
-    assert POLICY.used_up(job) is (attempts + 1 >= 5 or requests >= 50)
+    assert POLICY.used_up(job) is (attempts + 1 >= 5)
 
 
 EVENTS: dict[str, tuple[Heard, bool | None]] = {
     # What was heard, and what it makes of "a case of ours may exist": True, False, or None for no news.
-    "lost": (LOST, True), "500": (TROUBLE, True), "unusable": (UNUSABLE, True), "503": (UNAVAILABLE, None),
-    "not sent": (NOT_SENT, None), "409": (CONFLICT, None), "429": (LIMITED, None), "401": (UNAUTHORIZED, None),
+    "lost": (LOST, True), "500": (TROUBLE, True), "unusable": (UNUSABLE, True), "503": (UNAVAILABLE, True),
+    "not sent": (NOT_SENT, None), "409": (CONFLICT, True), "429": (LIMITED, None), "401": (UNAUTHORIZED, None),
     "403": (FORBIDDEN, None), "422": (REFUSED, False), "200": (CREATED, False),
 }  # fmt: skip
 

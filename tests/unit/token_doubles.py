@@ -40,9 +40,11 @@ class MemoryCache:
         token, until, since = entry
         return CachedToken(token, seconds_left=until - self._clock(), age=self._clock() - since)
 
-    def put(self, tenant: str, token: str, fingerprint: str, seconds: float, lock: str | None) -> None:
+    def put(
+        self, tenant: str, token: str, fingerprint: str, seconds: float, lock: str | None, age: float = 0.0
+    ) -> None:
         if not self.away:
-            self.entries[tenant] = (token, self._clock() + seconds, self._clock())
+            self.entries[tenant] = (token, self._clock() + seconds, self._clock() - age)
             if lock:
                 self.unlock(tenant, lock)
 

@@ -66,9 +66,12 @@ def mint_token(referral: HttpClient, *, api_key: str, external_tenant_id: str) -
     match reply.status:
         case 200 | 201:
             return _token_in(reply)
-        case 404 if reply.body.lstrip()[:1] == b"<":
-            # A gateway's page, not the API's answer: no client link may be called invalid for a wrong address of ours.
-            raise MintUnavailable("POST /oauth/token answers 404 with a web page: is DEBITURA_REFERRAL_API_URL right?")
+        case 404 if reply.body.strip() and not _is_json_object(reply.body):
+            # A gateway's words, not the API's: no client link may be called invalid for a wrong address of ours.
+            raise MintUnavailable(
+                "POST /oauth/token answers 404 with something that is not the API's JSON:"
+                " is DEBITURA_REFERRAL_API_URL right?"
+            )
         case 404:
             raise ClientLinkNotFound(_message(reply) or "no active client link for this externalTenantId")
         case 401 | 403:
@@ -175,6 +178,13 @@ def _token_in(reply: Reply) -> MintedToken:
 
 def _header_safe(token: str) -> bool:
     return bool(token) and token.isascii() and token.isprintable() and " " not in token
+
+
+def _is_json_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _message(reply: Reply) -> str | None:

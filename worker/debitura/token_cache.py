@@ -88,9 +88,11 @@ class RedisTokenCache:
             # Written under another partner key, or not by us: as good as no entry.
             return None
 
-    def put(self, tenant: str, token: str, fingerprint: str, seconds: float, lock: str | None) -> None:
+    def put(
+        self, tenant: str, token: str, fingerprint: str, seconds: float, lock: str | None, age: float = 0.0
+    ) -> None:
         """Keep the token and let go of the mint lock, in one round trip."""
-        content = json.dumps({"token": token, "seconds": seconds}).encode()
+        content = json.dumps({"token": token, "seconds": seconds + age}).encode()
         name = self._name(tenant)
 
         def keep() -> None:

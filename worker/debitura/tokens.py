@@ -69,8 +69,10 @@ class SharedCache(Protocol):
     def get(self, tenant: str) -> CachedToken | None:
         """The tenant's token, if there is one."""
 
-    def put(self, tenant: str, token: str, fingerprint: str, seconds: float, lock: str | None) -> None:
-        """Keep a token for that many seconds, and let go of the lock."""
+    def put(
+        self, tenant: str, token: str, fingerprint: str, seconds: float, lock: str | None, age: float = 0.0
+    ) -> None:
+        """Keep a token, minted `age` seconds ago, for that many seconds, and let go of the lock."""
 
     def drop(self, tenant: str, fingerprint: str) -> None:
         """Forget the tenant's token if it is still the one with that fingerprint."""
@@ -162,15 +164,21 @@ class TokenStore:
                 return token
             if self._clock() - began > self._longest_mint:
                 raise MintUnavailable("another worker is minting this tenant's token and does not get done")
+        if lock is None and (token := self._remembered(tenant, rejected, stale=True)):
+            # The cache answers and takes nothing (full, or read-only): what is remembered is all that there is.
+            return token
         try:
             if lock and (token := someone_minted()):
                 return token
+            asked_at = self._clock()
             minted = self._mint(tenant)
             self.mints += 1
+            # It may be as old as the question: only so a token proves that it is younger than a refused request.
+            age = self._clock() - asked_at
             token = Token(minted.value, fingerprint_of(minted.value), minted=True)
             usable = usable_seconds(minted.expires_in)
-            self._remember(tenant, token, age=0.0, seconds_left=usable)
-            self._cache.put(tenant, token.value, token.fingerprint, usable, lock)
+            self._remember(tenant, token, age=age, seconds_left=usable)
+            self._cache.put(tenant, token.value, token.fingerprint, usable, lock, age)
             lock = None
             return token
         finally:
@@ -187,12 +195,13 @@ class TokenStore:
         self._remember(tenant, token, age=found.age, seconds_left=found.seconds_left)
         return token
 
-    def _remembered(self, tenant: str, rejected: Rejected | None) -> Token | None:
+    def _remembered(self, tenant: str, rejected: Rejected | None, *, stale: bool = False) -> Token | None:
+        """The token in memory, if the cache need not be asked (`stale`: even if it was not asked lately)."""
         known = self._memory.get(tenant)
         now = self._clock()
         if known is None or now >= known.good_until or not _will_do(known.token, now - known.minted_at, rejected):
             return None
-        return known.token if now < known.fresh_until or not self._cache.reachable() else None
+        return known.token if stale or now < known.fresh_until or not self._cache.reachable() else None
 
     def _remember(self, tenant: str, token: Token, *, age: float, seconds_left: float) -> None:
         now = self._clock()

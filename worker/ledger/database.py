@@ -43,7 +43,14 @@ def get_engine(url: str) -> Engine:
     """This process's engine for that database. Opens no connection by itself."""
     with _lock:
         if url not in _engines:
-            _engines[url] = create_engine(url, connect_args=_CONNECT, pool_size=5, max_overflow=15, pool_recycle=1800)
+            _engines[url] = create_engine(
+                url,
+                connect_args=_CONNECT,
+                pool_size=5,
+                max_overflow=15,
+                pool_recycle=1800,
+                hide_parameters=True,  # the text of an error must not carry a debtor's data into somebody's log
+            )
         return _engines[url]
 
 

@@ -101,7 +101,12 @@ class Job(Base):
         Index("ix_jobs_waiting_due", "due_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_jobs_queued_at", "queued_at", postgresql_where=text("state = 'queued'")),
         Index("ix_jobs_lease_until", "lease_until", postgresql_where=text("state = 'submitting'")),
-        Index("ix_jobs_pending_since", "pending_since", postgresql_where=text("state = 'pending'")),
+        Index(
+            "ix_jobs_pending_since",
+            "pending_since",
+            # The second condition is always true; migration 0004 says what it is for.
+            postgresql_where=text("state = 'pending' AND pending_since > '-infinity'"),
+        ),
         # The report reads all dead jobs from this index alone, in the order in which it reads their dead letters.
         # Everything in it is short: a row that does not fit an index could not die.
         Index(
@@ -133,7 +138,7 @@ class Job(Base):
                 "fillfactor": 70,
                 "autovacuum_vacuum_scale_factor": 0,
                 "autovacuum_vacuum_threshold": 5000,
-                "autovacuum_analyze_scale_factor": 0.02,
+                "autovacuum_analyze_scale_factor": 0,
                 "autovacuum_analyze_threshold": 5000,
             }
         },
@@ -155,6 +160,10 @@ class Job(Base):
     """Attempts that count towards the limit, since the first enqueue or the last replay."""
     request_count: Mapped[int] = mapped_column(server_default=text("0"))
     """The number of the newest row in `attempts`; it never starts again."""
+    uncounted_requests: Mapped[int] = mapped_column(server_default=text("0"))
+    """Requests since the enqueue or the last replay that did not count as attempts (409, 429)."""
+    worker_lost: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Its last worker did not report back, and may have died of it."""
     next_trigger: Mapped[str] = mapped_column(server_default=Trigger.INITIAL)
     submission_key: Mapped[UUID]
     """The Idempotency-Key now in use (developer-concepts/idempotency)."""
@@ -182,6 +191,13 @@ class Attempt(Base):
         CheckConstraint(f"token_source IS NULL OR {one_of('token_source', TokenSource)}", name="token_source"),
         CheckConstraint(f"outcome IS NULL OR {one_of('outcome', AttemptOutcome)}", name="outcome"),
         CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_with_outcome"),
+        # Written only when an API is in trouble, and read only then: how many different jobs have failed lately?
+        Index(
+            "ix_attempts_trouble",
+            "finished_at",
+            "job_id",
+            postgresql_where=text("outcome IN ('server_error', 'unknown', 'not_sent')"),
+        ),
     )
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)

@@ -22,7 +22,7 @@ from worker.ledger.database import get_engine, transaction
 from worker.ledger.states import Api, Priority
 from worker.ledger.writer import release as ledger
 from worker.ledger.writer.holds import end_lapsed_holds, start_probe
-from worker.ledger.writer.pace import lock_for_release, roll_up, take, use
+from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
 from worker.pace import Pace
 from worker.settings import Settings
 
@@ -108,9 +108,12 @@ class Dispatcher:
         released: list[ledger.Released] = []
         with transaction(self._engine) as connection:
             ledger.wake_due(connection)
+            read_in_turn(connection)
             standing = ledger.standing(connection)
             if standing.held and standing.queued:
-                log.warning("jobs_put_back_by_hold", jobs=ledger.put_back_all(connection))
+                back = ledger.put_back_all(connection)
+                take(connection, Api.CUSTOMER, self._pace, -back)
+                log.warning("jobs_put_back_by_hold", jobs=back)
             elif standing.priorities and not standing.held:
                 released = (
                     self._probe(connection, standing) if standing.probing else self._release(connection, standing)
@@ -141,6 +144,7 @@ class Dispatcher:
         """A circuit is open: one job goes out, to find out whether the trouble is over."""
         if standing.probe_under_way:
             return []
+        lock_for_release(connection)
         released = ledger.release(connection, room=1, tenant_cap=self._settings.tenant_concurrency)
         for job in released:
             start_probe(connection, job.id)
@@ -186,7 +190,8 @@ class Dispatcher:
                 log.warning("publish_failed", error=type(error).__name__, jobs=len(ids))
                 self._publisher.close()
                 with transaction(self._engine) as connection:
-                    ledger.put_back(connection, [job.id for job in released])
+                    back = ledger.put_back(connection, [job.id for job in released])
+                    take(connection, Api.CUSTOMER, self._pace, -back)
                 raise
 
     def _messages(self, released: Sequence[ledger.Released]) -> Iterator[list[UUID]]:

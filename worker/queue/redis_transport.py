@@ -135,9 +135,22 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
 
     def _keep(self, list_name: str, queue: str, entry: bytes, error: Exception) -> None:
         problem = f"the broker's entry is not a Celery message: {type(error).__name__}: {error}"
-        if not self.keeper.keep(problem=problem, sent=capped(entry), queue=queue):
-            with self.conn_or_acquire() as client:
+        kept = self.keeper.keep(problem=problem, sent=capped(entry), queue=queue)
+        with self.conn_or_acquire() as client:
+            if not kept:
                 client.lpush(list_name, entry)
+            if (tag := _tag_in(entry)) is not None:
+                # It may have been noted as being worked on when it was taken; there it would come back for ever.
+                client.zrem(self.unacked_index_key, tag)
+                client.hdel(self.unacked_key, tag)
+
+
+def _tag_in(entry: bytes) -> str | None:
+    try:
+        tag = loads(bytes_to_str(entry))["properties"]["delivery_tag"]
+    except Exception:  # noqa: BLE001 - the entry may be anything; then nothing was noted under a tag either
+        return None
+    return tag if isinstance(tag, str) else None
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu has no types

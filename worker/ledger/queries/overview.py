@@ -82,7 +82,8 @@ _TODAY = text(
     " AND finalized_at >= date_trunc('day', now(), 'UTC') AND finalized_at IS NOT NULL"
 )
 _OLDEST_PENDING = text(
-    "SELECT EXTRACT(epoch FROM now() - min(pending_since))::float8 FROM jobs WHERE state = 'pending'"
+    "SELECT EXTRACT(epoch FROM now() - min(pending_since))::float8 FROM jobs"
+    " WHERE state = 'pending' AND pending_since > '-infinity'"
 )
 _HOLDS = text("SELECT name, since, until, detail, until > now() AS in_force FROM holds ORDER BY name")
 _LEADER = text("SELECT leader FROM dispatcher WHERE lease_until > now()")

@@ -27,11 +27,13 @@ class ClaimedJob:
     next_trigger: Trigger
     outcome_unknown: bool
     rejected_token: str | None = None
-    """Where the first of a pair of 401s came in an earlier claim: the refused token's fingerprint, and"""
+    """Where the first of a pair of 401s came in an earlier claim: the refused token's fingerprint."""
     rejected_seconds_ago: float = 0.0
+    """And how many seconds ago that request left."""
     probes: frozenset[str] = frozenset()
     """The names of the open circuits whose probe this job is."""
-    """how many seconds ago that request left."""
+    uncounted_requests: int = 0
+    """Requests since the enqueue or the last replay that did not count as attempts."""
 
 
 _CLAIM = text(
@@ -44,13 +46,14 @@ _CLAIM = text(
             lease_until = now() + make_interval(secs => :lease_seconds), request_count = request_count + 1
         FROM picked WHERE j.id = picked.id AND j.state = 'queued'
         RETURNING j.id, j.external_tenant_id, j.case_body, j.submission_key, j.creditor_reference, j.attempt_count,
-                  j.request_count, j.next_trigger, j.outcome_unknown, j.priority, j.round, j.created_at
+                  j.request_count, j.next_trigger, j.outcome_unknown, j.uncounted_requests, j.priority,
+                  j.round, j.created_at
     ), opened AS (
         INSERT INTO attempts (job_id, number, trigger, submission_key, worker)
         SELECT id, request_count, next_trigger, submission_key, :worker FROM claimed
     )
     SELECT id, external_tenant_id, case_body, submission_key, creditor_reference, attempt_count, request_count,
-           next_trigger, outcome_unknown, refused.token_fingerprint AS rejected_token,
+           next_trigger, outcome_unknown, uncounted_requests, refused.token_fingerprint AS rejected_token,
            COALESCE(EXTRACT(epoch FROM now() - refused.started_at), 0)::float8 AS rejected_seconds_ago,
            ARRAY(SELECT name FROM holds WHERE probe_job = claimed.id) AS probes
     FROM (
@@ -58,7 +61,7 @@ _CLAIM = text(
         -- A first try whose commit went through, and only the answer was lost: these are ours already.
         UNION ALL
         SELECT id, external_tenant_id, case_body, submission_key, creditor_reference, attempt_count, request_count,
-               next_trigger, outcome_unknown, priority, round, created_at
+               next_trigger, outcome_unknown, uncounted_requests, priority, round, created_at
         FROM jobs WHERE id = ANY(:ids) AND state = 'submitting' AND lease_token = :lease
     ) claimed LEFT JOIN LATERAL (
         SELECT token_fingerprint, started_at FROM attempts
@@ -129,6 +132,7 @@ def claim(
             row.rejected_token,
             row.rejected_seconds_ago,
             frozenset(row.probes),
+            row.uncounted_requests,
         )
         for row in rows
     ]

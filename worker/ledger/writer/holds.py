@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from worker.ledger.states import Api
-from worker.trouble import FAILURE_WINDOW, FailureRun
+from worker.trouble import FAILED_JOBS_AT_LEAST, FAILURE_WINDOW, FailureRun
 
 
 class HoldName(StrEnum):
@@ -60,8 +60,11 @@ _COUNT_FAILURES = text(
 _SEEN = text(
     """
     SELECT COALESCE(sum(failures), 0) AS failures, COALESCE(sum(answers), 0) AS answers,
-           EXISTS (SELECT FROM holds WHERE name = :circuit) AS open
-    FROM api_use WHERE api = :api AND since > clock_timestamp() - make_interval(secs => :window)
+           EXISTS (SELECT FROM holds WHERE name = :circuit) AS open,
+           (SELECT count(DISTINCT job_id) FROM attempts
+            WHERE :api = 'customer' AND outcome IN ('server_error', 'unknown', 'not_sent')
+            AND finished_at > now() - make_interval(secs => :window)) AS failed_jobs
+    FROM api_use WHERE api = :api AND since > (SELECT clock_timestamp()) - make_interval(secs => :window)
     """
 )
 
@@ -86,13 +89,21 @@ def mind_failures(connection: Connection, api: Api, *, jobs: Sequence[UUID], run
     circuit = CIRCUIT_OF[api]
     connection.execute(_COUNT_FAILURES, {"api": api.value, "failures": len(jobs)})
     seen = connection.execute(_SEEN, {"api": api.value, "circuit": circuit.value, "window": FAILURE_WINDOW}).one()
-    too_many = run.widespread and seen.failures >= FAILURE_SHARE * max(seen.answers, seen.failures)
+    # Failures of the mint are answers of their own; the Customer API's are among its answers.
+    total = max(seen.answers + (seen.failures if api is Api.REFERRAL else 0), seen.failures)
+    widespread = run.widespread or seen.failed_jobs >= FAILED_JOBS_AT_LEAST
+    too_many = widespread and seen.failures >= FAILURE_SHARE * total
     if not (seen.open or run.unbroken or too_many):
         return False
-    share = f"{seen.failures} of {max(seen.answers, seen.failures)}"
+    share = f"{seen.failures} of {total}"
     words = f"{share} requests failed within {FAILURE_WINDOW:g} s, the last one: {detail}"
     hold(connection, circuit, seconds=PROBE_EVERY, detail=words, jobs=jobs)
     return True
+
+
+def is_held(connection: Connection) -> bool:
+    """Whether a hold is in force just now."""
+    return bool(connection.execute(text("SELECT EXISTS (SELECT FROM holds WHERE until > now())")).scalar())
 
 
 def start_probe(connection: Connection, job: UUID) -> None:

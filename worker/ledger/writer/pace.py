@@ -30,7 +30,7 @@ _USE = text(
     """
     SELECT EXTRACT(epoch FROM p.next_at - clock_timestamp())::float8 AS ahead, w.seconds,
            COALESCE((SELECT sum(u.requests) FROM api_use u
-                     WHERE u.api = p.api AND u.since > clock_timestamp() - make_interval(
+                     WHERE u.api = p.api AND u.since > (SELECT clock_timestamp()) - make_interval(
                          secs => w.seconds + CASE WHEN w.seconds > :fine THEN 60 ELSE 1 END)), 0) AS requests
     FROM pace p CROSS JOIN unnest(CAST(:windows AS int[])) AS w(seconds)
     WHERE p.api = :api
@@ -70,13 +70,16 @@ _ROLL_UP = text(
 )
 
 
-def lock_for_release(connection: Connection) -> None:
-    """Let one dispatcher at a time reserve, until this transaction ends.
+def read_in_turn(connection: Connection) -> None:
+    """Let the planner read the pending jobs in the order of their turn, until this transaction ends.
 
-    And let the planner read the pending jobs in the order of their turn: where its statistics are behind a sudden
-    backlog it would rather sort all of them, at every look.
+    Where its statistics are behind a sudden backlog it would rather sort all of them, at every look.
     """
     connection.execute(text("SET LOCAL enable_sort = off"))
+
+
+def lock_for_release(connection: Connection) -> None:
+    """Let one dispatcher at a time reserve, until this transaction ends."""
     connection.execute(text("SELECT 1 FROM pace WHERE api = 'customer' FOR UPDATE"))
 
 
@@ -88,7 +91,10 @@ def use(connection: Connection, api: Api, pace: Pace) -> Use:
 
 
 def take(connection: Connection, api: Api, pace: Pace, requests: int) -> None:
-    """Count requests that are about to be sent, whether or not there was room for them."""
+    """Count requests that are about to be sent, whether or not there was room for them.
+
+    A negative number takes back what was counted for requests that will not be sent.
+    """
     if requests:
         # Two statements, so that everybody locks the pace before the count: the parts of one have no order.
         cost = requests * pace.interval

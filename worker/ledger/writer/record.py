@@ -146,7 +146,8 @@ _RECORD = text(
         SET state = r.state, lease_token = NULL, lease_owner = NULL, lease_until = NULL,
             due_at = CASE WHEN r.state = 'waiting' THEN now() + make_interval(secs => r.delay) END,
             finalized_at = CASE WHEN r.state = 'submitted' THEN now() END,
-            attempt_count = j.attempt_count + r.counts::int,
+            attempt_count = j.attempt_count + r.counts::int, worker_lost = false,
+            uncounted_requests = j.uncounted_requests + (r.was_sent AND NOT r.counts AND NOT r.in_trouble)::int,
             request_count = j.request_count - (NOT r.was_sent AND j.request_count = r.number)::int,
             next_trigger = COALESCE(r.next_trigger, CASE WHEN r.was_sent THEN 'retry' ELSE j.next_trigger END),
             outcome_unknown = COALESCE(r.outcome_unknown, j.outcome_unknown),
@@ -167,13 +168,15 @@ _RECORD = text(
         SELECT r.job_id, r.reason, r.invalid_client_link, r.detail, r.solution_url
         FROM r JOIN moved ON moved.id = r.job_id WHERE r.reason IS NOT NULL
     ), mint_works AS (
-        DELETE FROM holds WHERE name IN ('api_key', 'referral_api') AND :minted
+        DELETE FROM holds WHERE name IN ('api_key', 'referral_api') AND :mints > 0
     ), api_works AS (
         DELETE FROM holds h USING r
         WHERE h.name = 'customer_api' AND h.probe_job = r.job_id AND r.was_sent AND NOT r.in_trouble
     ), counted AS (
         INSERT INTO api_use AS u (api, since, answers)
-        SELECT 'customer', date_trunc('second', clock_timestamp()), :answers WHERE :answers > 0
+        SELECT api, date_trunc('second', clock_timestamp()), answers
+        FROM (VALUES ('customer', CAST(:answers AS int)), ('referral', CAST(:mints AS int))) AS n(api, answers)
+        WHERE answers > 0
         ON CONFLICT (api, since) DO UPDATE SET answers = u.answers + EXCLUDED.answers
     )
     SELECT id FROM moved
@@ -182,15 +185,15 @@ _RECORD = text(
 
 
 def record(
-    connection: Connection, results: Sequence[Result], *, lease: UUID, minted: bool, answers: int = 0
+    connection: Connection, results: Sequence[Result], *, lease: UUID, mints: int = 0, answers: int = 0
 ) -> set[UUID]:
     """Write what became of these jobs. Returns the ids that were still ours to move.
 
-    A circuit whose probe is among them, and succeeded, closes in the same transaction. `minted` says that a token was
-    minted since the last record: so the partner's API key and the Referral API work. `answers` of the Customer API are
-    counted with it.
+    A circuit whose probe is among them, and succeeded, closes in the same transaction. `mints` have been answered by
+    the Referral API since the last record, with a token or with a refusal of the tenant: so the partner's API key and
+    that API work, and their circuits close. `answers` of the Customer API are counted with it.
     """
-    parameters = {"results": [_row(r) for r in results], "lease": lease, "minted": minted, "answers": answers}
+    parameters = {"results": [_row(r) for r in results], "lease": lease, "mints": mints, "answers": answers}
     rows = connection.execute(_RECORD, parameters)
     return set(rows.scalars())
 

@@ -88,39 +88,42 @@ def standing(connection: Connection) -> Standing:
     return Standing([Priority(p) for p in row.pending], row.queued, row.held, row.probing, row.probe_under_way)
 
 
+# The rows are picked and locked first, once and for all (MATERIALIZED), and found again by their id alone: with a
+# condition on the state in the update as well, a planner whose statistics are behind would look through all rows of
+# that state for each of them.
+_WAKE_DUE = text(
+    """
+    WITH due AS MATERIALIZED (
+        SELECT id FROM jobs WHERE state = 'waiting' AND due_at <= now()
+        ORDER BY due_at LIMIT :chunk FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs j SET state = 'pending', due_at = NULL FROM due WHERE j.id = due.id
+    """
+)
+_TAKE_BACK_UNCLAIMED = text(
+    """
+    WITH unclaimed AS MATERIALIZED (
+        SELECT id FROM jobs WHERE state = 'queued' AND queued_at < now() - make_interval(secs => :seconds)
+        ORDER BY queued_at LIMIT :chunk FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs j SET state = 'pending', queued_at = NULL FROM unclaimed WHERE j.id = unclaimed.id
+    """
+)
+
+
 def wake_due(connection: Connection) -> int:
     """`waiting` → `pending` for what is due. Returns how many."""
-    return connection.execute(
-        text(
-            """
-            UPDATE jobs SET state = 'pending', due_at = NULL
-            WHERE state = 'waiting' AND id IN (
-                SELECT id FROM jobs WHERE state = 'waiting' AND due_at <= now()
-                ORDER BY due_at LIMIT :chunk FOR UPDATE SKIP LOCKED)
-            """
-        ),
-        {"chunk": CHUNK},
-    ).rowcount
+    return connection.execute(_WAKE_DUE, {"chunk": CHUNK}).rowcount
 
 
 def take_back_unclaimed(connection: Connection, *, requeue_seconds: float) -> int:
     """`queued` → `pending` for ids that nobody claimed in time: their message is lost, or its worker is."""
-    return connection.execute(
-        text(
-            """
-            UPDATE jobs SET state = 'pending', queued_at = NULL
-            WHERE state = 'queued' AND id IN (
-                SELECT id FROM jobs WHERE state = 'queued' AND queued_at < now() - make_interval(secs => :seconds)
-                ORDER BY queued_at LIMIT :chunk FOR UPDATE SKIP LOCKED)
-            """
-        ),
-        {"seconds": requeue_seconds, "chunk": CHUNK},
-    ).rowcount
+    return connection.execute(_TAKE_BACK_UNCLAIMED, {"seconds": requeue_seconds, "chunk": CHUNK}).rowcount
 
 
 _TAKE_BACK_EXPIRED = text(
     """
-    WITH expired AS (
+    WITH expired AS MATERIALIZED (
         SELECT id, lease_owner FROM jobs WHERE state = 'submitting' AND lease_until < now()
         ORDER BY lease_until LIMIT :chunk FOR UPDATE SKIP LOCKED
     ), closed AS (
@@ -136,9 +139,9 @@ _TAKE_BACK_EXPIRED = text(
                      ELSE now() + make_interval(secs => random() * LEAST(:retry_max, :retry_base * power(2,
                      LEAST(j.attempt_count, 40)))) END,
             lease_token = NULL, lease_owner = NULL, lease_until = NULL,
-            attempt_count = j.attempt_count + 1, outcome_unknown = true, next_trigger = 'retry',
+            attempt_count = j.attempt_count + 1, outcome_unknown = true, worker_lost = true, next_trigger = 'retry',
             last_error = 'worker ' || expired.lease_owner || ' did not report back before its lease was over'
-        FROM expired WHERE j.id = expired.id AND j.state = 'submitting'
+        FROM expired WHERE j.id = expired.id
         RETURNING j.id, j.state, j.last_error
     ), buried AS (
         INSERT INTO dead_letters (job_id, reason, invalid_client_link, detail)
@@ -163,6 +166,8 @@ def take_back_expired(connection: Connection, *, max_attempts: int, retry_base: 
     return list(rows.scalars())
 
 
+# That the job is still pending, in a form that no index answers; see `_WAKE_DUE` for why.
+GUARD = "(j.state || '') = 'pending'"
 # How many jobs each tenant has under way. Two parts, since an index knows the rows of one state only.
 BUSY = """SELECT external_tenant_id, count(*) AS jobs FROM (
             SELECT external_tenant_id FROM jobs WHERE state = 'queued'
@@ -186,8 +191,8 @@ _RELEASE = text(
         SELECT id FROM ranked WHERE nth <= :cap ORDER BY priority, round, created_at, id LIMIT :room
     ), moved AS (
         UPDATE jobs j SET state = 'queued', queued_at = now()
-        FROM picked WHERE j.id = picked.id AND j.state = 'pending'
-        RETURNING j.id, j.outcome_unknown, j.priority, j.round, j.created_at
+        FROM picked WHERE j.id = picked.id AND {GUARD}
+        RETURNING j.id, j.worker_lost, j.priority, j.round, j.created_at
     )
     SELECT * FROM moved
     """
@@ -216,8 +221,8 @@ _RELEASE_PAST_CAPPED = text(
         ORDER BY first.priority, first.round, first.created_at, first.id LIMIT :room
     ), moved AS (
         UPDATE jobs j SET state = 'queued', queued_at = now()
-        FROM picked WHERE j.id = picked.id AND j.state = 'pending'
-        RETURNING j.id, j.outcome_unknown, j.priority, j.round, j.created_at
+        FROM picked WHERE j.id = picked.id AND {GUARD}
+        RETURNING j.id, j.worker_lost, j.priority, j.round, j.created_at
     )
     SELECT (SELECT max(tenant) FROM tenants) AS walked_to, (SELECT count(*) FROM tenants) AS seen, moved.*
     FROM (SELECT) one LEFT JOIN moved ON true
@@ -258,7 +263,7 @@ def release_past_capped(
 def _in_turn(rows: Sequence[Row[Any]]) -> list[Released]:
     moved = [row for row in rows if row.id is not None]
     ordered = sorted(moved, key=lambda row: (row.priority, row.round, row.created_at, row.id))
-    return [Released(row.id, alone=row.outcome_unknown) for row in ordered]
+    return [Released(row.id, alone=row.worker_lost) for row in ordered]
 
 
 def put_back_all(connection: Connection) -> int:
@@ -271,10 +276,12 @@ def put_back_all(connection: Connection) -> int:
     ).rowcount
 
 
-def put_back(connection: Connection, ids: Sequence[UUID]) -> None:
-    """`queued` → `pending` for ids that could not be published. One that was published after all is claimed by
-    nobody."""
-    connection.execute(
+def put_back(connection: Connection, ids: Sequence[UUID]) -> int:
+    """`queued` → `pending` for ids that could not be published. One that was published after all finds no claim.
+
+    Returns how many.
+    """
+    return connection.execute(
         text("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE id = ANY(:ids) AND state = 'queued'"),
         {"ids": list(ids)},
-    )
+    ).rowcount

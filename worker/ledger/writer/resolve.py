@@ -32,7 +32,8 @@ _REPLAY = text(
         FROM jobs WHERE id = ANY(:ids) AND state = 'dead'
     ), revived AS (
         UPDATE jobs j
-        SET state = 'pending', attempt_count = 0, next_trigger = 'replay', pending_since = now(),
+        SET state = 'pending', attempt_count = 0, uncounted_requests = 0,
+            next_trigger = 'replay', pending_since = now(),
             submission_key = CASE WHEN j.outcome_unknown THEN j.submission_key ELSE gen_random_uuid() END,
             round = places.place + {NEXT_ROUND.format(priority="j.priority", tenant="j.external_tenant_id")}
         FROM places WHERE j.id = places.id AND j.state = 'dead'
