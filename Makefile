@@ -22,6 +22,11 @@ unit: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.pace
+	@$(BIN)/python -m tests.bench.report
+
+faults: $(STAMP)
+	@$(BIN)/python -m tests.faults --minutes 10
 
 pictures: $(STAMP)
 	@$(BIN)/python examples/screenshots.py docs

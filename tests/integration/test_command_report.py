@@ -163,3 +163,11 @@ def test_an_unknown_reason_is_wrong_use_and_the_right_ones_are_named(variables: 
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
     assert all(reason in result.stderr for reason in Reason)
+
+
+def test_the_report_says_what_holds_the_fleet(ledger: Database, variables: dict[str, str]) -> None:
+    ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('api_key', now() + interval '1 hour', 'answers 401')")
+
+    text = run(variables, "report").stdout
+
+    assert text.startswith("ALARM: the partner API key is refused.")

@@ -15,9 +15,12 @@ import click
 from worker.cli.ledger import one_moment, open_ledger, page_by_page
 from worker.cli.options import filter_of, which_failures
 from worker.ledger import queries
+from worker.ledger.queries.waiting import fleet_waits
+from worker.pace import Pace
 from worker.report.export import write_csv, write_json
 from worker.report.page import show_report
 from worker.report.terminal import Screen
+from worker.report.waiting import fleet_in_words
 
 
 @click.command(short_help="List the jobs that need a person, by cause.")
@@ -40,8 +43,9 @@ from worker.report.terminal import Screen
 def report(*, form: str, output: str, **which: Any) -> None:
     """List the jobs that need a person, grouped by cause, with what to do about each."""
     wanted = filter_of(**which)
-    _, engine = open_ledger()
+    settings, engine = open_ledger()
     with one_moment(engine) as connection:
+        waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
         found = queries.selected(connection, wanted)
         causes = queries.groups(connection, wanted, limit=None).groups
     with page_by_page(engine) as connection, _opened(output) as out:
@@ -51,7 +55,7 @@ def report(*, form: str, output: str, **which: Any) -> None:
         elif form == "json":
             write_json(out, now=datetime.now(UTC), wanted=wanted, groups=causes, failures=failures)
         else:
-            show_report(Screen(out), found, causes, failures)
+            show_report(Screen(out), found, causes, failures, held_by=fleet_in_words(waits) if waits.holds else ())
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
 
@@ -36,8 +36,19 @@ _COLUMNS = (
 )
 
 
-def show_report(screen: Screen, found: Selected, causes: list[Group], failures: Iterable[Failure]) -> None:
-    """The whole report. `found`, `causes` and `failures` come from the same filter."""
+def show_report(
+    screen: Screen,
+    found: Selected,
+    causes: list[Group],
+    failures: Iterable[Failure],
+    *,
+    held_by: Sequence[str] = (),
+) -> None:
+    """The whole report. `found`, `causes` and `failures` come from the same filter; `held_by`: what holds the fleet."""
+    for words in held_by:
+        screen.line(words, style="bold")
+    if held_by:
+        screen.line()
     if not causes:
         screen.line("No open failures.")
         return
