@@ -200,7 +200,7 @@ class Stage:
                 return False
             return True
 
-        until("the broker takes a message", sent, within=PATIENCE)
+        until("the broker takes a message", sent, within=3 * PATIENCE)
 
     def publish_ids(self, ids: Iterable[UUID]) -> None:
         """Put a `cases.submit` message on the queue, as only the dispatcher does otherwise."""

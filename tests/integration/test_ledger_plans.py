@@ -164,7 +164,8 @@ def test_statistics_that_are_behind_make_no_statement_slow(ledger: Database) -> 
             "INSERT INTO jobs"
             " (id, external_tenant_id, idempotency_key, case_body, submission_key, state, due_at, round)"
             " SELECT gen_random_uuid(), 't' || mod(n, 500), n, '{}', gen_random_uuid(),"
-            " CASE WHEN mod(n, 2) = 0 THEN 'waiting' ELSE 'pending' END, CASE WHEN mod(n, 2) = 0 THEN now() END, n / 500"
+            " CASE WHEN mod(n, 2) = 0 THEN 'waiting' ELSE 'pending' END,"
+            " CASE WHEN mod(n, 2) = 0 THEN now() END, n / 500"
             " FROM generate_series(1, 20000) n"
         )
         with ledger.engine.begin() as connection:

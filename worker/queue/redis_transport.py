@@ -27,7 +27,7 @@ RESTORED_AT_ONCE = 1000
 #: Seconds between two such sweeps.
 RESTORE_EVERY = 2.0
 #: Seconds between two looks at the lists that are not waited on.
-LOOK_EVERY = 0.1
+LOOK_EVERY = 0.05
 #: Nobody writes to this list: waiting on it is a pause.
 NO_LIST = "case-worker:no-list"
 

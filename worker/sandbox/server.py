@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 import click
@@ -73,11 +74,13 @@ class SandboxServer:
         """Start serving; returns the base URL of both APIs. Raises OSError when the port is taken."""
         loop = new_event_loop()
         listener = _Listener(self.sandbox, loop)
-        try:
-            self.url = loop.run_until_complete(listener.open(self._host, self._port))
-        except BaseException:
-            loop.close()
-            raise
+        # Opened in a thread of its own too: the caller's may have a loop running already.
+        with ThreadPoolExecutor(1) as opener:
+            try:
+                self.url = opener.submit(_open, loop, listener, self._host, self._port).result()
+            except BaseException:
+                loop.close()
+                raise
         self._loop = loop
         self._thread = threading.Thread(target=self._serve, args=(loop, listener), name="sandbox", daemon=True)
         self._thread.start()
@@ -105,6 +108,10 @@ class SandboxServer:
             loop.run_until_complete(listener.close())
         finally:
             loop.close()
+
+
+def _open(loop: asyncio.AbstractEventLoop, listener: _Listener, host: str, port: int) -> str:
+    return loop.run_until_complete(listener.open(host, port))
 
 
 class _Listener:
