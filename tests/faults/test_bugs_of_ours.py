@@ -42,21 +42,31 @@ def with_a_bug_at(point: str, error: str) -> Scenario:
     return scenario
 
 
-def a_deadly_message(stage: Stage) -> None:
-    """A message takes child after child with it: then it is kept for a person, and the next one is taken."""
+def deadly_messages(stage: Stage) -> None:
+    """Messages take child after child with them: each is kept for a person, and the next good one is taken.
+
+    There are as many of them as the worker has slots, so none of them may keep its slot.
+    """
     (worker,) = stage.nodes
     pid = worker.pid
-    stage.stops.arm("accept_begun", Stop("kill_child", times=DEATHS))
-    stage.send(1)
-    kept = "SELECT detail FROM dead_letters WHERE job_id IS NULL AND detail->>'message' LIKE '%processes%died%'"
-    (letter,) = until("the message is kept", lambda: stage.rows(kept), within=30, but=worker.said)
-    (key,) = (key for key in stage.sent if f'"{key}"' in letter[0]["sent"])
-    stage.expected.remove(("sender", key))
-    assert stage.stops.disarm("accept_begun") is False, "it took as many children as it may"
+    for number in (1, 2):
+        stage.stops.arm("accept_begun", Stop("kill_child", times=DEATHS))
+        stage.send(1)
+        letters = until(f"{number} messages are kept", lambda n=number: _deadly(stage, n), within=60, but=worker.said)
+        assert stage.stops.disarm("accept_begun") is False, "it took as many children as it may"
+        (key,) = (key for key in stage.sent if f'"{key}"' in letters[-1])
+        stage.expected.remove(("sender", key))
     stage.send(1)
     stage.settle()
     stage.require_invariant()
     assert (worker.pid, worker.status) == (pid, "running")
+
+
+def _deadly(stage: Stage, number: int) -> list[str] | None:
+    """What was sent, of so many messages that were kept because processes died over them; None until there are."""
+    kept = "SELECT detail->>'sent' FROM dead_letters WHERE detail->>'message' LIKE '%processes%died%' ORDER BY id"
+    letters = [sent for (sent,) in stage.rows(kept)]
+    return letters if len(letters) == number else None
 
 
 ELSEWHERE = (
@@ -69,20 +79,16 @@ ELSEWHERE = (
 SCENARIOS = {
     **{f"ZeroDivisionError at {point}": with_a_bug_at(point, "ZeroDivisionError") for point in CHILD_POINTS},
     **{f"{error} at {point}": with_a_bug_at(point, error) for point, error in ELSEWHERE},
-    "a message that kills every child": a_deadly_message,
 }
-PLANS = (Plan(SCENARIOS, lanes=1, stage={"pools": ("prefork",)}),)
-
-
-KNOWN_GAP = pytest.mark.xfail(
-    reason="open defect: after a message has killed DEATHS children, the next one is not seen in the ledger",
-    strict=False,
+#: With production's two minutes until a message that nobody acked is thought to be a dead worker's. (A child's death is
+#: noticed within seconds; the other scenarios' three seconds would bring a second copy of the message into play.)
+DEADLY = {"messages that kill every child": deadly_messages}
+PLANS = (
+    Plan(SCENARIOS, lanes=1, stage={"pools": ("prefork",)}),
+    Plan(DEADLY, lanes=1, stage={"pools": ("prefork",), "settings": {"FAULTS_VISIBILITY": "120"}}),
 )
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [pytest.param(name, marks=KNOWN_GAP) if name == "a message that kills every child" else name for name in SCENARIOS],
-)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *DEADLY])
 def test_given_a_bug_when_it_strikes_then_the_job_is_taken_back(programme: Programme, scenario: str) -> None:
     programme.outcome(scenario)

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from billiard.exceptions import WorkerLostError
 from celery.worker.request import Request
+from celery.worker.state import task_ready
 
 from worker.queue.unreadable import Keeper, as_sent
 
@@ -42,6 +43,7 @@ class AcceptRequest(Request):  # type: ignore[misc]  # celery has no types
                 problem=problem, sent=as_sent(self.args, self.kwargs), queue="cases.intake", message_id=self.id
             )
             if kept:
+                task_ready(self)  # as Celery does first: otherwise its slot would stay taken for ever
                 self.acknowledge()
                 return None
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
