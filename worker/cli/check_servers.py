@@ -24,7 +24,7 @@ from worker.settings import Settings
 #: Seconds that one server gets to answer.
 PATIENCE = 3.0
 #: The oldest PostgreSQL with everything that the ledger uses (gen_random_uuid without an extension).
-OLDEST_POSTGRES = 13
+OLDEST_POSTGRES = 15
 
 
 def check_database(settings: Settings) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import time
 
 from tests.faults.catalog import Fault, Strike
 from tests.faults.stops import ACCEPT_POINTS, CHILD_POINTS, DISPATCHER_POINTS, Stop
+from tests.faults.until import until
 
 #: Seconds that a point waits for somebody to come past it.
 PATIENCE = 3.0
@@ -19,7 +20,12 @@ def child_at_a_step(strike: Strike) -> None:
 
 def worker_at_a_step(strike: Strike) -> None:
     """A whole worker dies at a random step, of a job or of its dispatcher."""
-    _arm(strike, strike.dice.choice(CHILD_POINTS + ACCEPT_POINTS + DISPATCHER_POINTS), Stop("kill_worker"))
+    point = strike.dice.choice(CHILD_POINTS + ACCEPT_POINTS + DISPATCHER_POINTS)
+    if _arm(strike, point, Stop("kill_worker")):
+        # What is armed says that it happens a moment before it does.
+        until(
+            "a worker has died", lambda: any(node.status != "running" for node in strike.stage.nodes), within=PATIENCE
+        )
     strike.stage.revive()
 
 
@@ -28,13 +34,14 @@ def bug_at_a_step(strike: Strike) -> None:
     _arm(strike, strike.dice.choice(CHILD_POINTS), Stop("raise"))
 
 
-def _arm(strike: Strike, point: str, stop: Stop) -> None:
+def _arm(strike: Strike, point: str, stop: Stop) -> bool:
+    """Returns whether somebody came past."""
     stops = strike.stage.stops
     stops.arm(point, stop)
     deadline = time.monotonic() + PATIENCE
     while not stops.happened(point) and time.monotonic() < deadline:
         time.sleep(0.05)
-    stops.disarm(point)
+    return not stops.disarm(point)
 
 
 FAULTS = (
