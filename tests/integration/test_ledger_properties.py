@@ -37,10 +37,10 @@ HEARD: dict[str, tuple[Heard, bool | None]] = {
     "422": (Verdict(Meaning.REFUSED, 422, reason="business_rule", decides=True), False),
     "403": (Verdict(Meaning.REFUSED, 403, reason="forbidden"), None),
     "401": (Verdict(Meaning.UNAUTHORIZED, 401), None),
-    "409": (Verdict(Meaning.CONFLICT, 409), None),
+    "409": (Verdict(Meaning.CONFLICT, 409), True),
     "429": (Verdict(Meaning.RATE_LIMITED, 429, retry_after=5), None),
     "500": (Verdict(Meaning.SERVER_ERROR, 500), True),
-    "503": (Verdict(Meaning.SERVER_ERROR, 503), None),
+    "503": (Verdict(Meaning.SERVER_ERROR, 503), True),
     "unusable": (Verdict(Meaning.UNUSABLE, 200, reason="unexpected_response"), True),
     "lost": (Silence(arrived=True, message="lost"), True),
     "not sent": (Silence(arrived=False, message="no connection"), None),
@@ -74,6 +74,8 @@ class History(RuleBasedStateMachine):
         self.claims: dict[UUID, tuple[UUID, ClaimedJob]] = {}
         """The newest lease on each job."""
         self.old_claims: list[tuple[UUID, ClaimedJob]] = []
+        self.given_back: set[tuple[UUID, UUID]] = set()
+        """Leases on jobs whose holder has said that nothing was sent, and that nothing will be."""
 
     def do(self, work: Any) -> Any:
         with transaction(self.engine) as connection:
@@ -130,6 +132,7 @@ class History(RuleBasedStateMachine):
     def answer(self, job_id: UUID, what: str) -> None:
         lease, job = self.claims[job_id]
         if what == "nothing was sent":
+            self.given_back.add((lease, job_id))
             self.put(lease, handed_back(job.id, job.request_count))
             return
         heard, news = HEARD[what]
@@ -164,6 +167,7 @@ class History(RuleBasedStateMachine):
     def hear_too_late(self, data: Any, what: str) -> None:
         """A worker that slept through its lease: also when another holds the job by now."""
         lease, job = data.draw(st.sampled_from(self.old_claims))
+        what = "nothing" if (lease, job.id) in self.given_back else what
         sent, number = Sent(job.request_count, AttemptOutcome.UNKNOWN, 1), job.request_count
         first = FirstUnauthorized(number, None, None, 1, "f", "cached")
         assert self.do(lambda c: open_second_attempt(c, job.id, first, lease=lease, worker="w")) is None
