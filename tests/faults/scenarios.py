@@ -25,7 +25,7 @@ def under(fault: Fault) -> Scenario:
         stage.witness.behave()
         with Traffic(stage):
             stage.enqueue(30)
-            fault.happen(Strike(stage, Random(fault.name)))
+            fault.happen(Strike(stage, Random(fault.name), alone=True))
             stage.enqueue(10)
         _end_well(stage, broker_forgot=fault.broker_forgets)
 
