@@ -79,6 +79,23 @@ def test_in_an_outage_the_circuit_opens_no_attempt_is_counted_and_nothing_dies(
     assert states(pipeline, jobs) == {"submitted"}
 
 
+def test_jobs_that_always_fail_do_not_keep_the_others_from_being_the_probe(pipeline: Pipeline) -> None:
+    """Given enough hopeless jobs to open the circuit, when a good one comes behind them, then it is the next probe."""
+    for n in range(FAILED_JOBS_AT_LEAST + 2):
+        pipeline.enqueue(f"hopeless-{n}", tag="sandbox:status=500")
+    pipeline.run()
+    assert set(pipeline.holds()) == {"customer_api"}
+    good = pipeline.enqueue("good")
+
+    the_time_of_all_holds_is_over(pipeline)
+    probe = dispatch(pipeline)
+    pipeline.run(probe)
+
+    assert probe == [good]
+    assert pipeline.job(good)["state"] == "submitted"
+    assert pipeline.holds() == {}
+
+
 def test_what_is_on_the_queue_when_a_hold_begins_is_put_back(pipeline: Pipeline, sandbox: Witness) -> None:
     failing = jobs_of(pipeline)
     queued = pipeline.release()

@@ -145,7 +145,7 @@ class Dispatcher:
         if standing.probe_under_way:
             return []
         lock_for_release(connection)
-        released = ledger.release(connection, room=1, tenant_cap=self._settings.tenant_concurrency)
+        released = ledger.release_probe(connection)
         for job in released:
             start_probe(connection, job.id)
             take(connection, Api.CUSTOMER, self._pace, 1)

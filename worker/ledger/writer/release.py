@@ -228,6 +228,24 @@ _RELEASE_PAST_CAPPED = text(
     FROM (SELECT) one LEFT JOIN moved ON true
     """
 )
+# While a circuit is open, jobs that have failed already wait their turn out: if jobs that always fail went first again,
+# they would keep the circuit open for ever, and nobody behind them would get to show that the API works. Caps do not
+# matter to a single job.
+_RELEASE_PROBE = text(
+    f"""
+    WITH head AS (
+        SELECT id, request_count, priority, round, created_at FROM jobs WHERE state = 'pending'
+        ORDER BY priority, round, created_at, id LIMIT {CHUNK}
+    ), picked AS (
+        SELECT id FROM head ORDER BY request_count, priority, round, created_at, id LIMIT 1
+    ), moved AS (
+        UPDATE jobs j SET state = 'queued', queued_at = now()
+        FROM picked WHERE j.id = picked.id AND {GUARD}
+        RETURNING j.id, j.worker_lost, j.priority, j.round, j.created_at
+    )
+    SELECT * FROM moved
+    """
+)
 #: Tenants looked at in one walk at most.
 WALK = 500
 
@@ -241,6 +259,11 @@ def release(
     """
     parameters = {"room": room, "look": 2 * room + 100, "cap": tenant_cap, "priority": int(priority)}
     return _in_turn(connection.execute(_RELEASE, parameters).all())
+
+
+def release_probe(connection: Connection) -> list[Released]:
+    """`pending` → `queued` for one job: of those next in turn, one that was tried least. Nothing if none is pending."""
+    return _in_turn(connection.execute(_RELEASE_PROBE).all())
 
 
 def any_pending(connection: Connection) -> bool:
