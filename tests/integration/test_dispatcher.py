@@ -229,10 +229,11 @@ def test_after_a_refused_api_key_jobs_go_out_one_at_a_time_until_a_mint_works(
 
 
 def test_two_dispatchers_at_once_publish_each_job_once(
-    pipeline: Pipeline, new_dispatcher: Callable[..., Dispatcher], published: Recorder
+    new_pipeline: Callable[..., Pipeline], published: Recorder
 ) -> None:
+    pipeline = new_pipeline(WORKER_RATE_LIMITS="100000/minute")  # room for all of them on the queue
     jobs = [pipeline.enqueue(f"tenant-{n}") for n in range(100)]
-    both = [new_dispatcher("one"), new_dispatcher("two")]
+    both = [Dispatcher(pipeline.settings, published, name=name) for name in ("one", "two")]
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(lambda d: [d.tick() for _ in range(3)], both))
     while both[0].tick():  # what one had looked at while the other released has its turn now
