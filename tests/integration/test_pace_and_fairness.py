@@ -15,7 +15,7 @@ from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.states import Api
 from worker.ledger.writer.pace import FINE_FOR, roll_up, take, use
 from worker.pace import Pace
-from worker.queue.dispatcher import Dispatcher
+from worker.queue.dispatcher import Dispatcher, NotPublished
 from worker.report.waiting import estimate_in_words, fleet_in_words, job_in_words
 
 PipelineMaker = Callable[..., Pipeline]
@@ -181,7 +181,7 @@ def test_a_broker_that_is_away_uses_up_no_allowance(new_pipeline: PipelineMaker)
     dispatcher, published = dispatcher_of(pipeline)
     published.failing = set(range(100))
     for _ in range(10):
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(NotPublished):
             dispatcher.tick()
     assert used(pipeline, "30/hour")[3600] == 0
 
