@@ -263,6 +263,14 @@ def test_another_takes_over_within_three_seconds_of_the_leader_s_death(
     assert 1.5 < took < 4, "not before the lease is over, and soon after"
 
 
+def test_a_leader_that_died_before_the_clock_was_set_back_is_followed_all_the_same(
+    pipeline: Pipeline, new_dispatcher: Callable[..., Dispatcher]
+) -> None:
+    pipeline.ledger.rows("UPDATE dispatcher SET leader = 'dead', lease_until = now() + interval '3 hours'")
+
+    assert new_dispatcher("two")._leads()
+
+
 def test_a_leader_that_stops_makes_room_at_once(
     pipeline: Pipeline, new_dispatcher: Callable[..., Dispatcher], published: Recorder
 ) -> None:
@@ -283,7 +291,7 @@ def test_a_leader_that_does_not_reach_the_broker_leaves_it_to_another(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(module, "FOLLOW_EVERY", 0.05)
+    monkeypatch.setattr(module, "FOLLOW_EVERY", 0.1)
     cut_off = Recorder()
     cut_off.failing = set(range(1000))
     one = new_dispatcher("one", cut_off)

@@ -88,8 +88,9 @@ class Dispatcher:
         """Dispatch until told to stop. Trouble with the ledger or the broker is waited out, never fatal."""
         while not self._stop.is_set() and not stopped():
             try:
-                pause = TICK if self._leads() else FOLLOW_EVERY
-                if pause == TICK:
+                pause = FOLLOW_EVERY
+                if self._leads():
+                    pause = TICK
                     self.tick()
             except SQLAlchemyError as error:
                 log.warning("dispatcher_waits_for_ledger", error=type(error).__name__, code=error.code)

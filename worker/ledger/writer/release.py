@@ -47,7 +47,9 @@ def lead(connection: Connection, *, leader: str, lease_seconds: float) -> bool:
         connection.execute(
             text(
                 "UPDATE dispatcher SET leader = :leader, lease_until = now() + make_interval(secs => :seconds)"
-                " WHERE id = 1 AND (leader = :leader OR lease_until IS NULL OR lease_until < now()) RETURNING id"
+                " WHERE id = 1 AND (leader = :leader OR lease_until IS NULL OR lease_until < now()"
+                # Longer than any lease: the clock was set back since, and nobody will say so for the dead.
+                " OR lease_until > now() + make_interval(secs => :seconds)) RETURNING id"
             ),
             {"leader": leader, "seconds": lease_seconds},
         ).scalar()
