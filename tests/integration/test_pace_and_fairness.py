@@ -84,6 +84,26 @@ def test_a_clock_that_was_set_back_stops_nothing_for_long(new_pipeline: Pipeline
     assert pipeline.ledger.value("SELECT next_at < now() + interval '62 seconds' FROM pace WHERE api = 'customer'")
 
 
+def test_counts_from_before_the_clock_was_set_back_fill_no_window_for_hours(new_pipeline: PipelineMaker) -> None:
+    """Given ten hours of counts, when the clock is set back by nine, then the last minute's are the last minute's."""
+    pipeline = new_pipeline(WORKER_RATE_LIMITS="600/minute;1000000/day")
+    pipeline.ledger.rows(
+        "INSERT INTO api_use (api, since, requests) SELECT 'customer', date_trunc('minute', now())"
+        " + interval '9 hours' - n * interval '1 minute', 300 FROM generate_series(0, 599) n"
+    )
+    assert used(pipeline, "600/minute")[60] > 600
+    with transaction(pipeline.engine) as connection:
+        roll_up(connection)
+
+    assert 300 <= used(pipeline, "600/minute")[60] <= 900, "the newest minute, and what was counted a day's hours ago"
+    assert used(pipeline, "1000000/day")[86_400] == 600 * 300, "and nothing is forgotten"
+    pipeline.ledger.rows("DELETE FROM api_use WHERE since > now() - interval '2 minutes'")  # two minutes later
+    pipeline.enqueue()
+    dispatcher, published = dispatcher_of(pipeline)
+    dispatcher.tick()
+    assert len(published.ids) == 1
+
+
 def test_old_counts_are_put_together_and_none_is_lost(pipeline: Pipeline) -> None:
     pipeline.ledger.rows(
         "INSERT INTO api_use (api, since, requests, answers, failures)"

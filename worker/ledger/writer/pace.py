@@ -68,6 +68,26 @@ _ROLL_UP = text(
         failures = u.failures + EXCLUDED.failures
     """
 )
+# Counts from times that have not come: the clock was set back. Where they stand they would fill every window until
+# then; so they are moved back together, the newest to this second. (Older counts stay: rather too many than too few.)
+_EARLY = text(
+    """
+    WITH ahead AS (SELECT max(since) - date_trunc('second', clock_timestamp()) AS step FROM api_use)
+    DELETE FROM api_use USING ahead WHERE step > make_interval(secs => :slack) AND since > clock_timestamp()
+    RETURNING api, since - step AS since, requests, answers, failures
+    """
+)
+_PUT_IN_ITS_TIME = text(
+    """
+    INSERT INTO api_use AS u (api, since, requests, answers, failures)
+    VALUES (:api, :since, :requests, :answers, :failures)
+    ON CONFLICT (api, since) DO UPDATE
+    SET requests = u.requests + EXCLUDED.requests, answers = u.answers + EXCLUDED.answers,
+        failures = u.failures + EXCLUDED.failures
+    """
+)
+#: Seconds by which a count may be ahead before that is called a step of the clock.
+SLACK = 5.0
 
 
 def read_in_turn(connection: Connection) -> None:
@@ -103,5 +123,11 @@ def take(connection: Connection, api: Api, pace: Pace, requests: int) -> None:
 
 
 def roll_up(connection: Connection) -> None:
-    """Put counts by the second together by the minute once they are old, and forget those beyond all windows."""
+    """Put counts by the second together by the minute once they are old, and forget those beyond all windows.
+
+    After a step of the database's clock back, bring the counts back too.
+    """
+    early = connection.execute(_EARLY, {"slack": SLACK}).mappings().all()
+    if early:
+        connection.execute(_PUT_IN_ITS_TIME, [dict(row) for row in early])
     connection.execute(_ROLL_UP, {"fine": FINE_FOR, "kept": KEPT_FOR})
