@@ -67,6 +67,15 @@ _SEEN = text(
     FROM api_use WHERE api = :api AND since > (SELECT clock_timestamp()) - make_interval(secs => :window)
     """
 )
+# Longer than such a hold can be, or begun in a time that has not come: the clock was set back since.
+_SET_BACK = text(
+    """
+    UPDATE holds
+    SET since = LEAST(since, now()),
+        until = now() + CASE WHEN name = ANY(:circuits) THEN make_interval(secs => :longest) ELSE until - since END
+    WHERE since > now() OR name = ANY(:circuits) AND until > now() + make_interval(secs => :longest)
+    """
+)
 
 
 def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str, jobs: Sequence[UUID] = ()) -> None:
@@ -115,8 +124,12 @@ def start_probe(connection: Connection, job: UUID) -> None:
 
 
 def end_lapsed_holds(connection: Connection) -> None:
-    """Take away rate limits' holds whose time is over. A circuit's stays until a probe succeeds."""
+    """Take away rate limits' holds whose time is over. A circuit's stays until a probe succeeds.
+
+    After a step of the database's clock back, none lasts longer than it was to last.
+    """
+    circuits = [name.value for name in CIRCUITS]
+    connection.execute(_SET_BACK, {"circuits": circuits, "longest": max(API_KEY_HOLD, PROBE_EVERY)})
     connection.execute(
-        text("DELETE FROM holds WHERE until <= now() AND name <> ALL(:circuits)"),
-        {"circuits": [name.value for name in CIRCUITS]},
+        text("DELETE FROM holds WHERE until <= now() AND name <> ALL(:circuits)"), {"circuits": circuits}
     )
