@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from uuid import UUID
 
 import pytest
 from pipeline import Pipeline
+from sqlalchemy.exc import DBAPIError
 from test_dispatcher import Recorder
 
-from worker.ledger.database import transaction
+from worker.ledger.database import is_passing, transaction
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.states import Api
-from worker.ledger.writer.pace import FINE_FOR, roll_up, take, use
+from worker.ledger.writer.pace import FINE_FOR, FROZEN_FOR, lock_for_release, roll_up, take, use
 from worker.pace import Pace
 from worker.queue.dispatcher import Dispatcher, NotPublished
 from worker.report.waiting import estimate_in_words, fleet_in_words, job_in_words
@@ -82,6 +84,20 @@ def test_a_clock_that_was_set_back_stops_nothing_for_long(new_pipeline: Pipeline
         take(connection, Api.CUSTOMER, Pace.parse("600/minute"), 1)
 
     assert pipeline.ledger.value("SELECT next_at < now() + interval '62 seconds' FROM pace WHERE api = 'customer'")
+
+
+def test_a_dispatcher_that_freezes_in_the_middle_of_a_release_holds_nobody_up_for_long(pipeline: Pipeline) -> None:
+    with pipeline.engine.connect() as frozen:
+        lock_for_release(frozen)
+        with transaction(pipeline.engine) as another:
+            another.exec_driver_sql("SET LOCAL lock_timeout = '30s'")
+            began = time.monotonic()
+            lock_for_release(another)
+        assert time.monotonic() - began < FROZEN_FOR + 5
+        with pytest.raises(DBAPIError) as lost:
+            take(frozen, Api.CUSTOMER, Pace.parse("600/minute"), 1)
+        assert is_passing(lost.value), "whoever was frozen tries again, and calls it no bug"
+        frozen.invalidate()
 
 
 def test_counts_from_before_the_clock_was_set_back_fill_no_window_for_hours(new_pipeline: PipelineMaker) -> None:

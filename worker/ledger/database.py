@@ -82,7 +82,8 @@ def is_passing(error: BaseException) -> bool:
     """Whether the same transaction may work when tried again: the connection was lost, or the server gave it up.
 
     True for a lost or refused connection, deadlock, serialization failure, lock timeout, shutdown, read-only moment
-    (failover) and a full disk: none of them says anything about the data.
+    (failover), a full disk, and a transaction that was idle for too long (this process was frozen): none of them says
+    anything about the data.
     """
     if not isinstance(error, DBAPIError):
         return False
@@ -92,7 +93,7 @@ def is_passing(error: BaseException) -> bool:
             "OperationalError",
             "InterfaceError",
         }
-    return state[:2] in {"08", "53", "57", "58", "40"} or state in {"25006", "55P03", "55006"}
+    return state[:2] in {"08", "53", "57", "58", "40"} or state in {"25006", "25P03", "55P03", "55006"}
 
 
 def insist(

@@ -12,6 +12,8 @@ from worker.pace import Pace
 
 #: Seconds after which counts by the second are put together by the minute.
 FINE_FOR = 300
+#: Seconds for which a dispatcher may hold the lock for release without a word to the ledger.
+FROZEN_FOR = 3
 #: Seconds for which counts are kept: the longest window of the API, and a minute.
 KEPT_FOR = 86_400 + 120
 
@@ -99,8 +101,17 @@ def read_in_turn(connection: Connection) -> None:
 
 
 def lock_for_release(connection: Connection) -> None:
-    """Let one dispatcher at a time reserve, until this transaction ends."""
-    connection.execute(text("SELECT 1 FROM pace WHERE api = 'customer' FOR UPDATE"))
+    """Let one dispatcher at a time reserve, until this transaction ends.
+
+    One that freezes meanwhile (SIGSTOP, a stopped machine) loses its session after FROZEN_FOR, so that another can.
+    """
+    connection.execute(
+        text(
+            "SELECT set_config('idle_in_transaction_session_timeout', :frozen, true) FROM pace"
+            " WHERE api = 'customer' FOR UPDATE"
+        ),
+        {"frozen": f"{FROZEN_FOR}s"},
+    )
 
 
 def use(connection: Connection, api: Api, pace: Pace) -> Use:
