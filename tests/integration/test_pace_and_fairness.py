@@ -210,6 +210,37 @@ def test_why_a_job_waits_is_said_in_words(new_pipeline: PipelineMaker) -> None:
     assert fleet_in_words(waits)[-1] == "No dispatcher leads: is a worker running?"
 
 
+def test_a_backoff_is_not_called_nothing(new_pipeline: PipelineMaker) -> None:
+    pipeline = new_pipeline()
+    job = pipeline.submit(tag="sandbox:status=500")
+    with transaction(pipeline.engine) as connection:
+        waits = fleet_waits(connection, Pace.parse("600/minute"))
+    fleet, alone = fleet_in_words(waits), job_in_words(pipeline.job(job), None, waits, tenant_cap=4)
+
+    assert any(words.startswith("Backoff: 1 job not due yet") for words in fleet), fleet
+    assert alone[0].startswith("Backoff until")
+    assert not any("Nothing holds" in words for words in fleet + alone)
+
+
+def test_when_a_window_frees_is_said_as_the_dispatcher_counts(new_pipeline: PipelineMaker) -> None:
+    """Given a limit that was lowered below what was sent, then it frees when enough of that is old, not when any is."""
+    pipeline = new_pipeline()
+    pipeline.enqueue()
+    pipeline.ledger.rows(
+        "INSERT INTO api_use (api, since, requests) SELECT 'customer', date_trunc('second', now())"
+        " - n * interval '1 second', 10 FROM generate_series(10, 59) n"
+    )
+    with transaction(pipeline.engine) as connection:
+        waits = fleet_waits(connection, Pace.parse("100/minute;1000000/day"))
+    minute = waits.windows[0]
+
+    # The tenth bucket of ten is 19 s old; when it goes, 90 are left.
+    assert minute.frees_in == pytest.approx(60 + 1 - 19, abs=2)
+    assert waits.estimate >= minute.frees_in, "and nothing is through before"
+    with transaction(pipeline.engine) as connection:
+        assert fleet_waits(connection, Pace.parse("501/minute")).windows[0].frees_in is None
+
+
 def test_a_broker_that_is_away_uses_up_no_allowance(new_pipeline: PipelineMaker) -> None:
     pipeline = new_pipeline(WORKER_RATE_LIMITS="1000/second;30/hour")
     for n in range(40):

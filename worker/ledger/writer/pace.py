@@ -33,8 +33,8 @@ _USE = text(
     SELECT EXTRACT(epoch FROM p.next_at - clock_timestamp())::float8 AS ahead, w.seconds,
            COALESCE((SELECT sum(u.requests) FROM api_use u
                      WHERE u.api = p.api AND u.since > (SELECT clock_timestamp()) - make_interval(
-                         secs => w.seconds + CASE WHEN w.seconds > :fine THEN 60 ELSE 1 END)), 0) AS requests
-    FROM pace p CROSS JOIN unnest(CAST(:windows AS int[])) AS w(seconds)
+                         secs => w.seconds + w.margin)), 0) AS requests
+    FROM pace p CROSS JOIN unnest(CAST(:windows AS int[]), CAST(:margins AS int[])) AS w(seconds, margin)
     WHERE p.api = :api
     """
 )
@@ -114,10 +114,16 @@ def lock_for_release(connection: Connection) -> None:
     )
 
 
+def margin(window: int) -> int:
+    """Seconds by which a window (in seconds) is counted longer, since its oldest bucket is counted whole."""
+    return 60 if window > FINE_FOR else 1
+
+
 def use(connection: Connection, api: Api, pace: Pace) -> Use:
     """How much of the limits is used just now."""
     windows = [window.seconds for window in pace.windows]
-    rows = connection.execute(_USE, {"api": api.value, "windows": windows, "fine": FINE_FOR}).all()
+    parameters = {"api": api.value, "windows": windows, "margins": [margin(seconds) for seconds in windows]}
+    rows = connection.execute(_USE, parameters).all()
     return Use(rows[0].ahead, {row.seconds: row.requests for row in rows})
 
 
