@@ -93,13 +93,18 @@ def standing(connection: Connection) -> Standing:
 # The rows are picked and locked first, once and for all (MATERIALIZED), and found again by their id alone: with a
 # condition on the state in the update as well, a planner whose statistics are behind would look through all rows of
 # that state for each of them.
+# Whoever wakes joins the round that is being served, so that nobody who arrives meanwhile gets rounds of long ago.
 _WAKE_DUE = text(
     """
     WITH due AS MATERIALIZED (
         SELECT id FROM jobs WHERE state = 'waiting' AND due_at <= now()
         ORDER BY due_at LIMIT :chunk FOR UPDATE SKIP LOCKED
     )
-    UPDATE jobs j SET state = 'pending', due_at = NULL FROM due WHERE j.id = due.id
+    UPDATE jobs j
+    SET state = 'pending', due_at = NULL,
+        round = GREATEST(j.round, (SELECT p.round FROM jobs p WHERE p.state = 'pending' AND p.priority = j.priority
+                                   ORDER BY p.priority, p.round, p.created_at, p.id LIMIT 1))
+    FROM due WHERE j.id = due.id
     """
 )
 _TAKE_BACK_UNCLAIMED = text(
