@@ -18,16 +18,23 @@ from tests.faults.until import until
 MINT_POINTS = ("before_mint", "minted")
 
 
-def under(fault: Fault) -> Scenario:
-    """Work keeps coming, the fault happens, more work comes; then everything is settled and the invariant holds."""
+def under(fault: Fault, *, reported: str | None = None) -> Scenario:
+    """Work keeps coming, the fault happens, more work comes; then everything is settled and the invariant holds.
+
+    `reported`: a word that the workers must have said meanwhile.
+    """
 
     def scenario(stage: Stage) -> None:
+        said = {node: len(node.said()) for node in stage.nodes}
         stage.witness.behave()
         with Traffic(stage):
             stage.enqueue(30)
             fault.happen(Strike(stage, Random(fault.name), alone=True))
             stage.enqueue(10)
         _end_well(stage, broker_forgot=fault.broker_forgets)
+        if reported:
+            news = "".join(node.said()[begin:] for node, begin in said.items())
+            assert reported in news, f"no worker said {reported}:\n{news[-2000:]}"
 
     return scenario
 

@@ -78,6 +78,12 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def sqlstate(error: DBAPIError) -> str | None:
+    """PostgreSQL's own code of the error; None where the server said nothing."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether the same transaction may work when tried again: the connection was lost, or the server gave it up.
 
@@ -87,7 +93,7 @@ def is_passing(error: BaseException) -> bool:
     """
     if not isinstance(error, DBAPIError):
         return False
-    state = getattr(error.orig, "sqlstate", None)
+    state = sqlstate(error)
     if state is None:
         return error.connection_invalidated or error.orig.__class__.__name__ in {
             "OperationalError",
@@ -112,9 +118,10 @@ def insist(
         except DBAPIError as error:
             if not is_passing(error):
                 raise
-            log.warning(
-                "ledger_unreachable", error=type(error.orig).__name__, sqlstate=getattr(error.orig, "sqlstate", None)
-            )
+            state = sqlstate(error)
+            away = state is None or state[:2] in {"08", "57"}
+            event = "ledger_unreachable" if away else "ledger_takes_nothing"
+            log.warning(event, error=type(error.orig).__name__, sqlstate=state)
             if until():
                 if otherwise is _UNSET:
                     raise

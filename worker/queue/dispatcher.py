@@ -16,10 +16,10 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from worker.errors import CaseWorkerError
-from worker.ledger.database import get_engine, transaction
+from worker.ledger.database import get_engine, sqlstate, transaction
 from worker.ledger.states import Api, Priority
 from worker.ledger.writer import release as ledger
 from worker.ledger.writer.holds import end_lapsed_holds, start_probe
@@ -92,6 +92,9 @@ class Dispatcher:
                 if self._leads():
                     pause = TICK
                     self.tick()
+            except DBAPIError as error:
+                log.warning("dispatcher_waits_for_ledger", error=type(error.orig).__name__, sqlstate=sqlstate(error))
+                pause = REST
             except SQLAlchemyError as error:
                 log.warning("dispatcher_waits_for_ledger", error=type(error).__name__, code=error.code)
                 pause = REST
