@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from pipeline import Pipeline
+from sandbox_witness import Witness
 from sqlalchemy.exc import DBAPIError
 from test_dispatcher import Recorder
 
@@ -208,6 +209,16 @@ def test_why_a_job_waits_is_said_in_words(new_pipeline: PipelineMaker) -> None:
     assert waits.backlog == 5
     assert "5 jobs, about" in estimate_in_words(waits)
     assert fleet_in_words(waits)[-1] == "No dispatcher leads: is a worker running?"
+
+
+def test_however_many_mint_at_once_no_more_is_than_allowed(new_pipeline: PipelineMaker, sandbox: Witness) -> None:
+    pipeline = new_pipeline(WORKER_RATE_LIMITS="1000/second;3/hour")
+    for n in range(16):
+        pipeline.enqueue(f"t{n}")
+    pipeline.run()
+
+    assert sandbox.mint_requests() == 3
+    assert set(pipeline.holds()) == {"mint_rate_limit"}
 
 
 def test_a_backoff_is_not_called_nothing(new_pipeline: PipelineMaker) -> None:

@@ -100,17 +100,17 @@ def read_in_turn(connection: Connection) -> None:
     connection.execute(text("SET LOCAL enable_sort = off"))
 
 
-def lock_for_release(connection: Connection) -> None:
-    """Let one dispatcher at a time reserve, until this transaction ends.
+def lock_for_release(connection: Connection, api: Api = Api.CUSTOMER) -> None:
+    """Let one dispatcher (for the Referral API: one worker) at a time reserve, until this transaction ends.
 
     One that freezes meanwhile (SIGSTOP, a stopped machine) loses its session after FROZEN_FOR, so that another can.
     """
     connection.execute(
         text(
             "SELECT set_config('idle_in_transaction_session_timeout', :frozen, true) FROM pace"
-            " WHERE api = 'customer' FOR UPDATE"
+            " WHERE api = :api FOR UPDATE"
         ),
-        {"frozen": f"{FROZEN_FOR}s"},
+        {"frozen": f"{FROZEN_FOR}s", "api": api.value},
     )
 
 
