@@ -221,6 +221,28 @@ def test_however_many_mint_at_once_no_more_is_than_allowed(new_pipeline: Pipelin
     assert set(pipeline.holds()) == {"mint_rate_limit"}
 
 
+def test_limits_that_a_rolling_restart_lowers_hold_for_whoever_leads(new_pipeline: PipelineMaker) -> None:
+    """Given workers with the old limits and workers with lower ones, taking turns in the lead."""
+    old = new_pipeline(WORKER_RATE_LIMITS="1000/second;30/hour", WORKER_TENANT_CONCURRENCY="100")
+    new = new_pipeline(WORKER_RATE_LIMITS="500/second;20/hour", WORKER_TENANT_CONCURRENCY="100")
+    for n in range(90):
+        old.enqueue(f"t{n}")
+    (before, early), (after, late) = dispatcher_of(old), dispatcher_of(new)
+
+    before.tick()
+    assert len(early.ids) == 30, "the old limit, as long as it leads"
+    old.ledger.rows("DELETE FROM api_use")  # an hour later
+    for _ in range(3):
+        after.tick()
+    assert len(late.ids) == 20
+    for _ in range(3):
+        before.tick()
+        after.tick()
+
+    assert len(early.ids) - 30 + len(late.ids) == 30, "what one has released the other has counted"
+    assert len(late.ids) == 20
+
+
 def test_a_backoff_is_not_called_nothing(new_pipeline: PipelineMaker) -> None:
     pipeline = new_pipeline()
     job = pipeline.submit(tag="sandbox:status=500")
