@@ -89,17 +89,20 @@ def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str,
     connection.execute(_HOLD, parameters)
 
 
-def mind_failures(connection: Connection, api: Api, *, jobs: Sequence[UUID], run: FailureRun, detail: str) -> bool:
+def mind_failures(
+    connection: Connection, api: Api, *, jobs: Sequence[UUID], answers: int, run: FailureRun, detail: str
+) -> bool:
     """After jobs failed by an API's own trouble (a tenant's 4xx are none): count it, open the circuit if it is time.
 
-    `run` is what this process has seen lately, these jobs included. Returns whether the circuit is open now: then these
-    attempts are not to be counted, and nothing may die of them.
+    `answers` came with them and are not counted yet (`record` does). `run` is what this process has seen lately, these
+    jobs included. Returns whether the circuit is open now: then these attempts are not to be counted, and nothing may
+    die of them.
     """
     circuit = CIRCUIT_OF[api]
     connection.execute(_COUNT_FAILURES, {"api": api.value, "failures": len(jobs)})
     seen = connection.execute(_SEEN, {"api": api.value, "circuit": circuit.value, "window": FAILURE_WINDOW}).one()
     # Failures of the mint are answers of their own; the Customer API's are among its answers.
-    total = max(seen.answers + (seen.failures if api is Api.REFERRAL else 0), seen.failures)
+    total = max(seen.answers + answers + (seen.failures if api is Api.REFERRAL else 0), seen.failures)
     widespread = run.widespread or seen.failed_jobs >= FAILED_JOBS_AT_LEAST
     too_many = widespread and seen.failures >= FAILURE_SHARE * total
     if not (seen.open or run.unbroken or too_many):
