@@ -86,7 +86,8 @@ class Recorder:
             jobs = [result.job_id for result in failed]
             count = answers[api] + (len(failed) if api is Api.REFERRAL else 0)
             run.note(now=time.monotonic(), answers=count, failed=jobs)
-            if failed and mind_failures(connection, api, jobs=jobs, run=run, detail=failed[-1].last_error or ""):
+            words = (failed[-1].last_error if failed else None) or ""
+            if failed and mind_failures(connection, api, jobs=jobs, answers=answers[api], run=run, detail=words):
                 trouble = True
                 final = [while_open(r, delay=_after_outage()) if r.trouble is api else r for r in final]
         return final, trouble

@@ -38,7 +38,7 @@ from worker.ledger.database import insist
 from worker.ledger.states import Api, AttemptOutcome, Reason, TokenSource, Trigger
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, open_second_attempt
 from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
-from worker.ledger.writer.pace import take, use
+from worker.ledger.writer.pace import lock_for_release, take, use
 from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitted, waiting
 from worker.pace import Pace
 from worker.settings import Settings
@@ -276,6 +276,7 @@ class Submitter:
 
     def _mint(self, tenant: str) -> MintedToken:
         def count(connection: Connection) -> bool:
+            lock_for_release(connection, Api.REFERRAL)
             used = use(connection, Api.REFERRAL, self._referral_pace)
             if not self._referral_pace.within(used.requests):
                 return False

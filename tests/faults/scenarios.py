@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
+from collections import Counter
 from random import Random
 
 from tests.faults.catalog import Fault, Strike
@@ -18,16 +18,23 @@ from tests.faults.until import until
 MINT_POINTS = ("before_mint", "minted")
 
 
-def under(fault: Fault) -> Scenario:
-    """Work keeps coming, the fault happens, more work comes; then everything is settled and the invariant holds."""
+def under(fault: Fault, *, reported: str | None = None) -> Scenario:
+    """Work keeps coming, the fault happens, more work comes; then everything is settled and the invariant holds.
+
+    `reported`: a word that the workers must have said meanwhile.
+    """
 
     def scenario(stage: Stage) -> None:
+        said = {node: len(node.said()) for node in stage.nodes}
         stage.witness.behave()
         with Traffic(stage):
             stage.enqueue(30)
-            fault.happen(Strike(stage, Random(fault.name)))
+            fault.happen(Strike(stage, Random(fault.name), alone=True))
             stage.enqueue(10)
         _end_well(stage, broker_forgot=fault.broker_forgets)
+        if reported:
+            news = "".join(node.said()[begin:] for node, begin in said.items())
+            assert reported in news, f"no worker said {reported}:\n{news[-2000:]}"
 
     return scenario
 
@@ -76,11 +83,14 @@ def frozen_at(point: str, action: str) -> Scenario:
         stage.stops.arm(point, Stop(action))
         stage.enqueue(30)
         pid = stage.stops.wait_for(point)
-        held = stage.rows("SELECT lease_token FROM jobs WHERE state = 'submitting' AND lease_owner LIKE %s", f"%:{pid}")
+        held = stage.rows(
+            "SELECT lease_token, submission_key::text FROM jobs WHERE state = 'submitting' AND lease_owner LIKE %s",
+            f"%:{pid}",
+        )
         until(
             "its jobs are taken back",
             lambda: (
-                not stage.rows("SELECT 1 FROM jobs WHERE lease_token = ANY(%s) LIMIT 1", [token for (token,) in held])
+                not stage.rows("SELECT 1 FROM jobs WHERE lease_token = ANY(%s) LIMIT 1", [token for token, _ in held])
             ),
             within=stage.lease + 10,
             but=stage.trouble,
@@ -89,12 +99,17 @@ def frozen_at(point: str, action: str) -> Scenario:
         (os.killpg if action == "freeze_worker" else os.kill)(
             os.getpgid(pid) if action == "freeze_worker" else pid, signal.SIGCONT
         )
-        # It goes on where it stood, and sends: the witness must see no second case.
-        time.sleep(0.5)
+        # It goes on where it stood: two workers have sent, and the witness must see no second case.
+        until("a job was sent by both", lambda: _sent_twice(stage, {key for _, key in held}), within=10)
         stage.enqueue(10)
         _end_well(stage)
 
     return scenario
+
+
+def _sent_twice(stage: Stage, keys: set[str]) -> bool:
+    sent = Counter(post["idempotencyKey"] for post in stage.witness.posts())
+    return any(sent[key] > 1 for key in keys)
 
 
 def _end_well(stage: Stage, *, broker_forgot: bool = False) -> None:

@@ -8,7 +8,14 @@ from tests.faults.catalog import api, broker, database, workers
 from tests.faults.lanes import Plan, Programme
 from tests.faults.scenarios import under
 
-ON_THE_LEDGER = {fault.name: under(fault) for fault in database.FAULTS}
+#: What the database says of itself, and what therefore has to be found in the workers' logs: not swallowed.
+REPORTED = {
+    "ledger_disk_full": "DiskFull",
+    "ledger_read_only": "ReadOnlySqlTransaction",
+    "ledger_deadlock": "DeadlockDetected",
+    "ledger_serialization_failure": "SerializationFailure",
+}
+ON_THE_LEDGER = {fault.name: under(fault, reported=REPORTED.get(fault.name)) for fault in database.FAULTS}
 ELSEWHERE = {fault.name: under(fault) for module in (broker, workers, api) for fault in module.FAULTS}
 POOLS = {"pools": ("prefork", "threads")}
 PLANS = (Plan(ON_THE_LEDGER, lanes=2, stage=POOLS | {"own_postgres": True}), Plan(ELSEWHERE, lanes=2, stage=POOLS))

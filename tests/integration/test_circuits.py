@@ -79,6 +79,44 @@ def test_in_an_outage_the_circuit_opens_no_attempt_is_counted_and_nothing_dies(
     assert states(pipeline, jobs) == {"submitted"}
 
 
+def test_a_failure_share_opens_the_circuit_though_some_answers_are_good(pipeline: Pipeline) -> None:
+    for n in range(FAILED_JOBS_AT_LEAST):
+        assert pipeline.holds() == {}, "not before so many different jobs have failed"
+        pipeline.submit(f"tenant-{n}", tag="sandbox:status=500")
+        if n == FAILED_JOBS_AT_LEAST // 2:
+            pipeline.submit("good")
+
+    assert set(pipeline.holds()) == {"customer_api"}
+
+
+def test_fewer_failures_than_the_share_open_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.batch.RECORD_WITHIN", 30.0)  # all of them in one record
+    for n in range(FAILED_JOBS_AT_LEAST):
+        pipeline.enqueue(f"tenant-{n}", tag="sandbox:status=500")
+    for n in range(FAILED_JOBS_AT_LEAST * 3 // 2):
+        pipeline.enqueue(f"good-{n}")
+    pipeline.run()
+
+    assert pipeline.holds() == {}
+
+
+def test_jobs_that_always_fail_do_not_keep_the_others_from_being_the_probe(pipeline: Pipeline) -> None:
+    """Given enough hopeless jobs to open the circuit, when a good one comes behind them, then it is the next probe."""
+    for n in range(FAILED_JOBS_AT_LEAST + 2):
+        pipeline.enqueue(f"hopeless-{n}", tag="sandbox:status=500")
+    pipeline.run()
+    assert set(pipeline.holds()) == {"customer_api"}
+    good = pipeline.enqueue("good")
+
+    the_time_of_all_holds_is_over(pipeline)
+    probe = dispatch(pipeline)
+    pipeline.run(probe)
+
+    assert probe == [good]
+    assert pipeline.job(good)["state"] == "submitted"
+    assert pipeline.holds() == {}
+
+
 def test_what_is_on_the_queue_when_a_hold_begins_is_put_back(pipeline: Pipeline, sandbox: Witness) -> None:
     failing = jobs_of(pipeline)
     queued = pipeline.release()

@@ -65,6 +65,19 @@ def test_a_quiet_tenant_saves_up_no_credit(pipeline: Pipeline) -> None:
     assert [pipeline.job(job)["round"] for job in quiet] == [8, 9, 10]
 
 
+def test_a_retry_from_an_old_round_does_not_bring_the_old_rounds_back(pipeline: Pipeline) -> None:
+    """Who arrives while it is pending would get all the rounds since then, and go before everybody else's turn."""
+    retry = pipeline.submit("early", tag="sandbox:status=500")
+    busy = [pipeline.enqueue("busy") for _ in range(60)]
+    assert next_up(pipeline, 50) == busy[:50]
+    pipeline.wake()
+    late = [pipeline.enqueue("late") for _ in range(20)]
+
+    turn = next_up(pipeline, 9)
+    assert turn[0] == retry, "it is still the first of those whose turn it is"
+    assert len(set(turn) & set(late)) == len(set(turn) & set(busy)) == 4
+
+
 def test_rounds_are_counted_for_each_priority(pipeline: Pipeline) -> None:
     for _ in range(5):
         pipeline.enqueue("acme")

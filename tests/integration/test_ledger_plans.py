@@ -93,6 +93,11 @@ def release_in_turn(connection: Connection) -> None:
     release.release(connection, room=20)
 
 
+def probe(connection: Connection) -> None:
+    read_in_turn(connection)
+    release.release_probe(connection)
+
+
 def expire(connection: Connection) -> None:
     release.take_back_expired(connection, max_attempts=12, retry_base=2, retry_max=60)
 
@@ -105,6 +110,7 @@ def revive(connection: Connection) -> None:
     ("work", "indexes"),
     [
         (release_in_turn, ["ix_jobs_pending_turn"]),
+        (probe, ["ix_jobs_pending_turn"]),
         (release.wake_due, ["ix_jobs_waiting_due"]),
         (lambda c: release.take_back_unclaimed(c, requeue_seconds=60), ["ix_jobs_queued_at"]),
         (expire, ["ix_jobs_lease_until"]),
@@ -114,7 +120,7 @@ def revive(connection: Connection) -> None:
         (revive, ["ix_jobs_pending_turn", "ix_jobs_pending_tenant"]),
         (lambda c: release.put_back(c, NOBODY), ["pk_jobs"]),
     ],
-    ids=["release", "wake", "unclaimed", "expired", "next round", "claim", "record", "replay", "put back"],
+    ids=["release", "probe", "wake", "unclaimed", "expired", "next round", "claim", "record", "replay", "put back"],
 )  # fmt: skip
 def test_no_statement_of_the_way_reads_the_whole_table(
     seeded: Database, work: Callable[[Connection], Any], indexes: list[str]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from uuid import UUID
 
 import pytest
 from pipeline import Pipeline
+from sandbox_witness import Witness
+from sqlalchemy.exc import DBAPIError
 from test_dispatcher import Recorder
 
-from worker.ledger.database import transaction
+from worker.ledger.database import is_passing, transaction
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.states import Api
-from worker.ledger.writer.pace import FINE_FOR, roll_up, take, use
+from worker.ledger.writer.pace import FINE_FOR, FROZEN_FOR, lock_for_release, roll_up, take, use
 from worker.pace import Pace
-from worker.queue.dispatcher import Dispatcher
+from worker.queue.dispatcher import Dispatcher, NotPublished
 from worker.report.waiting import estimate_in_words, fleet_in_words, job_in_words
 
 PipelineMaker = Callable[..., Pipeline]
@@ -82,6 +85,40 @@ def test_a_clock_that_was_set_back_stops_nothing_for_long(new_pipeline: Pipeline
         take(connection, Api.CUSTOMER, Pace.parse("600/minute"), 1)
 
     assert pipeline.ledger.value("SELECT next_at < now() + interval '62 seconds' FROM pace WHERE api = 'customer'")
+
+
+def test_a_dispatcher_that_freezes_in_the_middle_of_a_release_holds_nobody_up_for_long(pipeline: Pipeline) -> None:
+    with pipeline.engine.connect() as frozen:
+        lock_for_release(frozen)
+        with transaction(pipeline.engine) as another:
+            another.exec_driver_sql("SET LOCAL lock_timeout = '30s'")
+            began = time.monotonic()
+            lock_for_release(another)
+        assert time.monotonic() - began < FROZEN_FOR + 5
+        with pytest.raises(DBAPIError) as lost:
+            take(frozen, Api.CUSTOMER, Pace.parse("600/minute"), 1)
+        assert is_passing(lost.value), "whoever was frozen tries again, and calls it no bug"
+        frozen.invalidate()
+
+
+def test_counts_from_before_the_clock_was_set_back_fill_no_window_for_hours(new_pipeline: PipelineMaker) -> None:
+    """Given ten hours of counts, when the clock is set back by nine, then the last minute's are the last minute's."""
+    pipeline = new_pipeline(WORKER_RATE_LIMITS="600/minute;1000000/day")
+    pipeline.ledger.rows(
+        "INSERT INTO api_use (api, since, requests) SELECT 'customer', date_trunc('minute', now())"
+        " + interval '9 hours' - n * interval '1 minute', 300 FROM generate_series(0, 599) n"
+    )
+    assert used(pipeline, "600/minute")[60] > 600
+    with transaction(pipeline.engine) as connection:
+        roll_up(connection)
+
+    assert 300 <= used(pipeline, "600/minute")[60] <= 900, "the newest minute, and what was counted a day's hours ago"
+    assert used(pipeline, "1000000/day")[86_400] == 600 * 300, "and nothing is forgotten"
+    pipeline.ledger.rows("DELETE FROM api_use WHERE since > now() - interval '2 minutes'")  # two minutes later
+    pipeline.enqueue()
+    dispatcher, published = dispatcher_of(pipeline)
+    dispatcher.tick()
+    assert len(published.ids) == 1
 
 
 def test_old_counts_are_put_together_and_none_is_lost(pipeline: Pipeline) -> None:
@@ -174,6 +211,69 @@ def test_why_a_job_waits_is_said_in_words(new_pipeline: PipelineMaker) -> None:
     assert fleet_in_words(waits)[-1] == "No dispatcher leads: is a worker running?"
 
 
+def test_however_many_mint_at_once_no_more_is_than_allowed(new_pipeline: PipelineMaker, sandbox: Witness) -> None:
+    pipeline = new_pipeline(WORKER_RATE_LIMITS="1000/second;3/hour")
+    for n in range(16):
+        pipeline.enqueue(f"t{n}")
+    pipeline.run()
+
+    assert sandbox.mint_requests() == 3
+    assert set(pipeline.holds()) == {"mint_rate_limit"}
+
+
+def test_limits_that_a_rolling_restart_lowers_hold_for_whoever_leads(new_pipeline: PipelineMaker) -> None:
+    """Given workers with the old limits and workers with lower ones, taking turns in the lead."""
+    old = new_pipeline(WORKER_RATE_LIMITS="1000/second;30/hour", WORKER_TENANT_CONCURRENCY="100")
+    new = new_pipeline(WORKER_RATE_LIMITS="500/second;20/hour", WORKER_TENANT_CONCURRENCY="100")
+    for n in range(90):
+        old.enqueue(f"t{n}")
+    (before, early), (after, late) = dispatcher_of(old), dispatcher_of(new)
+
+    before.tick()
+    assert len(early.ids) == 30, "the old limit, as long as it leads"
+    old.ledger.rows("DELETE FROM api_use")  # an hour later
+    for _ in range(3):
+        after.tick()
+    assert len(late.ids) == 20
+    for _ in range(3):
+        before.tick()
+        after.tick()
+
+    assert len(early.ids) - 30 + len(late.ids) == 30, "what one has released the other has counted"
+    assert len(late.ids) == 20
+
+
+def test_a_backoff_is_not_called_nothing(new_pipeline: PipelineMaker) -> None:
+    pipeline = new_pipeline()
+    job = pipeline.submit(tag="sandbox:status=500")
+    with transaction(pipeline.engine) as connection:
+        waits = fleet_waits(connection, Pace.parse("600/minute"))
+    fleet, alone = fleet_in_words(waits), job_in_words(pipeline.job(job), None, waits, tenant_cap=4)
+
+    assert any(words.startswith("Backoff: 1 job not due yet") for words in fleet), fleet
+    assert alone[0].startswith("Backoff until")
+    assert not any("Nothing holds" in words for words in fleet + alone)
+
+
+def test_when_a_window_frees_is_said_as_the_dispatcher_counts(new_pipeline: PipelineMaker) -> None:
+    """Given a limit that was lowered below what was sent, then it frees when enough of that is old, not when any is."""
+    pipeline = new_pipeline()
+    pipeline.enqueue()
+    pipeline.ledger.rows(
+        "INSERT INTO api_use (api, since, requests) SELECT 'customer', date_trunc('second', now())"
+        " - n * interval '1 second', 10 FROM generate_series(10, 59) n"
+    )
+    with transaction(pipeline.engine) as connection:
+        waits = fleet_waits(connection, Pace.parse("100/minute;1000000/day"))
+    minute = waits.windows[0]
+
+    # The tenth bucket of ten is 19 s old; when it goes, 90 are left.
+    assert minute.frees_in == pytest.approx(60 + 1 - 19, abs=2)
+    assert waits.estimate >= minute.frees_in, "and nothing is through before"
+    with transaction(pipeline.engine) as connection:
+        assert fleet_waits(connection, Pace.parse("501/minute")).windows[0].frees_in is None
+
+
 def test_a_broker_that_is_away_uses_up_no_allowance(new_pipeline: PipelineMaker) -> None:
     pipeline = new_pipeline(WORKER_RATE_LIMITS="1000/second;30/hour")
     for n in range(40):
@@ -181,7 +281,7 @@ def test_a_broker_that_is_away_uses_up_no_allowance(new_pipeline: PipelineMaker)
     dispatcher, published = dispatcher_of(pipeline)
     published.failing = set(range(100))
     for _ in range(10):
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(NotPublished):
             dispatcher.tick()
     assert used(pipeline, "30/hour")[3600] == 0
 

@@ -149,6 +149,18 @@ def test_lapsed_holds_go_but_a_circuit_s_stays_until_a_probe_succeeds(pipeline: 
     assert set(pipeline.holds()) == {"customer_api"}, "a mint has worked; this job was no probe"
 
 
+def test_after_the_clock_was_set_back_no_hold_lasts_longer_than_it_was_to_last(pipeline: Pipeline) -> None:
+    with transaction(pipeline.engine) as connection:
+        hold(connection, HoldName.CUSTOMER_API, seconds=2, detail="an outage")
+        hold(connection, HoldName.RATE_LIMIT, seconds=42, detail="429")
+    pipeline.ledger.rows("UPDATE holds SET since = since + interval '3 hours', until = until + interval '3 hours'")
+
+    with transaction(pipeline.engine) as connection:
+        end_lapsed_holds(connection)
+
+    assert pipeline.holds() == {"customer_api": pytest.approx(10, abs=2), "rate_limit": pytest.approx(42, abs=2)}
+
+
 def test_a_hold_says_since_when_it_lasts(pipeline: Pipeline) -> None:
     def since(seconds: float) -> object:
         with transaction(pipeline.engine) as connection:

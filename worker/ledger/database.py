@@ -78,21 +78,28 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def sqlstate(error: DBAPIError) -> str | None:
+    """PostgreSQL's own code of the error; None where the server said nothing."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether the same transaction may work when tried again: the connection was lost, or the server gave it up.
 
     True for a lost or refused connection, deadlock, serialization failure, lock timeout, shutdown, read-only moment
-    (failover) and a full disk: none of them says anything about the data.
+    (failover), a full disk, and a transaction that was idle for too long (this process was frozen): none of them says
+    anything about the data.
     """
     if not isinstance(error, DBAPIError):
         return False
-    state = getattr(error.orig, "sqlstate", None)
+    state = sqlstate(error)
     if state is None:
         return error.connection_invalidated or error.orig.__class__.__name__ in {
             "OperationalError",
             "InterfaceError",
         }
-    return state[:2] in {"08", "53", "57", "58", "40"} or state in {"25006", "55P03", "55006"}
+    return state[:2] in {"08", "53", "57", "58", "40"} or state in {"25006", "25P03", "55P03", "55006"}
 
 
 def insist(
@@ -111,9 +118,10 @@ def insist(
         except DBAPIError as error:
             if not is_passing(error):
                 raise
-            log.warning(
-                "ledger_unreachable", error=type(error.orig).__name__, sqlstate=getattr(error.orig, "sqlstate", None)
-            )
+            state = sqlstate(error)
+            away = state is None or state[:2] in {"08", "57"}
+            event = "ledger_unreachable" if away else "ledger_takes_nothing"
+            log.warning(event, error=type(error.orig).__name__, sqlstate=state)
             if until():
                 if otherwise is _UNSET:
                     raise

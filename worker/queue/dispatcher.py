@@ -16,9 +16,10 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from worker.ledger.database import get_engine, transaction
+from worker.errors import CaseWorkerError
+from worker.ledger.database import get_engine, sqlstate, transaction
 from worker.ledger.states import Api, Priority
 from worker.ledger.writer import release as ledger
 from worker.ledger.writer.holds import end_lapsed_holds, start_probe
@@ -47,6 +48,10 @@ QUEUE_SECONDS = 1.0
 ROLL_UP_EVERY = 60.0
 #: Of all that is released, these shares go to a lower priority first, however much of a higher one is waiting.
 LOWER_SHARES = {Priority.NORMAL: 0.1, Priority.LOW: 0.05}
+
+
+class NotPublished(CaseWorkerError):
+    """The broker could not be reached: the jobs are pending again, and another dispatcher may try."""
 
 
 class Publisher(Protocol):
@@ -83,11 +88,17 @@ class Dispatcher:
         """Dispatch until told to stop. Trouble with the ledger or the broker is waited out, never fatal."""
         while not self._stop.is_set() and not stopped():
             try:
-                pause = TICK if self._leads() else FOLLOW_EVERY
-                if pause == TICK:
+                pause = FOLLOW_EVERY
+                if self._leads():
+                    pause = TICK
                     self.tick()
+            except DBAPIError as error:
+                log.warning("dispatcher_waits_for_ledger", error=type(error.orig).__name__, sqlstate=sqlstate(error))
+                pause = REST
             except SQLAlchemyError as error:
                 log.warning("dispatcher_waits_for_ledger", error=type(error).__name__, code=error.code)
+                pause = REST
+            except NotPublished:
                 pause = REST
             except Exception as error:
                 log.exception("dispatcher_failed", error=type(error).__name__)
@@ -100,7 +111,10 @@ class Dispatcher:
         self._stop.set()
 
     def tick(self) -> int:
-        """One look: wake what is due, take back what was lost, release what has its turn. Returns how many went out."""
+        """One look: wake what is due, take back what was lost, release what has its turn. Returns how many went out.
+
+        Raises NotPublished when the broker did not take them, and what the database raises.
+        """
         now = time.monotonic()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_EVERY
@@ -145,7 +159,7 @@ class Dispatcher:
         if standing.probe_under_way:
             return []
         lock_for_release(connection)
-        released = ledger.release(connection, room=1, tenant_cap=self._settings.tenant_concurrency)
+        released = ledger.release_probe(connection)
         for job in released:
             start_probe(connection, job.id)
             take(connection, Api.CUSTOMER, self._pace, 1)
@@ -192,7 +206,10 @@ class Dispatcher:
                 with transaction(self._engine) as connection:
                     back = ledger.put_back(connection, [job.id for job in released])
                     take(connection, Api.CUSTOMER, self._pace, -back)
-                raise
+                    # It may be only this machine that does not reach the broker.
+                    ledger.step_down(connection, leader=self._name)
+                self._lead_until = self._renew_at = 0.0
+                raise NotPublished("the broker cannot be reached") from error
 
     def _messages(self, released: Sequence[ledger.Released]) -> Iterator[list[UUID]]:
         """One id when idle, up to a batch under backlog; a job that a worker may have died of goes alone."""

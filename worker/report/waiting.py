@@ -7,7 +7,7 @@ from typing import Any
 from worker.ledger.queries.waiting import COUNTED_AHEAD, FleetWaits, Turn, WindowUse
 from worker.ledger.states import State
 from worker.ledger.writer.holds import CIRCUITS, HoldName
-from worker.report.wording import moment, one_line, span
+from worker.report.wording import counted, moment, one_line, span
 
 _NAMES = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 _HOLDS = {
@@ -24,12 +24,24 @@ _HOLDS = {
 
 def fleet_in_words(waits: FleetWaits) -> list[str]:
     """Everything that keeps the fleet from releasing more just now, the most important first."""
+    reasons = _stops(waits)
+    ready = waits.backlog - waits.backing_off
+    if ready and not reasons:
+        reasons.append(
+            f"Nothing holds it: {counted(ready, 'job')} to go out in turn, as fast as the rate limits allow."
+        )
+    if waits.next_due is not None:
+        due = moment(waits.next_due)
+        reasons.append(f"Backoff: {counted(waits.backing_off, 'job')} not due yet, the first of them until {due}.")
+    return reasons
+
+
+def _stops(waits: FleetWaits) -> list[str]:
+    """What stops every release."""
     reasons = [_hold(hold) for hold in waits.holds]
     reasons += [_full(window) for window in waits.windows if window.frees_in is not None]
     if waits.leader is None:
         reasons.append("No dispatcher leads: is a worker running?")
-    if waits.backlog and not reasons:
-        reasons.append(f"Nothing holds it: {waits.backlog} jobs go out in turn, as fast as the rate limits allow.")
     return reasons
 
 
@@ -37,7 +49,7 @@ def job_in_words(job: dict[str, Any], turn: Turn | None, waits: FleetWaits, *, t
     """Why this job is not done yet; nothing for one that is, or that needs a person."""
     match State(job["state"]):
         case State.WAITING:
-            return [f"Backoff until {moment(job['due_at'])}.", *fleet_in_words(waits)]
+            return [f"Backoff until {moment(job['due_at'])}.", *_stops(waits)]
         case State.PENDING if turn is not None:
             before = f"More than {COUNTED_AHEAD:,}" if turn.ahead >= COUNTED_AHEAD else f"{turn.ahead:,}"
             reasons = [f"{before} jobs have their turn before it."]

@@ -17,6 +17,8 @@ class Strike:
     dice: Random
     away: float = 3.0
     """Seconds for which something that goes away stays away."""
+    alone: bool = False
+    """Nothing else is broken meanwhile, so the fault must be felt: one that strikes nothing proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)

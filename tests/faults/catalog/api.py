@@ -15,8 +15,13 @@ SPELL = 1.5
 def _spell(**rule: Any) -> Callable[[Strike], None]:
     def happen(strike: Strike) -> None:
         strike.stage.witness.misbehave({"probability": 0.6, "seed": strike.dice.randrange(10**6), **rule})
+        if rule["endpoint"] == "token":
+            # Tokens live for half an hour and are shared: with one in the cache, nobody would ask the mint.
+            strike.stage.witness.revoke_tokens()
         time.sleep(SPELL)
+        (felt,) = strike.stage.witness.stats()["faults"]
         strike.stage.witness.misbehave()
+        assert felt["hits"] or not strike.alone, f"no request was hit by {felt}"
 
     return happen
 
@@ -54,6 +59,6 @@ FAULTS = (
     Fault("api_429_storm", "api", _spell(endpoint="cases", kind="retry-after", retryAfter=1)),
     Fault("tokens_revoked", "api", revoke_tokens),
     Fault("mint_500", "api", _spell(endpoint="token", kind="status", status=500)),
-    Fault("mint_silent", "api", _spell(endpoint="token", kind="hang", probability=0.3)),
+    Fault("mint_silent", "api", _spell(endpoint="token", kind="hang")),
     Fault("api_key_revoked", "api", api_key_revoked),
 )

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from worker.ledger.states import Api
-from worker.ledger.writer.pace import Use, use
+from worker.ledger.writer.pace import Use, margin, use
 from worker.pace import Pace, Window
 
 #: Jobs counted before a job's turn at most; beyond that "more than" will do.
@@ -24,7 +24,7 @@ class WindowUse:
     window: Window
     used: int
     frees_in: float | None
-    """For a window that is used up: seconds until its oldest requests leave it."""
+    """For a window that is used up: seconds until enough requests have left it for one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,10 @@ class FleetWaits:
 
     backlog: int
     """Jobs that are pending or waiting."""
+    backing_off: int
+    """Those of them that are not due yet."""
+    next_due: datetime | None
+    """When the first of those is due."""
     windows: list[WindowUse]
     holds: list[dict[str, Any]]
     leader: str | None
@@ -57,17 +61,22 @@ def fleet_waits(connection: Connection, pace: Pace) -> FleetWaits:
         WindowUse(window, used.requests[window.seconds], _frees_in(connection, window, used.requests[window.seconds]))
         for window in pace.windows
     ]
-    backlog = connection.execute(
+    pending, backing_off, next_due = connection.execute(
         text(
-            "SELECT (SELECT count(*) FROM jobs WHERE state = 'pending')"
-            " + (SELECT count(*) FROM jobs WHERE state = 'waiting')"
+            "SELECT (SELECT count(*) FROM jobs WHERE state = 'pending'), count(*), min(due_at) FROM jobs"
+            " WHERE state = 'waiting'"
         )
-    ).scalar_one()
+    ).one()
+    backlog = pending + backing_off
     holds = connection.execute(
         text("SELECT name, since, until, detail, probes, until > now() AS in_force FROM holds ORDER BY since")
     ).mappings()
     leader = connection.execute(text("SELECT leader FROM dispatcher WHERE lease_until > now()")).scalar()
-    return FleetWaits(backlog, windows, [dict(row) for row in holds], leader, pace.seconds_for(backlog, used.requests))
+    estimate = pace.seconds_for(backlog, used.requests)
+    if backlog:
+        full = [window.frees_in for window in windows if window.frees_in is not None]
+        estimate = max([estimate, *(seconds + backlog * pace.interval for seconds in full)])
+    return FleetWaits(backlog, backing_off, next_due, windows, [dict(row) for row in holds], leader, estimate)
 
 
 def turn(connection: Connection, job_id: UUID) -> Turn | None:
@@ -94,12 +103,17 @@ def turn(connection: Connection, job_id: UUID) -> Turn | None:
 def _frees_in(connection: Connection, window: Window, used: int) -> float | None:
     if used < window.amount:
         return None
-    oldest: datetime | None
-    oldest, now = connection.execute(
+    # As the dispatcher counts: whole buckets. There is room again when the one goes that makes it too many.
+    counted = window.seconds + margin(window.seconds)
+    seconds = connection.execute(
         text(
-            "SELECT min(since), clock_timestamp() FROM api_use WHERE api = 'customer' AND requests > 0"
-            " AND since > clock_timestamp() - make_interval(secs => :seconds)"
+            """
+            SELECT EXTRACT(epoch FROM max(since) - clock_timestamp())::float8 FROM (
+                SELECT since, sum(requests) OVER (ORDER BY since DESC) AS requests FROM api_use
+                WHERE api = 'customer' AND since > clock_timestamp() - make_interval(secs => :counted)) counted
+            WHERE requests >= :amount
+            """
         ),
-        {"seconds": window.seconds},
-    ).one()
-    return max(0.0, window.seconds - (now - oldest).total_seconds()) if oldest else None
+        {"counted": counted, "amount": window.amount},
+    ).scalar()
+    return 0.0 if seconds is None else max(0.0, counted + float(seconds))

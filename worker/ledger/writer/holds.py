@@ -67,6 +67,15 @@ _SEEN = text(
     FROM api_use WHERE api = :api AND since > (SELECT clock_timestamp()) - make_interval(secs => :window)
     """
 )
+# Longer than such a hold can be, or begun in a time that has not come: the clock was set back since.
+_SET_BACK = text(
+    """
+    UPDATE holds
+    SET since = LEAST(since, now()),
+        until = now() + CASE WHEN name = ANY(:circuits) THEN make_interval(secs => :longest) ELSE until - since END
+    WHERE since > now() OR name = ANY(:circuits) AND until > now() + make_interval(secs => :longest)
+    """
+)
 
 
 def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str, jobs: Sequence[UUID] = ()) -> None:
@@ -80,17 +89,20 @@ def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str,
     connection.execute(_HOLD, parameters)
 
 
-def mind_failures(connection: Connection, api: Api, *, jobs: Sequence[UUID], run: FailureRun, detail: str) -> bool:
+def mind_failures(
+    connection: Connection, api: Api, *, jobs: Sequence[UUID], answers: int, run: FailureRun, detail: str
+) -> bool:
     """After jobs failed by an API's own trouble (a tenant's 4xx are none): count it, open the circuit if it is time.
 
-    `run` is what this process has seen lately, these jobs included. Returns whether the circuit is open now: then these
-    attempts are not to be counted, and nothing may die of them.
+    `answers` came with them and are not counted yet (`record` does). `run` is what this process has seen lately, these
+    jobs included. Returns whether the circuit is open now: then these attempts are not to be counted, and nothing may
+    die of them.
     """
     circuit = CIRCUIT_OF[api]
     connection.execute(_COUNT_FAILURES, {"api": api.value, "failures": len(jobs)})
     seen = connection.execute(_SEEN, {"api": api.value, "circuit": circuit.value, "window": FAILURE_WINDOW}).one()
     # Failures of the mint are answers of their own; the Customer API's are among its answers.
-    total = max(seen.answers + (seen.failures if api is Api.REFERRAL else 0), seen.failures)
+    total = max(seen.answers + answers + (seen.failures if api is Api.REFERRAL else 0), seen.failures)
     widespread = run.widespread or seen.failed_jobs >= FAILED_JOBS_AT_LEAST
     too_many = widespread and seen.failures >= FAILURE_SHARE * total
     if not (seen.open or run.unbroken or too_many):
@@ -115,8 +127,12 @@ def start_probe(connection: Connection, job: UUID) -> None:
 
 
 def end_lapsed_holds(connection: Connection) -> None:
-    """Take away rate limits' holds whose time is over. A circuit's stays until a probe succeeds."""
+    """Take away rate limits' holds whose time is over. A circuit's stays until a probe succeeds.
+
+    After a step of the database's clock back, none lasts longer than it was to last.
+    """
+    circuits = [name.value for name in CIRCUITS]
+    connection.execute(_SET_BACK, {"circuits": circuits, "longest": max(API_KEY_HOLD, PROBE_EVERY)})
     connection.execute(
-        text("DELETE FROM holds WHERE until <= now() AND name <> ALL(:circuits)"),
-        {"circuits": [name.value for name in CIRCUITS]},
+        text("DELETE FROM holds WHERE until <= now() AND name <> ALL(:circuits)"), {"circuits": circuits}
     )

@@ -12,6 +12,8 @@ from worker.pace import Pace
 
 #: Seconds after which counts by the second are put together by the minute.
 FINE_FOR = 300
+#: Seconds for which a dispatcher may hold the lock for release without a word to the ledger.
+FROZEN_FOR = 3
 #: Seconds for which counts are kept: the longest window of the API, and a minute.
 KEPT_FOR = 86_400 + 120
 
@@ -31,8 +33,8 @@ _USE = text(
     SELECT EXTRACT(epoch FROM p.next_at - clock_timestamp())::float8 AS ahead, w.seconds,
            COALESCE((SELECT sum(u.requests) FROM api_use u
                      WHERE u.api = p.api AND u.since > (SELECT clock_timestamp()) - make_interval(
-                         secs => w.seconds + CASE WHEN w.seconds > :fine THEN 60 ELSE 1 END)), 0) AS requests
-    FROM pace p CROSS JOIN unnest(CAST(:windows AS int[])) AS w(seconds)
+                         secs => w.seconds + w.margin)), 0) AS requests
+    FROM pace p CROSS JOIN unnest(CAST(:windows AS int[]), CAST(:margins AS int[])) AS w(seconds, margin)
     WHERE p.api = :api
     """
 )
@@ -68,6 +70,26 @@ _ROLL_UP = text(
         failures = u.failures + EXCLUDED.failures
     """
 )
+# Counts from times that have not come: the clock was set back. Where they stand they would fill every window until
+# then; so they are moved back together, the newest to this second. (Older counts stay: rather too many than too few.)
+_EARLY = text(
+    """
+    WITH ahead AS (SELECT max(since) - date_trunc('second', clock_timestamp()) AS step FROM api_use)
+    DELETE FROM api_use USING ahead WHERE step > make_interval(secs => :slack) AND since > clock_timestamp()
+    RETURNING api, since - step AS since, requests, answers, failures
+    """
+)
+_PUT_IN_ITS_TIME = text(
+    """
+    INSERT INTO api_use AS u (api, since, requests, answers, failures)
+    VALUES (:api, :since, :requests, :answers, :failures)
+    ON CONFLICT (api, since) DO UPDATE
+    SET requests = u.requests + EXCLUDED.requests, answers = u.answers + EXCLUDED.answers,
+        failures = u.failures + EXCLUDED.failures
+    """
+)
+#: Seconds by which a count may be ahead before that is called a step of the clock.
+SLACK = 5.0
 
 
 def read_in_turn(connection: Connection) -> None:
@@ -78,15 +100,30 @@ def read_in_turn(connection: Connection) -> None:
     connection.execute(text("SET LOCAL enable_sort = off"))
 
 
-def lock_for_release(connection: Connection) -> None:
-    """Let one dispatcher at a time reserve, until this transaction ends."""
-    connection.execute(text("SELECT 1 FROM pace WHERE api = 'customer' FOR UPDATE"))
+def lock_for_release(connection: Connection, api: Api = Api.CUSTOMER) -> None:
+    """Let one dispatcher (for the Referral API: one worker) at a time reserve, until this transaction ends.
+
+    One that freezes meanwhile (SIGSTOP, a stopped machine) loses its session after FROZEN_FOR, so that another can.
+    """
+    connection.execute(
+        text(
+            "SELECT set_config('idle_in_transaction_session_timeout', :frozen, true) FROM pace"
+            " WHERE api = :api FOR UPDATE"
+        ),
+        {"frozen": f"{FROZEN_FOR}s", "api": api.value},
+    )
+
+
+def margin(window: int) -> int:
+    """Seconds by which a window (in seconds) is counted longer, since its oldest bucket is counted whole."""
+    return 60 if window > FINE_FOR else 1
 
 
 def use(connection: Connection, api: Api, pace: Pace) -> Use:
     """How much of the limits is used just now."""
     windows = [window.seconds for window in pace.windows]
-    rows = connection.execute(_USE, {"api": api.value, "windows": windows, "fine": FINE_FOR}).all()
+    parameters = {"api": api.value, "windows": windows, "margins": [margin(seconds) for seconds in windows]}
+    rows = connection.execute(_USE, parameters).all()
     return Use(rows[0].ahead, {row.seconds: row.requests for row in rows})
 
 
@@ -103,5 +140,11 @@ def take(connection: Connection, api: Api, pace: Pace, requests: int) -> None:
 
 
 def roll_up(connection: Connection) -> None:
-    """Put counts by the second together by the minute once they are old, and forget those beyond all windows."""
+    """Put counts by the second together by the minute once they are old, and forget those beyond all windows.
+
+    After a step of the database's clock back, bring the counts back too.
+    """
+    early = connection.execute(_EARLY, {"slack": SLACK}).mappings().all()
+    if early:
+        connection.execute(_PUT_IN_ITS_TIME, [dict(row) for row in early])
     connection.execute(_ROLL_UP, {"fine": FINE_FOR, "kept": KEPT_FOR})

@@ -47,7 +47,9 @@ def lead(connection: Connection, *, leader: str, lease_seconds: float) -> bool:
         connection.execute(
             text(
                 "UPDATE dispatcher SET leader = :leader, lease_until = now() + make_interval(secs => :seconds)"
-                " WHERE id = 1 AND (leader = :leader OR lease_until IS NULL OR lease_until < now()) RETURNING id"
+                " WHERE id = 1 AND (leader = :leader OR lease_until IS NULL OR lease_until < now()"
+                # Longer than any lease: the clock was set back since, and nobody will say so for the dead.
+                " OR lease_until > now() + make_interval(secs => :seconds)) RETURNING id"
             ),
             {"leader": leader, "seconds": lease_seconds},
         ).scalar()
@@ -91,13 +93,18 @@ def standing(connection: Connection) -> Standing:
 # The rows are picked and locked first, once and for all (MATERIALIZED), and found again by their id alone: with a
 # condition on the state in the update as well, a planner whose statistics are behind would look through all rows of
 # that state for each of them.
+# Whoever wakes joins the round that is being served, so that nobody who arrives meanwhile gets rounds of long ago.
 _WAKE_DUE = text(
     """
     WITH due AS MATERIALIZED (
         SELECT id FROM jobs WHERE state = 'waiting' AND due_at <= now()
         ORDER BY due_at LIMIT :chunk FOR UPDATE SKIP LOCKED
     )
-    UPDATE jobs j SET state = 'pending', due_at = NULL FROM due WHERE j.id = due.id
+    UPDATE jobs j
+    SET state = 'pending', due_at = NULL,
+        round = GREATEST(j.round, (SELECT p.round FROM jobs p WHERE p.state = 'pending' AND p.priority = j.priority
+                                   ORDER BY p.priority, p.round, p.created_at, p.id LIMIT 1))
+    FROM due WHERE j.id = due.id
     """
 )
 _TAKE_BACK_UNCLAIMED = text(
@@ -228,6 +235,24 @@ _RELEASE_PAST_CAPPED = text(
     FROM (SELECT) one LEFT JOIN moved ON true
     """
 )
+# While a circuit is open, jobs that have failed already wait their turn out: if jobs that always fail went first again,
+# they would keep the circuit open for ever, and nobody behind them would get to show that the API works. Caps do not
+# matter to a single job.
+_RELEASE_PROBE = text(
+    f"""
+    WITH head AS (
+        SELECT id, request_count, priority, round, created_at FROM jobs WHERE state = 'pending'
+        ORDER BY priority, round, created_at, id LIMIT {CHUNK}
+    ), picked AS (
+        SELECT id FROM head ORDER BY request_count, priority, round, created_at, id LIMIT 1
+    ), moved AS (
+        UPDATE jobs j SET state = 'queued', queued_at = now()
+        FROM picked WHERE j.id = picked.id AND {GUARD}
+        RETURNING j.id, j.worker_lost, j.priority, j.round, j.created_at
+    )
+    SELECT * FROM moved
+    """
+)
 #: Tenants looked at in one walk at most.
 WALK = 500
 
@@ -241,6 +266,11 @@ def release(
     """
     parameters = {"room": room, "look": 2 * room + 100, "cap": tenant_cap, "priority": int(priority)}
     return _in_turn(connection.execute(_RELEASE, parameters).all())
+
+
+def release_probe(connection: Connection) -> list[Released]:
+    """`pending` → `queued` for one job: of those next in turn, one that was tried least. Nothing if none is pending."""
+    return _in_turn(connection.execute(_RELEASE_PROBE).all())
 
 
 def any_pending(connection: Connection) -> bool:

@@ -1,0 +1,37 @@
+"""A ledger that does not do what it is asked: it is asked again, and the log says what was wrong."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Connection
+
+from tests.databases import Database
+from worker.ledger.database import insist
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "event", "name"),
+    [
+        ("40P01", "ledger_takes_nothing", "DeadlockDetected"),
+        ("53100", "ledger_takes_nothing", "DiskFull"),
+        ("25006", "ledger_takes_nothing", "ReadOnlySqlTransaction"),
+        ("57P01", "ledger_unreachable", "AdminShutdown"),
+    ],
+)
+def test_trouble_that_passes_is_named_in_the_log_and_tried_again(
+    ledger: Database, capsys: pytest.CaptureFixture[str], sqlstate: str, event: str, name: str
+) -> None:
+    tries = 0
+
+    def work(connection: Connection) -> str:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            connection.exec_driver_sql(f"DO $$ BEGIN RAISE SQLSTATE '{sqlstate}'; END $$")
+        return "done"
+
+    assert insist(ledger.engine, work, until=lambda: False) == "done"
+    said = capsys.readouterr().out
+    assert event in said
+    assert name in said
+    assert sqlstate in said
