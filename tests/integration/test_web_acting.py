@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from buried import bury
 from pipeline import Pipeline
 from test_command_report import bury_message
 from web_visitor import USERS, Visitor, report
@@ -74,6 +75,14 @@ def test_a_discard_needs_a_reason_in_words(pipeline: Pipeline, ledger: Database,
     sent = olga.post("/act", token=token, note="paid meanwhile")
     carry_out(ledger.engine, int(sent.headers["location"].rpartition("/")[2]))
     assert pipeline.job(job)["state"] == "discarded"
+
+
+def test_a_discard_of_cases_that_may_exist_is_warned_of(ledger: Database, olga: Visitor) -> None:
+    bury(ledger, "known")
+    bury(ledger, "unknown", unknown=True, reference="R-1")
+
+    assert "may exist" not in olga.get("/act?verb=discard&scope=filter&tenant=known").text
+    assert "1 case may exist at Debitura already" in olga.get("/act?verb=discard&scope=filter").text
 
 
 @pytest.mark.parametrize(
