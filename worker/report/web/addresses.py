@@ -62,7 +62,10 @@ def _currency(text: str) -> str:
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text.replace(" ", "+"))
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        raise ValueError("should be a moment such as 2026-01-31T08:00:00+00:00") from None
     if moment.tzinfo is None:
         raise ValueError("should have a zone")
     return moment
