@@ -168,7 +168,7 @@ def test_unreadable_messages_are_discarded_and_never_replayed(pipeline: Pipeline
     [
         (["--type", "CreditorBlocked"], 1),
         (["--status", "404"], 1),
-        (["--min-amount", "50", "--max-amount", "150.50", "--currency", "DKK"], 2),
+        (["--min-amount", "50", "--max-amount", "150.50", "--currency", "dkk"], 2),
         (["--older-than", "1h"], 1),
         (["--reference", "R-1"], 1),
         (["--text", "EMAIL inv"], 1),
