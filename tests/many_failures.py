@@ -24,7 +24,8 @@ _JOBS = """
     INSERT INTO jobs (id, external_tenant_id, idempotency_key, case_body, creditor_reference, amount, currency,
                       submission_key, state, due_at, created_at, finalized_at, case_id, case_reference, outcome_unknown,
                       request_count, attempt_count)
-    SELECT gen_random_uuid(), 'tenant-' || mod(n::bigint * 7919, {tenants}), '{state}-' || n, repeat('x', 400),
+    SELECT gen_random_uuid(), 'tenant-' || mod(n::bigint * 7919, {tenants}), '{state}-' || n,
+           '{{"comments":"' || repeat('x', 370) || '","debtor":{{}}}}',
            '{state}-' || n, CASE WHEN mod(n, 50) <> 0 THEN mod(n, 10000) + 0.5 END,
            (ARRAY['DKK', 'EUR', 'SEK'])[1 + mod(n, 3)], gen_random_uuid(), '{state}',
            CASE '{state}' WHEN 'waiting' THEN now() + interval '1 hour' END,

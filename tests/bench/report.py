@@ -1,7 +1,8 @@
 """`python -m tests.bench.report`: how long the report's questions take, and that submitted jobs do not slow them.
 
 Two ledgers with 100,000 dead jobs of 2,000 tenants: one with 900,000 submitted jobs, one with ten times as many. Each
-question is asked a number of times; the median counts, in milliseconds. Needs about 10 GB of disk for the second one;
+question is asked a number of times, and then each page, as a browser would get it; the median counts, in milliseconds.
+Needs about 10 GB of disk for the second one;
 `--factor 1` leaves it out.
 """
 
@@ -22,7 +23,8 @@ from rich.table import Table
 from sqlalchemy import Connection
 
 from examples.local_servers import LocalPostgres
-from tests.databases import sqlalchemy_url
+from tests.databases import Database, sqlalchemy_url
+from tests.integration.web_visitor import Visitor, report
 from tests.many_failures import fill
 from worker.ledger import migrate, queries
 from worker.ledger.database import get_engine, transaction
@@ -76,6 +78,41 @@ def questions(connection: Connection) -> dict[str, Ask]:
     }
 
 
+def pages(ledger: Database) -> dict[str, str]:
+    """The pages of the report, by what is asked for."""
+    cause = ledger.value("SELECT cause FROM dead_letters WHERE resolved_at IS NULL GROUP BY 1 ORDER BY count(*) DESC")
+    job = ledger.value("SELECT job_id FROM dead_letters WHERE resolved_at IS NULL LIMIT 1")
+    return {
+        "page: causes": "/",
+        "page: causes of a day": "/?within=1d",
+        "page: causes by words": "/?text=email",
+        "page: all jobs": "/jobs",
+        "page: jobs of the largest cause": f"/jobs?cause={cause}",
+        "page: jobs by words": "/jobs?text=email+inv",
+        "page: jobs by amount": "/jobs?min=9000&currency=EUR",
+        "page: jobs, deep in the list": "/jobs?after=50000",
+        "page: client links": "/links",
+        "page: one job": f"/jobs/{job}",
+        "page: preview of everything": "/act?verb=replay&scope=filter",
+    }
+
+
+def measure_pages(ledger: Database, times: int) -> dict[str, float]:
+    """The median of each page, in milliseconds, with all that it asks and writes. Raises RuntimeError for no page."""
+    visitor = Visitor(report(ledger, {"DATABASE_URL": ledger.url, "REDIS_URL": "redis://127.0.0.1:1/0"}))
+    found = {}
+    for what, path in pages(ledger).items():
+        taken = []
+        for _ in range(times):
+            begun = time.perf_counter()
+            answer = visitor.get(path)
+            taken.append((time.perf_counter() - begun) * 1000)
+            if answer.status_code != 200:
+                raise RuntimeError(f"{path} answered {answer.status_code}")
+        found[what] = statistics.median(taken)
+    return found
+
+
 def measure(postgres: LocalPostgres, name: str, *, submitted: int, dead: int, times: int) -> dict[str, float]:
     """The median of each question, in milliseconds, on a ledger of that size."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
@@ -94,6 +131,7 @@ def measure(postgres: LocalPostgres, name: str, *, submitted: int, dead: int, ti
                 ask(connection)
                 taken.append((time.perf_counter() - begun) * 1000)
             found[what] = statistics.median(taken)
+    found |= measure_pages(Database(f"{postgres.url.rsplit('/', 1)[0]}/{name}", engine), times)
     engine.dispose()
     return found
 

@@ -121,6 +121,7 @@ def test_resolved_failures_are_gone(pipeline: Pipeline, variables: dict[str, str
     pipeline.replay(job)
 
     assert run(variables, "report").stdout == "No open failures.\n"
+    assert run(variables, "report", "--tenant", "x").stdout == "No open failure fits these options.\n"
 
 
 def test_output_goes_to_a_private_file_that_appears_whole(

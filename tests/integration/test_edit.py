@@ -178,8 +178,8 @@ def test_the_command_prints_a_case_and_takes_it_back(pipeline: Pipeline, variabl
     pipeline.run()
     assert pipeline.job(job)["state"] == "submitted"
     log = pipeline.ledger.rows("SELECT actor, action, note FROM audit_log WHERE job_id = %s ORDER BY id", job)
-    assert [action for _, action, _ in log] == ["reveal", "edit", "replay"]
-    assert log[1:] == [("Åse", "edit", "typo"), ("Åse", "replay", "typo")]
+    assert [action for _, action, _ in log] == ["reveal", "reveal", "edit", "replay"], "a dry run is a look too"
+    assert log[2:] == [("Åse", "edit", "typo"), ("Åse", "replay", "typo")]
 
 
 @pytest.mark.parametrize(

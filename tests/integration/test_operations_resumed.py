@@ -160,6 +160,25 @@ def test_the_runner_takes_up_what_was_started_and_what_was_left(ledger: Database
         runner.stop()
 
 
+def test_a_canary_that_waits_keeps_nobody_from_their_turn(ledger: Database) -> None:
+    # Given a canary whose first job nobody takes, in a process that carries out one operation at a time
+    bury(ledger, "a")
+    bury(ledger, "a")
+    canary = started(ledger, previewed(ledger, FailureFilter(tenant="a")), canary=True)
+    runner = OperationRunner(ledger.engine, most=1, every=0.05)
+    runner.start()
+    try:
+        # When somebody wants something else
+        bury(ledger, "b")
+        other = started(ledger, previewed(ledger, FailureFilter(tenant="b")))
+
+        # Then it is done, while the canary goes on waiting
+        assert until_over(ledger, other).state == "done"
+        assert operation(ledger, canary).state == "running"
+    finally:
+        runner.stop()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_what_fails_for_good_is_stopped_with_a_word(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     bury(ledger)

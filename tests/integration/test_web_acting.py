@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from buried import bury
 from pipeline import Pipeline
 from test_command_report import bury_message
 from web_visitor import USERS, Visitor, report
@@ -53,6 +54,9 @@ def test_a_replay_is_previewed_confirmed_and_carried_out(pipeline: Pipeline, led
     page = olga.get(f"/operations/{number}").text
     assert "Done." in page
     assert "fixed at the sender" in page
+    assert "Reason: <bdi" in page, "what was selected"
+    assert "2 tenants" in page
+    assert "3,751.50" in page
     entries = ledger.rows("SELECT actor, action, note, detail ->> 'door' FROM audit_log WHERE job_id IS NOT NULL")
     assert entries == [("olga", "replay", "fixed at the sender", "web page")] * 3
     started = ledger.rows(
@@ -74,6 +78,14 @@ def test_a_discard_needs_a_reason_in_words(pipeline: Pipeline, ledger: Database,
     sent = olga.post("/act", token=token, note="paid meanwhile")
     carry_out(ledger.engine, int(sent.headers["location"].rpartition("/")[2]))
     assert pipeline.job(job)["state"] == "discarded"
+
+
+def test_a_discard_of_cases_that_may_exist_is_warned_of(ledger: Database, olga: Visitor) -> None:
+    bury(ledger, "known")
+    bury(ledger, "unknown", unknown=True, reference="R-1")
+
+    assert "may exist" not in olga.get("/act?verb=discard&scope=filter&tenant=known").text
+    assert "1 case may exist at Debitura already" in olga.get("/act?verb=discard&scope=filter").text
 
 
 @pytest.mark.parametrize(
@@ -154,7 +166,7 @@ def test_the_result_can_be_downloaded(pipeline: Pipeline, ledger: Database, olga
     answer = olga.get(f"/operations/{number}/result.csv")
 
     assert answer.headers["content-disposition"].startswith('attachment; filename="operation-')
-    assert f'"{job}","acme","replayed"' in answer.text
+    assert f'"{job}","acme","acme-0","replayed"' in answer.text, "with the reference that people know it by"
     assert olga.get("/operations/999/result.csv").status_code == 404
     assert olga.get("/operations/99999999999999999999999").status_code == 404
 

@@ -63,6 +63,23 @@ def test_a_correction_that_cannot_be_is_told_at_its_field_and_nothing_is_lost(
     assert pipeline.job(job)["state"] == "dead"
 
 
+def test_a_form_that_comes_back_is_a_look_at_personal_data_too(
+    pipeline: Pipeline, ledger: Database, olga: Visitor
+) -> None:
+    """Sending an empty correction must not be a way around the audit log."""
+    job = refused(pipeline)[0]
+    other = pipeline.submit(tag="sandbox:status=403")
+    olga.get("/")
+
+    back = olga.post(f"/jobs/{job}/correct", seen="1", form_token=olga.token())
+    assert "Ærøskøbing" in back.text
+    assert ledger.rows("SELECT actor, action, job_id FROM audit_log") == [("olga", "reveal", job)]
+
+    closed = olga.post(f"/jobs/{other}/correct", at="/", seen="1")
+    assert closed.status_code == 409
+    assert "Ærøskøbing" not in closed.text
+
+
 def test_only_one_of_two_corrections_counts(pipeline: Pipeline, olga: Visitor) -> None:
     job = refused(pipeline)[0]
     olga.post(f"/jobs/{job}/edit", at=f"/jobs/{job}")

@@ -8,6 +8,7 @@ import json
 from html.parser import HTMLParser
 
 import pytest
+from buried import bury
 from pipeline import Pipeline
 from test_command_report import bury_message
 from web_visitor import Visitor, report
@@ -167,6 +168,31 @@ def test_a_filter_is_in_the_address_and_one_that_cannot_be_read_lists_nothing(
     assert wrong.status_code == 400
     assert "A-1" not in wrong.text
     assert "should be a status from 100 to 599" in wrong.text
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [("cause=x", "This part should be made of UUIDs"), ("from=yesterday", "This part should be a moment such as")],
+)
+def test_what_is_wrong_with_a_part_that_has_no_field_is_said_too(
+    ledger: Database, variables: Vars, query: str, said: str
+) -> None:
+    answer = Visitor(report(ledger, variables)).get(f"/jobs?{query}")
+
+    assert answer.status_code == 400
+    assert said in answer.text
+
+
+def test_a_cause_shows_a_message_and_not_its_pattern(ledger: Database, variables: Vars) -> None:
+    """The pattern has a # for each word with a digit, also where the API names a field of ours."""
+    bury(ledger, message="debtor.stateAlpha2: The stateAlpha2 field is required.")
+    visitor = Visitor(report(ledger, variables))
+
+    assert '"foreign">debtor.stateAlpha2: The' in visitor.get("/").text
+    assert '1</p>\n    <p class="sub">needs a person' in visitor.html
+    bury(ledger, message="debtor.zipCode: 12 is too short.")
+    bury(ledger, message="debtor.zipCode: 345 is too short.")
+    assert "For example: <bdi" in visitor.get("/").text
 
 
 def test_long_lists_come_in_pages_whose_links_lead_to_each_other(

@@ -13,8 +13,9 @@ from sqlalchemy.exc import OperationalError
 from worker import settings
 from worker.cli.check_settings import check_settings, setting_names, without
 from worker.cli.finding import Verdict
-from worker.cli.options import Words, parse_since
+from worker.cli.options import Words
 from worker.cli.trouble import database_trouble, in_words
+from worker.report.ages import parse_age
 
 
 @pytest.mark.parametrize(
@@ -28,13 +29,18 @@ from worker.cli.trouble import database_trouble, in_words
     ],
 )
 def test_ages(text: str, age: timedelta) -> None:
-    assert parse_since(text) == age
+    assert parse_age(text) == age
 
 
 @pytest.mark.parametrize("text", ["", "7", "d", "-7d", "0d", "1.5h", "7 d", "7days", "\u0667d", "9999999d", "1h30m"])
 def test_what_is_no_age_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="30m, 12h, 7d or 2w"):
-        parse_since(text)
+        parse_age(text)
+
+
+def test_an_age_that_no_calendar_reaches_is_refused() -> None:
+    with pytest.raises(ValueError, match="at most a hundred years"):
+        parse_age("999999w")
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\x00b", "\udcff", "x" * 11])

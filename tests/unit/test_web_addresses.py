@@ -42,7 +42,8 @@ def test_a_filter_survives_its_address(wanted: FailureFilter) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("reason", "bad_luck"), ("status", "abc"), ("status", "99"), ("status", "²³"), ("min", "ten"), ("max", "NaN"),
+        ("reason", "bad_luck"), ("status", "abc"), ("status", "99"), ("status", "²³"), ("min", "ten"),
+        ("min", "1250,50"), ("max", "NaN"),
         ("max", "1e999999999"), ("currency", "EURO"), ("within", "7"), ("older", "0d"), ("cause", "x"), ("ids", "1.x"),
         ("ids", "9" * 30), ("from", "yesterday"), ("from", "2026-01-01T00:00:00"), ("text", "a\x00b"),
         ("tenant", "\ud800"), ("within", "999999w"), ("jobs", "1"),

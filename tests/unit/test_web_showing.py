@@ -100,6 +100,7 @@ def test_a_chart_is_plain_svg_that_tells_itself_in_words() -> None:
     assert heights == [chart.LOWEST, chart.HEIGHT - 4], "few can be seen beside many"
     assert root.attrib["aria-label"] == "103 failures in 4 h; most, 100, in the 1 h from 2026-01-01 03:00 UTC"
     assert "style" not in drawing
+    assert "1 failure in" in chart.bars((1, 0), start=datetime(2026, 1, 1, tzinfo=UTC), width=timedelta(hours=1))
 
 
 def test_every_reason_has_a_headline() -> None:

@@ -33,14 +33,14 @@ from worker.report.wording import one_line
 def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | None, note: str | None) -> int:
     """Correct the case of a job that failed for validation, and send it again under a new submission key.
 
-    Without --file the case is printed as it is sent now, to be corrected; that somebody looked is audited. The old
-    case is kept.
+    Without --file the case is printed as it is sent now, to be corrected. That somebody looked is audited, also for a
+    dry run, which shows what would change. The old case is kept.
     """
     _, engine = open_ledger()
     who, door = Actor(actor or os_user(), note), {"door": "command line", "os_user": os_user()}
     with transaction(engine) as connection:
         now = draft(connection, job_id)
-        if file is None:
+        if file is None or dry_run:  # the differences that a dry run shows have the old values in them
             audit(connection, "reveal", who, door, job_id=job_id)
     if file is None:
         click.echo(simplejson.dumps(now.case, use_decimal=True, ensure_ascii=False, indent=2))

@@ -14,19 +14,10 @@ from worker.case_json import check_text
 from worker.errors import InvalidCase
 from worker.ledger.queries import FailureFilter
 from worker.ledger.states import Reason
+from worker.report.ages import parse_age
 
-UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AMOUNT = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,4})?")
-_SINCE = re.compile(r"([0-9]{1,6})([mhdw])")
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def parse_since(text: str) -> timedelta:
-    """`30m`, `12h`, `7d` or `2w`. Raises ValueError for anything else."""
-    match = _SINCE.fullmatch(text.strip().lower())
-    if match is None or int(match[1]) == 0:
-        raise ValueError("should look like 30m, 12h, 7d or 2w")
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
 class Since(click.ParamType[timedelta]):
@@ -39,7 +30,7 @@ class Since(click.ParamType[timedelta]):
         if isinstance(value, timedelta):
             return value
         try:
-            return parse_since(value)
+            return parse_age(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -91,7 +82,13 @@ def which_failures(command: F) -> F:
             help="Only messages in which each of these words begins a word.",
         ),
         click.option("--reference", type=Words(1000), metavar="REF", help="Only this creditorReference."),
-        click.option("--currency", type=Words(3), metavar="CODE", help="Only amounts in this currency."),
+        click.option(
+            "--currency",
+            type=Words(3),
+            callback=lambda _ctx, _param, code: code and code.upper(),  # the ledger's are in capitals
+            metavar="CODE",
+            help="Only amounts in this currency.",
+        ),
         click.option("--max-amount", type=Amount(), metavar="N", help="Only amounts up to this one."),
         click.option("--min-amount", type=Amount(), metavar="N", help="Only amounts from this one on."),
         click.option("--status", type=click.IntRange(100, 999), metavar="N", help="Only this HTTP status."),

@@ -15,6 +15,7 @@ import click
 from worker.cli.ledger import one_moment, open_ledger, page_by_page
 from worker.cli.options import filter_of, which_failures
 from worker.ledger import queries
+from worker.ledger.queries import FailureFilter
 from worker.ledger.queries.waiting import fleet_waits
 from worker.pace import Pace
 from worker.report.export import write_csv, write_json
@@ -55,7 +56,9 @@ def report(*, form: str, output: str, **which: Any) -> None:
         elif form == "json":
             write_json(out, now=datetime.now(UTC), wanted=wanted, groups=causes, failures=failures)
         else:
-            show_report(Screen(out), found, causes, failures, held_by=fleet_in_words(waits) if waits.holds else ())
+            held_by = fleet_in_words(waits) if waits.holds else ()
+            narrowed = wanted != FailureFilter()
+            show_report(Screen(out), found, causes, failures, held_by=held_by, narrowed=narrowed)
 
 
 @contextlib.contextmanager

@@ -43,14 +43,18 @@ def show_report(
     failures: Iterable[Failure],
     *,
     held_by: Sequence[str] = (),
+    narrowed: bool = False,
 ) -> None:
-    """The whole report. `found`, `causes` and `failures` come from the same filter; `held_by`: what holds the fleet."""
+    """The whole report. `found`, `causes` and `failures` come from the same filter; `held_by`: what holds the fleet.
+
+    `narrowed` says whether that filter leaves anything out.
+    """
     for words in held_by:
         screen.line(words, style="bold")
     if held_by:
         screen.line()
     if not causes:
-        screen.line("No open failures.")
+        screen.line("No open failure fits these options." if narrowed else "No open failures.")
         return
     screen.line(_headline(found, causes), style="bold")
     screen.line()

@@ -16,8 +16,7 @@ from worker.report.wording import counted
 
 PAST = {Verb.REPLAY: "replayed", Verb.DISCARD: "discarded"}
 NOT_REPLAYABLE = (
-    "a message that became no job cannot be replayed: correct the sender, send the case again, then "
-    "case-worker discard --reason malformed_message --note TEXT"
+    "a message that became no job cannot be replayed: correct the sender, send the case again, then discard the message"
 )
 
 

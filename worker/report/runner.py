@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -21,7 +22,8 @@ log = structlog.get_logger(__name__)
 class OperationRunner:
     """Takes up running operations that nobody carries out, its own process's and those of processes that died.
 
-    Each gets a thread of its own, since a canary waits; at most `most` at a time, the others when it is their turn.
+    Each gets a thread of its own; at most `most` act at a time, the others when it is their turn. A canary that waits
+    for its jobs, which may take hours of retries, keeps nobody from theirs.
     """
 
     def __init__(self, engine: Engine, *, most: int = 4, every: float = 2.0) -> None:
@@ -32,6 +34,7 @@ class OperationRunner:
         self._stop = threading.Event()
         self._look = threading.Event()
         self._running: dict[int, threading.Thread] = {}
+        self._waiting: set[int] = set()
         self._watcher = threading.Thread(target=self._watch, name="operations", daemon=True)
 
     def start(self) -> None:
@@ -66,7 +69,7 @@ class OperationRunner:
         with transaction(self._engine) as connection:
             found = abandoned_operations(connection)
         for number in found:
-            if len(self._running) >= self._most:
+            if len(self._running) - len(self._waiting) >= self._most:
                 return
             if number not in self._running:
                 self._running[number] = threading.Thread(
@@ -77,7 +80,7 @@ class OperationRunner:
     def _carry_out(self, number: int) -> None:
         log.info("operation_taken_up", operation=number)
         try:
-            run(self._engine, number, lease=uuid4(), stopping=self._stop.is_set, sleep=self._stop.wait)
+            run(self._engine, number, lease=uuid4(), stopping=self._stop.is_set, sleep=partial(self._rest, number))
         except DBAPIError as error:
             log.warning("operation_interrupted", operation=number, error=type(error.orig).__name__)
             if is_passing(error):
@@ -86,6 +89,14 @@ class OperationRunner:
         except Exception as error:
             self._give_up(number, f"it failed by a mistake in the program ({type(error).__name__})")
             raise
+
+    def _rest(self, number: int, seconds: float) -> None:
+        """Between two looks at a canary's jobs."""
+        self._waiting.add(number)
+        try:
+            self._stop.wait(seconds)
+        finally:
+            self._waiting.discard(number)
 
     def _give_up(self, number: int, why: str) -> None:
         """What fails in the same way each time must not be taken up for ever."""

@@ -131,7 +131,7 @@ def show_story(screen: Screen, story: Story, why_it_waits: Sequence[str] = ()) -
 def _unknown(job: dict[str, Any]) -> str:
     """What an unknown outcome means for this job, and why no second case can come of it."""
     if job["creditor_reference"]:
-        how = "It is looked up by its creditorReference before it is given up or replayed, and the key stays the same"
+        how = "It is looked up by its creditorReference before anything is sent again, and the key stays the same"
     else:
         how = "It has no creditorReference to look it up by, but every retry and replay keeps the same key"
     return f"Its case may exist at the API without our knowing. {how}, so no second case is made."

@@ -66,6 +66,8 @@ class Tally:
         text = f"{' and '.join(parts)} {done}"
         if verb is Verb.REPLAY and self.jobs:
             text += f": {key_rule(self.new_key, self.looked_up, self.same_key)}"
+        if verb is Verb.DISCARD and (unknown := self.looked_up + self.same_key):
+            text += f"; {unknown} of the cases may exist at Debitura, where discarding takes nothing back"
         return text
 
 

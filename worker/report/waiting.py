@@ -83,7 +83,8 @@ def windows_as_data(waits: FleetWaits) -> list[dict[str, Any]]:
 def window_in_words(window: WindowUse) -> str:
     """For example `1,960 of 2,000 in a minute`."""
     name = _NAMES.get(window.window.seconds, f"{window.window.seconds} s")
-    return f"{window.used:,} of {window.window.amount:,} in a {name}"
+    article = "an" if name.startswith("h") else "a"
+    return f"{window.used:,} of {window.window.amount:,} in {article} {name}"
 
 
 def _full(window: WindowUse) -> str:

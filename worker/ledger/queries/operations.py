@@ -65,6 +65,8 @@ class Item:
     dead_letter_id: int
     job_id: UUID | None
     external_tenant_id: str | None
+    creditor_reference: str | None
+    """The invoice number, by which people know the case."""
     outcome: str
     """worker.ledger.states.ItemOutcome."""
     why: str | None
@@ -91,8 +93,9 @@ _ABANDONED = text(
 )
 _ITEMS = text(
     """
-    SELECT i.dead_letter_id, i.job_id, j.external_tenant_id, i.outcome, i.why, i.stage, i.at, j.state AS state_now,
-           j.case_reference, CASE WHEN j.state = 'dead' AND i.outcome = 'replayed' THEN j.last_error END AS last_error
+    SELECT i.dead_letter_id, i.job_id, j.external_tenant_id, j.creditor_reference, i.outcome, i.why, i.stage, i.at,
+           j.state AS state_now, j.case_reference,
+           CASE WHEN j.state = 'dead' AND i.outcome = 'replayed' THEN j.last_error END AS last_error
     FROM operation_items i LEFT JOIN jobs j ON j.id = i.job_id
     WHERE i.operation_id = :id AND i.dead_letter_id > :after
     ORDER BY i.dead_letter_id LIMIT :limit

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
@@ -18,6 +18,7 @@ from worker.errors import InvalidCase
 from worker.ledger.queries.filters import FailureFilter
 from worker.ledger.states import Reason
 from worker.report.ages import age_text, parse_age
+from worker.report.amounts import parse_amount
 
 #: What PostgreSQL's numeric(20, 4) and bigint hold.
 _LARGEST = Decimal(10) ** 16
@@ -48,12 +49,9 @@ def _status(text: str) -> int:
 
 
 def _amount(text: str) -> Decimal:
-    try:
-        amount = Decimal(text.replace(",", "").replace(" ", ""))
-    except InvalidOperation:
-        raise ValueError("should be a number such as 1250.50") from None
-    if not amount.is_finite() or not -_LARGEST < amount < _LARGEST:
-        raise ValueError("should be a number such as 1250.50")
+    amount = parse_amount(text)
+    if not -_LARGEST < amount < _LARGEST:
+        raise ValueError("should have at most 16 digits before the point")
     return amount
 
 
@@ -64,7 +62,10 @@ def _currency(text: str) -> str:
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text.replace(" ", "+"))
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        raise ValueError("should be a moment such as 2026-01-31T08:00:00+00:00") from None
     if moment.tzinfo is None:
         raise ValueError("should have a zone")
     return moment

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
+from worker.report.amounts import parse_amount
 from worker.report.diff import MISSING, leaves
 from worker.report.edit import Draft
 from worker.report.web.masking import as_text
@@ -40,8 +41,8 @@ class Field:
 class NotANumber(ValueError):
     """A field that holds a number was given something else."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("should be a number such as 1250.50")
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(problem)
         self.path = path
 
 
@@ -112,12 +113,9 @@ def _value(path: str, old: Any, text: str) -> Any:
         return text.strip().lower() == "true" if text.strip().lower() in {"true", "false"} else text
     if isinstance(old, int | float | Decimal) or (old in (MISSING, None) and name.startswith(_NUMBERS)):
         try:
-            number = Decimal(text.strip().replace(",", ""))
-        except InvalidOperation:
-            raise NotANumber(path) from None
-        if not number.is_finite() or abs(number.adjusted()) > 100:
-            raise NotANumber(path)
-        return number
+            return parse_amount(text)
+        except ValueError as error:
+            raise NotANumber(path, str(error)) from None
     return text.strip() if "\n" not in text else text
 
 

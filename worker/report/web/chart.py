@@ -38,8 +38,9 @@ def in_words(counts: Sequence[int], start: datetime, width: timedelta) -> str:
     if not total:
         return "No failures in this time"
     most = max(range(len(counts)), key=lambda place: counts[place])
+    noun = "failure" if total == 1 else "failures"
     when = (start + most * width).strftime("%Y-%m-%d %H:%M")
     return (
-        f"{total:,} failures in {span((width * len(counts)).total_seconds())}; most, {counts[most]:,},"
+        f"{total:,} {noun} in {span((width * len(counts)).total_seconds())}; most, {counts[most]:,},"
         f" in the {span(width.total_seconds())} from {when} UTC"
     )

@@ -13,6 +13,7 @@ from worker.report.preview import Preview, preview, read_token
 from worker.report.web import addresses
 from worker.report.web.asking import Ask
 from worker.report.web.pages.front import by_size
+from worker.report.web.words import sentence
 
 #: Characters of a note.
 LONGEST_NOTE = 2000
@@ -24,7 +25,7 @@ def look(ask: Ask) -> Response:
         verb = Verb(ask.query.get("verb", ""))
         wanted = _selection(ask)
     except ValueError as error:
-        return ask.page("error.html", 400, title="Nothing is selected", said=f"{error}.")
+        return ask.page("error.html", 400, title="Nothing is selected", said=sentence(error))
     with ask.reading() as connection:
         made = preview(connection, verb, wanted)
     return _page(ask, made)

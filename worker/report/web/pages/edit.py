@@ -39,15 +39,24 @@ def save(ask: Ask) -> Response:
                 actor=ask.acting(note or None), detail=ask.door,
             )  # fmt: skip
     except NotANumber as error:
-        return _page(ask, found, typed, {error.path: str(error)}, 400)
+        return _again(ask, found, typed, {error.path: str(error)})
     except InvalidCase as error:
         where = error.where.removeprefix("case").lstrip(".")
-        return _page(ask, found, typed, {where: error.problem}, 400)
+        return _again(ask, found, typed, {where: error.problem})
     except WrongState as error:
         return ask.page(
             "error.html", 409, title="Nothing was changed", said=f"{str(error)[:1].upper()}{str(error)[1:]}."
         )
     return RedirectResponse(f"/jobs/{job_id(ask)}", 303)
+
+
+def _again(ask: Ask, found: Draft, typed: Mapping[str, str], problems: dict[str, str]) -> Response:
+    """The form with what is wrong. It shows the whole case, also to somebody who never opened the form before."""
+    if found.refused:
+        return ask.page("error.html", 409, title="This case cannot be corrected", said=found.refused)
+    with transaction(ask.report.engine) as connection:
+        audit(connection, "reveal", ask.acting(), ask.door | {"for": "edit"}, job_id=job_id(ask))
+    return _page(ask, found, typed, problems, 400)
 
 
 def _page(ask: Ask, found: Draft, typed: Mapping[str, str], problems: dict[str, str], status: int) -> Response:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from worker.ledger import queries
 from worker.ledger.queries import Group, Groups, Histogram, Tiles
+from worker.ledger.queries.groups import BUCKETS
 from worker.ledger.queries.waiting import FleetWaits, fleet_waits
 from worker.ledger.states import Reason, State
 from worker.ledger.writer.holds import HoldName
@@ -50,7 +51,7 @@ def front(ask: Ask) -> Response:
     return ask.page(
         "front.html", 400 if wanted.problems else 200, tiles=tiles, stake=by_size(tiles.amounts), menus=menus,
         wanted=wanted, total=found.total, causes=[_cause(group, bars, wanted) for group in found.groups],
-        pipeline=pipeline(tiles, waits),
+        pipeline=pipeline(tiles, waits), axis=BUCKETS * bars.width.total_seconds(),
     )  # fmt: skip
 
 

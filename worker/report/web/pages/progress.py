@@ -32,7 +32,8 @@ def activity(ask: Ask) -> Response:
     with ask.reading() as connection:
         found = queries.operations(connection, before=place, limit=ROWS + 1)
     following = found[ROWS - 1].id if len(found) > ROWS else None
-    return ask.page("operations.html", operations=found[:ROWS], following=following, first=place is None)
+    listed = [(operation, _selected(operation)) for operation in found[:ROWS]]
+    return ask.page("operations.html", operations=listed, following=following, first=place is None)
 
 
 def progress(ask: Ask) -> Response:
@@ -42,7 +43,8 @@ def progress(ask: Ask) -> Response:
         items = list(islice(queries.operation_items(connection, found.id, page=ITEMS), ITEMS))
     return ask.page(
         "operation.html", operation=found, items=items, words=words(found), running=_runs(found),
-        amounts=by_size(found.amounts), view=_view(found), past=_PAST[Verb(found.verb)], stages=CANARY,
+        amounts=by_size(found.amounts), view=_view(found), selected=_selected(found),
+        past=_PAST[Verb(found.verb)], stages=CANARY,
     )  # fmt: skip
 
 
@@ -51,8 +53,11 @@ def progress_json(ask: Ask) -> Response:
     with ask.reading() as connection:
         found = _operation(ask, connection)
     return JSONResponse(
-        {"finished": not _runs(found), "done": _dealt_with(found), "total": found.total, "words": words(found)}
-    )
+        {
+            "finished": not _runs(found), "done": _dealt_with(found), "total": found.total, "stage": found.stage,
+            "words": words(found),
+        }
+    )  # fmt: skip
 
 
 def stop(ask: Ask) -> Response:
@@ -105,12 +110,18 @@ def _runs(operation: Operation) -> bool:
     return operation.state == OperationState.RUNNING
 
 
-def _view(operation: Operation) -> str:
-    """The query for what is left of the selection; empty where the filter is of an older kind."""
+def _view(operation: Operation) -> str | None:
+    """The query for what is left of the selection, empty for all; None where the filter is of an older kind."""
     try:
         return addresses.query_for(FailureFilter.from_dict(operation.filter))
     except (KeyError, TypeError, ValueError, ArithmeticError):
-        return ""
+        return None
+
+
+def _selected(operation: Operation) -> dict[str, str] | None:
+    """The filter by the names that it has in an address, empty for all; None where it is of an older kind."""
+    view = _view(operation)
+    return None if view is None else addresses.read_query(view).typed
 
 
 def _operation(ask: Ask, connection: Connection) -> Operation:

@@ -67,6 +67,11 @@ for (const live of document.querySelectorAll("[data-progress]")) {
         const text = now.words[place.dataset.count];
         if (text !== undefined && place.textContent !== text) place.textContent = text;
       }
+      live.querySelectorAll(".stages li").forEach((step, place) => {
+        step.className = now.stage > place + 1 ? "past" : now.stage === place + 1 ? "now" : "";
+        if (step.className === "now") step.setAttribute("aria-current", "step");
+        else step.removeAttribute("aria-current");
+      });
     } catch {
       pause = 3000;
     }
