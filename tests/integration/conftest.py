@@ -46,6 +46,8 @@ def ledger(ledger_database: Database) -> Database:
         "TRUNCATE jobs, attempts, dead_letters, audit_log, holds, api_use, operations, operation_items, case_versions,"
         " finished_days RESTART IDENTITY"
     )
+    ledger_database.rows("TRUNCATE alerts, alert_deliveries, alert_conditions, webhook_events, webhook_counts")
+    ledger_database.rows("UPDATE alert_watch SET looked_at = NULL")
     ledger_database.rows("UPDATE dispatcher SET leader = NULL, lease_until = NULL")
     ledger_database.rows("UPDATE pace SET next_at = now() - interval '1 hour'")
     return ledger_database
