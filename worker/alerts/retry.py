@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-#: Tries before an alert is given up: with the waits between them, about three quarters of an hour.
+#: Tries before an alert is given up: with the waits between them, 20 to 45 minutes.
 TRIES = 10
 #: Seconds before the second try; each further wait is twice as long, up to the longest.
 FIRST_WAIT, LONGEST_WAIT = 5.0, 1800.0

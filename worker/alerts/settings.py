@@ -60,7 +60,10 @@ class AlertSettings:
             raise SettingsError(f"{URLS} should name {MOST_URLS} addresses at most, not {len(urls)}")
         secrets = setting_text(environ, SECRET).split()
         if any(len(secret) < SHORTEST_SECRET for secret in secrets):
-            raise SettingsError(f"{SECRET} should have at least {SHORTEST_SECRET} characters, chosen at random")
+            raise SettingsError(
+                f"{SECRET} should have at least {SHORTEST_SECRET} characters, chosen at random, and no white space:"
+                " that separates an old one from the next"
+            )
         return cls(
             targets=tuple({target.receiver.target: target for target in map(_target, urls)}.values()),
             secrets=tuple(secrets),

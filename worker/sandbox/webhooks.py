@@ -1,7 +1,7 @@
 """Events as Debitura sends them: envelope, headers and signature of the documentation, one delivery each.
 
-Source: developer-concepts/webhooks and referral-partners/integration-guides/webhooks. A delivery runs in a thread, since
-its receiver may be slow, and may itself ask the sandbox.
+Source: developer-concepts/webhooks and referral-partners/integration-guides/webhooks. A delivery runs in a thread,
+since its receiver may be slow, and may itself ask the sandbox.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ _GROUPS = text(
     """
     SELECT wanted.cause, d.reason, d.error_type, d.http_status,
            (SELECT count(*) FROM (SELECT FROM dead_letters c WHERE c.cause = wanted.cause AND c.resolved_at IS NULL
-                                  LIMIT :counted) some) AS failures
+                                  LIMIT :counted) counted) AS failures
     FROM unnest(CAST(:causes AS uuid[])) WITH ORDINALITY AS wanted (cause, place)
     CROSS JOIN LATERAL (
         SELECT reason, error_type, http_status FROM dead_letters

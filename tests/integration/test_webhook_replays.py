@@ -1,0 +1,295 @@
+"""Links that heal themselves: an event replays what it cures, as a canary, once, whatever dies in between."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+from command_line import PROGRAM
+from pipeline import Pipeline
+from sandbox_witness import Witness
+from test_operations import items, operation
+from web_visitor import Visitor, report
+from webhooks import PATH, SECRET, Debitura, encoded
+
+from tests.databases import Database
+from worker.ledger.database import transaction
+from worker.ledger.writer.webhooks import keep_event
+from worker.report.operations import run
+from worker.report.webhooks.inbox import ACTOR, Inbox
+
+Vars = dict[str, str]
+
+
+class Events:
+    """The inbox in the hands of a test."""
+
+    def __init__(self, ledger: Database) -> None:
+        self.ledger = ledger
+        self.begun = 0
+        self.inbox = Inbox(ledger.engine, self._count)
+
+    def _count(self) -> None:
+        self.begun += 1
+
+    def keep(self, name: str = "client.linked", tenant: str | None = "acme", event_id: str = "evt-1") -> None:
+        with transaction(self.ledger.engine) as connection:
+            keep_event(connection, event_id=event_id, event=name, tenant=tenant)
+
+    def outcome(self, event_id: str = "evt-1") -> tuple[object, ...]:
+        return self.ledger.rows("SELECT outcome, operations FROM webhook_events WHERE id = %s", event_id)[0]
+
+
+@pytest.fixture
+def events(ledger: Database) -> Events:
+    return Events(ledger)
+
+
+def jobs_in(ledger: Database, number: int) -> set[UUID | None]:
+    return {item.job_id for item in items(ledger, number)}
+
+
+def test_a_link_replays_that_tenant_s_jobs_that_died_of_it_and_no_others(
+    events: Events, pipeline: Pipeline, ledger: Database, sandbox: Witness
+) -> None:
+    # Given jobs that died of the link, of their data, and of another tenant's link
+    sandbox.link("acme", "invalid")
+    cured = [pipeline.submit(creditorReference=f"R{n}") for n in range(3)]
+    sandbox.link("acme", "missing")
+    cured.append(pipeline.submit(creditorReference="R3"))
+    sandbox.link("acme", "ok")
+    others = [pipeline.submit(currencyCode="?"), pipeline.submit("missing-other")]
+
+    # When the link is there again
+    events.keep()
+    assert events.inbox.work_next()
+
+    # Then one operation has just these, as a canary
+    outcome, (number,) = events.outcome()  # type: ignore[misc]
+    assert (outcome, events.begun) == ("replayed", 1)
+    told = operation(ledger, number)
+    assert (told.canary, told.jobs, told.actor, told.verb) == (True, 4, ACTOR, "replay")
+    assert run(ledger.engine, number, sleep=lambda _: pipeline.run())
+    pipeline.run()
+    assert jobs_in(ledger, number) == set(cured)
+    assert {pipeline.job(job)["state"] for job in cured} == {"submitted"}
+    assert {pipeline.job(job)["state"] for job in others} == {"dead"}
+
+
+def test_a_signed_contract_replays_each_cause_that_it_cures_as_a_canary_of_its_own(
+    events: Events, pipeline: Pipeline, ledger: Database, sandbox: Witness
+) -> None:
+    sandbox.link("acme", "unfinished")
+    unsigned = pipeline.submit(creditorReference="R1")
+    identity = pipeline.submit(tag="sandbox:business:MissingKycVerification", creditorReference="R2")
+    sandbox.link("acme", "missing")
+    unlinked = pipeline.submit(creditorReference="R3")
+
+    events.keep("client.onboarding.contract_signed")
+    events.inbox.work_next()
+
+    first, second = events.outcome()[1]  # type: ignore[misc]
+    sandbox.link("acme", "ok")
+    for number in (first, second):
+        run(ledger.engine, number, sleep=lambda _: pipeline.run())
+    pipeline.run()
+    assert (jobs_in(ledger, first), jobs_in(ledger, second)) == ({unsigned}, {unlinked})
+    assert pipeline.letters(identity)[-1]["resolved_at"] is None
+
+
+def test_it_is_audited_as_done_by_the_webhook_with_the_event_s_id(
+    events: Events, pipeline: Pipeline, ledger: Database, variables: Vars
+) -> None:
+    job = pipeline.submit("missing-acme")
+    events.keep(tenant="missing-acme", event_id="evt-77")
+    events.inbox.work_next()
+    number = events.outcome("evt-77")[1][0]  # type: ignore[index]
+    run(ledger.engine, number, sleep=lambda _: pipeline.run())
+
+    entries = ledger.rows(
+        "SELECT actor, action, detail ->> 'event_id', detail ->> 'event', note FROM audit_log WHERE job_id = %s", job
+    )
+    assert entries == [
+        (ACTOR, "replay", "evt-77", "client.linked", "client.linked (event evt-77)")
+    ]  # fmt: skip
+    visitor = Visitor(report(ledger, variables))
+    activity = visitor.get("/operations").text
+    assert ACTOR in activity
+    assert "canary" in activity
+    assert "client.linked (event evt-77)" in visitor.get(f"/operations/{number}").text
+
+
+def test_a_link_that_is_not_well_after_all_costs_one_job_s_attempt(
+    events: Events, pipeline: Pipeline, ledger: Database
+) -> None:
+    jobs = [pipeline.submit("missing-acme") for _ in range(3)]
+    events.keep(tenant="missing-acme")
+    events.inbox.work_next()
+    number = events.outcome()[1][0]  # type: ignore[index]
+
+    run(ledger.engine, number, sleep=lambda _: pipeline.run())
+
+    assert operation(ledger, number).state == "stopped"
+    assert [len(pipeline.letters(job)) for job in jobs] == [2, 1, 1]
+
+
+@pytest.mark.parametrize(("tenant", "outcome"), [("acme", "nothing_to_replay"), (None, "no_tenant")])
+def test_an_event_with_nothing_to_replay_is_done_with(
+    events: Events, ledger: Database, tenant: str | None, outcome: str
+) -> None:
+    events.keep(tenant=tenant)
+
+    assert events.inbox.work_next()
+    assert not events.inbox.work_next()
+    assert events.outcome() == (outcome, [])
+    assert ledger.value("SELECT count(*) FROM operations") == 0
+
+
+def test_what_dies_while_it_works_on_an_event_leaves_it_to_the_next(
+    events: Events, pipeline: Pipeline, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The replay and the mark on the event are one transaction."""
+    pipeline.submit("missing-acme")
+    events.keep(tenant="missing-acme")
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.ledger.writer.webhooks.worked", dies)
+        with pytest.raises(KeyboardInterrupt):
+            events.inbox.work_next()
+    assert events.outcome() == (None, [])
+    assert ledger.value("SELECT count(*) FROM operations") == 0
+
+    assert Events(ledger).inbox.work_next()
+    assert ledger.value("SELECT count(*) FROM operations") == 1
+
+
+def test_two_processes_work_on_an_event_once(events: Events, pipeline: Pipeline, ledger: Database) -> None:
+    pipeline.submit("missing-acme")
+    events.keep(tenant="missing-acme")
+    together = threading.Barrier(4)
+    did: list[bool] = []
+
+    def work() -> None:
+        inbox = Events(ledger).inbox
+        together.wait()
+        did.append(inbox.work_next())
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(did) == [False, False, False, True]
+    assert ledger.value("SELECT count(*) FROM operations") == 1
+
+
+def test_an_event_that_we_stumble_over_does_not_keep_the_others(
+    events: Events, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events.keep("client.linked", "acme", "evt-bad")
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.report.webhooks.inbox.preview", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            events.inbox.work_next()
+    events.keep("client.linked", "bell", "evt-good")
+
+    assert [events.inbox.work_next(), events.inbox.work_next()] == [True, False]
+    assert events.outcome("evt-bad") == (None, [])
+    assert Events(ledger).inbox.work_next(), "the next process tries it again"
+
+
+def test_old_events_are_forgotten_and_unworked_ones_never(events: Events, ledger: Database) -> None:
+    events.keep(event_id="old")
+    events.inbox.work_next()
+    ledger.rows("UPDATE webhook_events SET worked_at = now() - interval '91 days'")
+    events.keep(event_id="waits")
+    ledger.rows("UPDATE webhook_events SET received_at = now() - interval '1 year'")
+
+    events.inbox._forget()
+
+    assert ledger.rows("SELECT id FROM webhook_events") == [("waits",)]
+
+
+def test_an_event_of_a_process_that_died_is_worked_on_by_the_page_s_next_one(
+    pipeline: Pipeline, ledger: Database, variables: Vars
+) -> None:
+    # Given an event that was acknowledged, and a process that died over it
+    pipeline.submit("missing-acme")
+    Events(ledger).keep(tenant="missing-acme")
+
+    # When the page starts anew
+    debitura = Debitura(ledger, variables)
+    with debitura.visitor.http:
+        until(lambda: ledger.value("SELECT count(*) FROM operation_items") == 1)
+
+    assert ledger.value("SELECT outcome FROM webhook_events") == "replayed"
+
+
+@contextmanager
+def page(variables: Vars) -> Iterator[str]:
+    """`case-worker web` as a process; its address."""
+    environment = {**os.environ, **variables, "DEBITURA_WEBHOOK_SECRET": encoded(SECRET)}
+    with subprocess.Popen(
+        [PROGRAM, "web", "--port", "0"], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split()[4].rstrip("/")
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Look until it is so; the test's own time limit ends it if it never is."""
+    pause = threading.Event()
+    while not true():
+        pause.wait(0.02)
+
+
+def test_from_a_broken_link_to_a_submitted_case_by_the_true_path(
+    pipeline: Pipeline, ledger: Database, variables: Vars, sandbox: Witness
+) -> None:
+    # Given a tenant whose cases go through, until its link is revoked
+    assert pipeline.job(pipeline.submit(creditorReference="R0"))["state"] == "submitted"
+    sandbox.link("acme", "invalid")
+    jobs = [pipeline.submit(creditorReference=f"R{n}") for n in (1, 2)]
+    assert [pipeline.letters(job)[0]["reason"] for job in jobs] == ["second_unauthorized"] * 2
+    before = len(sandbox.cases())
+
+    # When the client links again, a forger and somebody late say so in vain, and then Debitura says so, twice
+    sandbox.link("acme", "ok")
+    with page(variables) as address:
+        fields = {
+            "url": address + PATH, "secret": encoded(SECRET), "event": "client.linked", "externalTenantId": "acme",
+            "id": "11111111-2222-3333-4444-555555555555",
+        }  # fmt: skip
+        sandbox.control("webhook", **fields | {"secret": encoded(b"of somebody else, 20")})
+        sandbox.control("webhook", **fields, ageSeconds=400)
+        until(lambda: [d["status"] for d in sandbox.look("webhooks")] == [401, 401])
+        sandbox.control("webhook", **fields)
+        sandbox.control("webhook", **fields)
+
+        # Then a canary replays them, while a worker works
+        def worked() -> bool:
+            pipeline.run()
+            return all(pipeline.job(job)["state"] == "submitted" for job in jobs)
+
+        until(worked)
+        until(lambda: [d["status"] for d in sandbox.look("webhooks")[2:]] == [200, 200])
+        until(lambda: ledger.value("SELECT state FROM operations") == "done")
+
+    # And each case is there once
+    assert len(sandbox.cases()) == before + 2
+    assert sandbox.look("stats")["max_cases_per_reference"] == 1
+    assert ledger.rows("SELECT actor, canary, done FROM operations") == [(ACTOR, True, 2)]
