@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, Protocol
 
 import structlog
@@ -17,7 +18,8 @@ from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that the threads get to end. One that waits for a receiver is left behind: its alert is due again by itself.
+#: Seconds that all threads together get to end. One that waits for a receiver is left behind: its alert is due again by
+#: itself.
 PATIENCE = 1.0
 
 
@@ -50,8 +52,9 @@ class Alerts:
         """End what ends at once."""
         for part in self._parts:
             part.stop()
+        until = time.monotonic() + PATIENCE
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 def connect_alerts(settings: Settings, alerts: AlertSettings) -> None:

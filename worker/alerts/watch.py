@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two looks of the worker whose dispatcher leads. A circuit is open for at least as long.
 LOOK_EVERY = 2.0
+#: A look that takes long is followed by a rest this many times as long: the ledger has better things to do.
+REST_AFTER_LOOK = 20
 #: Seconds to rest after the ledger could not be asked.
 REST = 5.0
 #: Days after which an alert is forgotten, and seconds between two times that this is seen to.
@@ -44,9 +46,10 @@ class AlertWatch:
     def run(self) -> None:
         """Look until told to stop. Trouble with the ledger is waited out."""
         while not self._stop.is_set():
-            pause = LOOK_EVERY
+            began = time.monotonic()
             try:
                 self._turn()
+                pause = max(LOOK_EVERY, REST_AFTER_LOOK * (time.monotonic() - began))
             except SQLAlchemyError as error:
                 log.warning("alerts_wait_for_ledger", error=type(error).__name__)
                 pause = REST
