@@ -1,63 +1,26 @@
-"""What is written to be told: each event once, whoever looks and however often; ends; sums; nothing of a debtor."""
+"""Failures and links to be told of: each once, whoever looks and however often; floods as sums; nothing of a debtor."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
 import pytest
+from alert_looks import Looks, resolve_all
 from buried import bury, bury_message
 from pipeline import Pipeline
 from sandbox_witness import Witness
 
 from tests.databases import Database
 from worker.alerts.changes import MOST
-from worker.alerts.settings import AlertSettings
-from worker.alerts.watch import AlertWatch
 from worker.ledger.database import transaction
-from worker.ledger.writer.holds import HoldName, hold
-from worker.trouble import FAILED_JOBS_AT_LEAST
-
-URLS = "https://a.example/hunter2 slack+https://b.example/hunter2"
-
-
-class Looks:
-    """The watch of one worker, look by look."""
-
-    def __init__(self, ledger: Database, **environ: str) -> None:
-        self.ledger = ledger
-        settings = AlertSettings.from_environment({"ALERT_WEBHOOK_URLS": URLS} | environ)
-        self.watch = AlertWatch(settings, ledger.engine, name="one")
-
-    def look(self) -> int:
-        with transaction(self.ledger.engine) as connection:
-            return self.watch.look(connection)
-
-    def told(self) -> list[tuple[str, dict[str, Any]]]:
-        """All alerts, in order."""
-        rows = self.ledger.rows("SELECT kind, facts FROM alerts ORDER BY created_at, kind DESC")
-        return [(str(kind), facts) for kind, facts in rows]  # type: ignore[misc]
-
-    def kinds(self) -> list[str]:
-        return [kind for kind, _ in self.told()]
-
-    def time_passes(self, seconds: int) -> None:
-        """What was seen was seen so long ago; budgets are free again."""
-        self.ledger.rows("UPDATE alert_conditions SET seen_at = seen_at - make_interval(secs => %s)", seconds)
-        self.ledger.rows("UPDATE alerts SET created_at = created_at - make_interval(secs => %s)", seconds)
 
 
 @pytest.fixture
 def looks(ledger: Database) -> Looks:
     return Looks(ledger)
-
-
-def resolve_all(ledger: Database) -> None:
-    ledger.rows("UPDATE dead_letters SET resolved_at = now(), resolution = 'replayed', resolved_by = 'ada'")
-    ledger.rows("UPDATE jobs SET state = 'pending' WHERE state = 'dead'")
 
 
 def test_a_new_cause_is_told_once_to_every_receiver(looks: Looks, ledger: Database) -> None:
@@ -187,72 +150,6 @@ def test_what_had_failed_while_nobody_looked_is_told_too(looks: Looks, ledger: D
     assert "invalid_link" in looks.kinds()
 
 
-def test_a_refused_partner_key_and_its_end(looks: Looks, pipeline: Pipeline, sandbox: Witness) -> None:
-    pipeline.enqueue()
-    sandbox.control("api-key", accepted=False)
-    pipeline.run()
-    assert [looks.look(), looks.look()] == [1, 0]
-
-    sandbox.control("api-key", accepted=True)
-    pipeline.again()
-    assert [looks.look(), looks.look()] == [1, 0]
-
-    assert looks.kinds() == ["partner_key_refused", "partner_key_accepted"]
-    assert looks.told()[1][1]["seconds"] >= 0
-
-
-def test_an_outage_opens_a_circuit_and_its_end_closes_it(looks: Looks, pipeline: Pipeline, sandbox: Witness) -> None:
-    for n in range(FAILED_JOBS_AT_LEAST + 1):
-        pipeline.enqueue(f"tenant-{n}")
-    sandbox.fault("cases", "status", status=503)
-    pipeline.run()
-    assert set(pipeline.holds()) == {"customer_api"}
-    looks.look()
-
-    pipeline.ledger.rows("DELETE FROM holds")
-    looks.look()
-
-    assert looks.kinds() == ["circuit_opened", "circuit_closed"]
-    assert {facts["circuit"] for _, facts in looks.told()} == {"customer_api"}
-
-
-def test_a_circuit_that_has_opened_anew_between_two_looks_is_told_of_both_times(looks: Looks, ledger: Database) -> None:
-    def opens() -> None:
-        with transaction(ledger.engine) as connection:
-            hold(connection, HoldName.REFERRAL_API, seconds=60, detail="Müller GmbH said no")
-
-    opens()
-    looks.look()
-    ledger.rows("DELETE FROM holds")
-    opens()
-    looks.look()
-
-    assert sorted(looks.kinds()) == ["circuit_closed", "circuit_opened", "circuit_opened"]
-    assert "Müller" not in str(looks.told()), "what an API says may name somebody"
-
-
-def test_a_hold_for_a_rate_limit_is_the_usual_course_and_no_alert(looks: Looks, ledger: Database) -> None:
-    with transaction(ledger.engine) as connection:
-        hold(connection, HoldName.RATE_LIMIT, seconds=60, detail="429")
-
-    assert looks.look() == 0
-
-
-def test_the_oldest_pending_job_over_the_threshold_and_below_it_again(pipeline: Pipeline, ledger: Database) -> None:
-    looks = Looks(ledger, ALERT_OLDEST_PENDING_SECONDS="100")
-    job = pipeline.enqueue()
-
-    def waits(seconds: int) -> int:
-        ledger.rows("UPDATE jobs SET pending_since = now() - make_interval(secs => %s) WHERE id = %s", seconds, job)
-        return looks.look()
-
-    assert [waits(99), waits(101), waits(300), waits(90), waits(101)] == [0, 1, 0, 0, 0]
-    assert [waits(79), waits(101)] == [1, 1]
-    pipeline.run()
-    assert [looks.look(), looks.look()] == [1, 0]
-    assert looks.kinds() == ["oldest_pending_over", "oldest_pending_recovered"] * 2
-
-
 def test_two_watches_at_once_tell_everything_once(ledger: Database) -> None:
     for n in range(3):
         bury(ledger, message="x" * (n + 1))
@@ -329,6 +226,22 @@ def test_old_alerts_are_forgotten(looks: Looks, ledger: Database, make_leader: C
 
     assert looks.told() == []
     assert ledger.value("SELECT count(*) FROM alert_deliveries") == 0
+
+
+def test_what_goes_to_a_receiver_that_is_set_no_more_is_given_up(
+    looks: Looks, ledger: Database, make_leader: Callable[[], None]
+) -> None:
+    bury(ledger)
+    looks.look()
+    make_leader()
+    ledger.rows("UPDATE alert_deliveries SET due_at = now() - interval '2 days' WHERE host = 'a.example'")
+
+    looks.watch._turn()
+
+    assert ledger.rows("SELECT host, state, last_error FROM alert_deliveries ORDER BY host") == [
+        ("a.example", "given_up", "nobody delivers to it any more"),
+        ("b.example", "pending", None),
+    ]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from worker.ledger.database import transaction
 from worker.ledger.queries.alert_deliveries import Known, known_conditions, told_lately
 from worker.ledger.queries.alerts import leads
 from worker.ledger.writer import alerts as writer
+from worker.ledger.writer.alert_deliveries import give_up_abandoned
 from worker.ledger.writer.alerts import NewAlert, NewCondition
 
 log = structlog.get_logger(__name__)
@@ -27,8 +28,10 @@ LOOK_EVERY = 2.0
 REST_AFTER_LOOK = 20
 #: Seconds to rest after the ledger could not be asked.
 REST = 5.0
-#: Days after which an alert is forgotten, and seconds between two times that this is seen to.
+#: Days after which an alert is forgotten, and after which one that nobody delivers is given up; seconds between two
+#: times that both are seen to.
 KEPT_DAYS = 30
+ABANDONED_DAYS = 1
 FORGET_EVERY = 3600.0
 
 
@@ -84,6 +87,7 @@ class AlertWatch:
         if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + FORGET_EVERY
             with transaction(self._engine) as connection:
+                give_up_abandoned(connection, days=ABANDONED_DAYS)
                 writer.forget_old_alerts(connection, days=KEPT_DAYS)
 
     def _begun(self, connection: Connection, batch: Batch) -> bool:

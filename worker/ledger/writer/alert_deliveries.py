@@ -54,6 +54,14 @@ _PUT_OFF = text(
     """
 )
 
+_ABANDON = text(
+    """
+    UPDATE alert_deliveries
+    SET state = 'given_up', finished_at = now(), last_error = COALESCE(last_error, 'nobody delivers to it any more')
+    WHERE state = 'pending' AND due_at < now() - make_interval(days => :days)
+    """
+)
+
 
 def take_delivery(connection: Connection, target: str, *, leader: str, seconds: float) -> TakenDelivery | None:
     """The next alert that is due for that receiver, if the worker `leader` leads. It is ours for that many seconds."""
@@ -80,3 +88,8 @@ def put_off(connection: Connection, taken: TakenDelivery, target: str, *, second
 def _finish(connection: Connection, taken: TakenDelivery, target: str, state: str, error: str | None) -> None:
     parameters = {"alert": taken.alert_id, "target": target, "attempt": taken.attempt}
     connection.execute(_FINISH, parameters | {"state": state, "error": error})
+
+
+def give_up_abandoned(connection: Connection, *, days: int) -> int:
+    """What has been due for so many days goes to a receiver that is set no more. Returns how many."""
+    return connection.execute(_ABANDON, {"days": days}).rowcount
