@@ -166,6 +166,15 @@ def test_two_couriers_deliver_each_alert_once(ledger: Database, receiver: AlertR
     assert len(receiver.raw) == 1
 
 
+def test_an_alert_that_we_stumble_over_is_given_up_like_any_other(ledger: Database, receiver: AlertReceiver) -> None:
+    told = Told(ledger, receiver.url)
+    ledger.rows("UPDATE alerts SET facts = '{}'")
+    ledger.rows("UPDATE alert_deliveries SET attempts = %s", TRIES - 1)
+
+    assert told.deliver() == [True]
+    assert told.rows() == [("given_up", TRIES, "internal error, KeyError")]
+
+
 def test_only_the_worker_that_leads_delivers(ledger: Database, receiver: AlertReceiver) -> None:
     assert Told(ledger, receiver.url, name="two").deliver() == [False]
     assert receiver.raw == []

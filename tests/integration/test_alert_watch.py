@@ -16,6 +16,7 @@ from sandbox_witness import Witness
 from tests.databases import Database
 from worker.alerts.changes import MOST
 from worker.ledger.database import transaction
+from worker.ledger.queries.alerts import OpenCause, open_causes
 
 
 @pytest.fixture
@@ -98,6 +99,21 @@ def test_causes_that_go_on_coming_are_told_within_a_budget_and_then_summed_up(lo
     assert looks.look() == 1
     assert looks.told()[-1][1]["count"] == 4
     assert looks.look() == 0
+
+
+def test_causes_that_are_gone_before_they_are_told_are_not_told(
+    looks: Looks, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody replays them while the look goes on."""
+    gone = [OpenCause(UUID(int=n), n) for n in range(4)]
+    bury(ledger)
+    there = open_causes
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.ledger.queries.alerts.open_causes", lambda c: [*gone[:3], *there(c)])
+        assert looks.look() == 1
+        assert looks.told()[0][1]["count"] == 1
+        patch.setattr("worker.ledger.queries.alerts.open_causes", lambda _: gone[3:])
+        assert looks.look() == 0
 
 
 def test_an_invalid_link_is_told_once_per_tenant(

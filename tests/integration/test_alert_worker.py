@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from alert_receiver import AlertReceiver
@@ -43,12 +43,15 @@ def celery_worker(variables: Vars, log: Path) -> Iterator[subprocess.Popen[bytes
     """`celery -A worker worker` as a process."""
     with (
         log.open("wb") as output,
-        subprocess.Popen([*CELERY, *ALONE], env={**os.environ, **variables}, stdout=output, stderr=output) as process,
+        subprocess.Popen(
+            [*CELERY, *ALONE], env={**os.environ, **variables}, stdout=output, stderr=output, start_new_session=True
+        ) as process,
     ):
         try:
             yield process
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):  # it has ended, and its children with it
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_worker_tells_of_a_new_cause_while_another_receiver_hangs(

@@ -105,7 +105,7 @@ class Courier:
             taken = writer.take_delivery(connection, self._key, leader=self._name, seconds=TAKEN_FOR)
         if taken is None:
             return False
-        answer = self._receiver.send(message_of(taken, self._settings))
+        answer = self._try(taken)
         next_step = after_try(
             taken.attempt, status=answer.status, error=answer.said, retry_after=answer.retry_after,
             chance=random.random(),  # noqa: S311 - jitter is no secret
@@ -126,6 +126,14 @@ class Courier:
                     writer.given_up(connection, taken, self._key, error=error)
                     log.error("alert_given_up", **facts, error=error)
         return True
+
+    def _try(self, taken: TakenDelivery) -> Answer:
+        try:
+            return self._receiver.send(message_of(taken, self._settings))
+        except Exception as error:
+            # A bug of ours must end as an alert that is given up, not as one that is tried for ever.
+            log.exception("alert_courier_failed", error=type(error).__name__)
+            return Answer(None, f"internal error, {type(error).__name__}")
 
 
 def message_of(taken: TakenDelivery, settings: AlertSettings) -> Message:

@@ -35,8 +35,8 @@ def observe(
     ]
 
 
-def facts_of(connection: Connection, batch: Batch) -> dict[str, Any]:
-    """What is said of a batch: how many, and the first few by name."""
+def facts_of(connection: Connection, batch: Batch) -> dict[str, Any] | None:
+    """What is said of a batch: how many, and the first few by name. None: all of them are gone again."""
     first = batch.members[:NAMED]
     match batch.kind:
         case AlertKind.NEW_FAILURE_GROUP:
@@ -51,7 +51,8 @@ def facts_of(connection: Connection, batch: Batch) -> dict[str, Any]:
                 }
                 for group in found
             ]
-            return {"count": len(batch.members), "groups": groups}
+            gone = len(first) - len(groups)
+            return {"count": len(batch.members) - gone, "groups": groups} if groups else None
         case AlertKind.INVALID_LINK:
             return {"count": len(batch.members), "links": [held.facts for held in first]}
         case _:

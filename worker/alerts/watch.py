@@ -92,6 +92,8 @@ class AlertWatch:
 
     def _begun(self, connection: Connection, batch: Batch) -> bool:
         facts = facts_of(connection, batch)
+        if facts is None:
+            return False
         writer.begin_conditions(connection, [NewCondition(held.key, held.kind, held.facts) for held in batch.members])
         return self._tell(connection, NewAlert(batch.kind, batch.dedup_key, facts))
 
