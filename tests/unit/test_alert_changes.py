@@ -67,6 +67,14 @@ def test_one_kind_s_flood_keeps_no_other_waiting() -> None:
     assert told_keys(found.begun) == [["l"]]
 
 
+def test_what_stops_the_fleet_is_never_summed_up() -> None:
+    both = [holding("customer", CIRCUIT), holding("referral", CIRCUIT)]
+
+    assert told_keys(changes({}, both, {}).begun) == [["customer"], ["referral"]]
+    assert told_keys(changes({}, both, {CIRCUIT: MOST - 1}).begun) == [["customer"]], "the other one waits"
+    assert told_keys(changes({}, both, {CIRCUIT: MOST}).begun) == []
+
+
 @given(new=st.integers(0, 50), told=st.integers(0, 20))
 def test_no_kind_is_told_more_often_than_allowed_and_everything_told_is_told_once(new: int, told: int) -> None:
     made = batches([holding(str(n)) for n in range(new)], told)

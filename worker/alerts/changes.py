@@ -29,6 +29,9 @@ REFRESH = 60.0
 #: again and again.
 RECOVERED_AT = 0.8
 
+#: Kinds of which many can come at once; of the others there are one or two.
+SUMMED_UP = (AlertKind.NEW_FAILURE_GROUP, AlertKind.INVALID_LINK)
+
 #: Kinds whose end is told too, and how.
 ENDINGS = {
     AlertKind.PARTNER_KEY_REFUSED: AlertKind.PARTNER_KEY_ACCEPTED,
@@ -104,6 +107,8 @@ def batches(new: Sequence[Holding], told: int) -> list[Batch]:
     room = MOST - told
     if not new or room <= 0:
         return []
+    if new[0].kind not in SUMMED_UP:
+        return [Batch((held,)) for held in new[:room]]
     # The last one that may be told for a while is a sum: what comes after it has to wait.
     if len(new) <= min(SINGLY, room):
         return [Batch((held,)) for held in new]

@@ -56,7 +56,7 @@ def facts_of(connection: Connection, batch: Batch) -> dict[str, Any] | None:
         case AlertKind.INVALID_LINK:
             return {"count": len(batch.members), "links": [held.facts for held in first]}
         case _:
-            # Of the others there is one at a time in practice: two circuits have alerts of their own.
+            # The others are never summed up.
             return first[0].facts
 
 
