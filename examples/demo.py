@@ -36,6 +36,8 @@ SETTINGS = {
     "WORKER_LEASE_SECONDS": "15",
     "WORKER_REQUEUE_SECONDS": "5",
 }
+#: Signs the sandbox's webhooks to the page; base64, as Debitura gives it.
+WEBHOOK_SECRET = "YSBzZWNyZXQgb2YgdGhlIGRlbW8gb25seQ=="
 DONE = (State.SUBMITTED, State.DEAD, State.DISCARDED)
 #: Seconds after which cases that still are under way mean that something is wrong.
 PATIENCE = 45
@@ -97,14 +99,30 @@ def serve_page(stack: LocalStack, **more: str) -> str:
 
 def keep(stack: LocalStack, signals: StopSignals) -> None:
     """Say how to use what is running, and wait for Ctrl-C."""
-    out.print(f"\nThe report as a web page: [bold]{serve_page(stack)}[/]")
+    page = serve_page(stack, DEBITURA_WEBHOOK_SECRET=WEBHOOK_SECRET)
+    out.print(f"\nThe report as a web page: [bold]{page}[/]")
     out.print("\nRunning until Ctrl-C. To use it from another terminal, paste there:\n")
     for name, value in stack.environment.items():
         out.print(f"export {name}={shlex.quote(value)}", markup=False)
     out.print(f"\nFor example: .venv/bin/case-worker enqueue {CASES}")
+    show_healing(stack, page)
     while True:
         stack.require_alive()
         signals.rest(0.5)
+
+
+def show_healing(stack: LocalStack, page: str) -> None:
+    """How to see a link heal itself: the client links again, and Debitura says so."""
+    tenant = "invalid-rosenhof"
+    link = {"externalTenantId": tenant, "state": "ok"}
+    event = {
+        "url": f"{page}webhooks/debitura", "secret": WEBHOOK_SECRET, "event": "client.linked",
+        "externalTenantId": tenant,
+    }  # fmt: skip
+    out.print(f"\nTo see the link of {tenant} heal itself, and its cases go out (in Activity):")
+    for name, fields in (("links", link), ("webhook", event)):
+        data = shlex.quote(json.dumps(fields))
+        out.print(f"curl {stack.sandbox_url}/_sandbox/{name} -d {data}", markup=False)
 
 
 def explain(failure: Exception) -> int:

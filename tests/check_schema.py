@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from examples.local_servers import LocalPostgres
 from worker.ledger import migrate
+from worker.ledger.alert_models import BEGINNINGS, TOLD, DeliveryState
 from worker.ledger.models import Base
 from worker.ledger.states import (
     FINAL_STATES,
@@ -37,6 +38,7 @@ from worker.ledger.states import (
     Trigger,
     Verb,
 )
+from worker.ledger.webhook_models import WebhookOutcome
 
 #: Which words stand in which CHECK constraint: the two have to be changed together.
 WORDS: dict[str, Iterable[StrEnum]] = {
@@ -55,6 +57,10 @@ WORDS: dict[str, Iterable[StrEnum]] = {
     "ck_operations_verb": Verb,
     "ck_operations_state": OperationState,
     "ck_operation_items_outcome": ItemOutcome,
+    "ck_alerts_kind": TOLD,
+    "ck_alert_conditions_kind": BEGINNINGS,
+    "ck_alert_deliveries_state": DeliveryState,
+    "ck_webhook_events_outcome": WebhookOutcome,
 }
 
 #: NOT NULL is not among the constraints here: it is compared with the columns.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
+from worker.alerts.lifecycle import connect_alerts
+from worker.alerts.settings import AlertSettings
 from worker.errors import SettingsError
 from worker.queue.app import make_app
 from worker.queue.consumer import make_consumer
@@ -14,6 +17,7 @@ from worker.settings import Settings
 
 try:
     settings = Settings.from_environment(needs=("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY"))
+    alerts = AlertSettings.from_environment(os.environ)
 except SettingsError as error:
     sys.stderr.write(f"case-worker: {error}\n")
     sys.exit(2)
@@ -25,3 +29,4 @@ if app.conf.worker_disable_prefetch:  # on Redis or Valkey
 _this_process = ThisProcess(settings)
 register_tasks(app, settings, _this_process)
 connect_lifecycle(app, settings, _this_process)
+connect_alerts(settings, alerts)

@@ -18,7 +18,7 @@ from tests.databases import Database, sqlalchemy_url
 from tests.many_failures import fill
 from worker.ledger import queries
 from worker.ledger.database import get_engine, transaction
-from worker.ledger.queries import FailureFilter
+from worker.ledger.queries import FailureFilter, alerts
 from worker.ledger.writer.days import close_days
 
 TABLES = ("jobs", "dead_letters", "attempts", "audit_log", "operation_items")
@@ -101,8 +101,23 @@ def test_no_filter_makes_the_report_read_a_whole_table(
         queries.invalid_links,
         lambda c: queries.invalid_links(c, after=(3, "tenant-7")),
         close_days,
+        lambda c: alerts.group_facts(c, [found.cause for found in alerts.open_causes(c)]),
+        lambda c: alerts.bad_links_since(c, datetime.now(UTC), margin=60),
+        lambda c: alerts.still_bad_links(c, ["tenant-7", "nobody"]),
+        alerts.oldest_pending,
     ],
-    ids=["tiles", "counts", "menus", "links", "more links", "closing days"],
+    ids=[
+        "tiles",
+        "counts",
+        "menus",
+        "links",
+        "more links",
+        "closing days",
+        "new causes",
+        "new bad links",
+        "known bad links",
+        "oldest pending",
+    ],
 )
 def test_no_other_question_does_either(seeded: Database, ask: Callable[[Connection], Any]) -> None:
     plan = plan_of(seeded, ask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from worker.cli import act, doctor, edit, enqueue, migrate, report, status, web
+from worker.cli import act, alerts, doctor, edit, enqueue, migrate, report, status, web
 from worker.cli.group import OneLineErrors
 from worker.sandbox.__main__ import main as sandbox
 
@@ -33,6 +33,7 @@ for command in (
     edit.edit,
     web.web,
     web.hash_password_for,
+    alerts.alerts,
     doctor.doctor,
 ):
     main.add_command(command)

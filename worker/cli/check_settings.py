@@ -15,7 +15,7 @@ SECRET = {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DEBITURA_API_KEY"}
 #: Checked together, since one must not exceed the other.
 _RETRY = ("WORKER_RETRY_BASE_SECONDS", "WORKER_RETRY_MAX_SECONDS")
 #: Names of ours that other parts read.
-_ELSEWHERE = {"REPORT_USERS"}
+_ELSEWHERE = {"REPORT_USERS", "DEBITURA_WEBHOOK_SECRET"}
 _OURS = ("WORKER_", "DEBITURA_")
 
 

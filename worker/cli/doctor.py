@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import click
 
+from worker.cli.check_alerts import check_alert_settings, check_telling, check_webhook_secret
 from worker.cli.check_servers import check_apis, check_broker, check_cache, check_database
 from worker.cli.check_settings import check_settings, without
 from worker.cli.finding import Finding, Verdict
@@ -39,9 +40,12 @@ def _findings() -> Iterator[Finding]:
         yield finding
         if finding.verdict is Verdict.FAILED:
             wrong.add(finding.name)
+    yield from check_alert_settings(os.environ)
+    yield from check_webhook_secret(os.environ)
     settings = Settings.from_environment(without(os.environ, wrong))
     if settings.database_url:
         yield from check_database(settings)
+        yield from check_telling(settings)
     if settings.broker_url and "CELERY_BROKER_URL" not in wrong:
         yield from check_broker(settings)
     if settings.redis_url:

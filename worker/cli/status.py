@@ -11,10 +11,12 @@ from sqlalchemy.exc import DBAPIError
 from worker.cli.ledger import one_moment, open_ledger
 from worker.ledger import queries
 from worker.ledger.database import transaction
+from worker.ledger.queries.alert_deliveries import receivers
 from worker.ledger.queries.waiting import fleet_waits, turn
+from worker.ledger.queries.webhooks import webhook_standing
 from worker.ledger.writer.days import close_days
 from worker.pace import Pace
-from worker.report import overview, story
+from worker.report import overview, story, telling
 from worker.report.export import as_json
 from worker.report.terminal import Screen
 from worker.report.waiting import job_in_words
@@ -29,10 +31,13 @@ def status(*, json_wanted: bool) -> None:
     with one_moment(engine) as connection:
         found = queries.counts(connection)
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
+        untold, webhooks = receivers(connection), webhook_standing(connection)
     if json_wanted:
-        click.echo(as_json(overview.as_data(found, waits)))
+        click.echo(as_json(overview.as_data(found, waits) | telling.as_data(untold, webhooks)))
     else:
-        overview.show_overview(Screen(), found, waits)
+        screen = Screen()
+        overview.show_overview(screen, found, waits)
+        screen.facts(telling.in_words(untold, webhooks), indent=0)
 
 
 def _close_days(engine: Engine) -> None:

@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.ledger import fingerprint
+from worker.ledger.alert_models import Alert, AlertCondition, AlertDelivery, AlertWatch
 from worker.ledger.base import Base, one_of
 from worker.ledger.report_models import CaseVersion, FinishedDay, Operation, OperationItem
 from worker.ledger.states import (
@@ -40,8 +41,13 @@ from worker.ledger.states import (
     TokenSource,
     Trigger,
 )
+from worker.ledger.webhook_models import WebhookCount, WebhookEvent
 
 __all__ = [
+    "Alert",
+    "AlertCondition",
+    "AlertDelivery",
+    "AlertWatch",
     "ApiPace",
     "ApiUse",
     "Attempt",
@@ -55,6 +61,8 @@ __all__ = [
     "Job",
     "Operation",
     "OperationItem",
+    "WebhookCount",
+    "WebhookEvent",
 ]
 
 

@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
+from uuid import uuid4
 
 from worker.sandbox.bodies import dump
 from worker.sandbox.messages import Reply, Request
 from worker.sandbox.rates import RateLimits
 from worker.sandbox.state import LINK_STATES
+from worker.sandbox.webhooks import Receiver, body_of
 
 if TYPE_CHECKING:
     from worker.sandbox.apis import Sandbox
@@ -99,6 +101,20 @@ def _set_faults(sandbox: Sandbox, fields: Fields) -> Fields:
     return {"rules": [rule.as_json() for rule in sandbox.state.faults.rules]}
 
 
+def _send_webhook(sandbox: Sandbox, fields: Fields) -> Fields:
+    """One event to `url`, signed with the base64 `secret`; `id` repeats an earlier one, `ageSeconds` signs it late."""
+    state, event = sandbox.state, fields.get("event")
+    tenant, event_id = fields.get("externalTenantId"), fields.get("id") or str(uuid4())
+    if not isinstance(event, str) or not event:
+        raise ValueError("event must be a name such as client.linked")
+    if not isinstance(tenant, str | None) or not isinstance(event_id, str):
+        raise ValueError("externalTenantId and id must be strings")  # noqa: TRY004 - one kind of error for the client
+    receiver = Receiver.parse(fields.get("url"), fields.get("secret"))
+    signed_at = state.clock() - _number(fields, "ageSeconds", 0.0)
+    body = body_of(event, tenant, event_id, at=state.clock())
+    return state.webhooks.send(receiver, event, body, event_id, signed_at=signed_at).as_json()
+
+
 def _reset(sandbox: Sandbox, _fields: Fields) -> Fields:
     sandbox.reset()
     return {"reset": True}
@@ -116,6 +132,7 @@ _READ: dict[str, Callable[[Sandbox, dict[str, str]], Any]] = {
     "stats": _stats,
     "cases": lambda sandbox, _query: sandbox.state.cases.listed(),
     "requests": _requests,
+    "webhooks": lambda sandbox, _query: [delivery.as_json() for delivery in sandbox.state.webhooks.deliveries],
 }
 _WRITE: dict[str, Callable[[Sandbox, Fields], Fields]] = {
     "links": _set_link,
@@ -123,5 +140,6 @@ _WRITE: dict[str, Callable[[Sandbox, Fields], Fields]] = {
     "api-key": _set_api_key,
     "settings": _set_settings,
     "faults": _set_faults,
+    "webhook": _send_webhook,
     "reset": _reset,
 }

@@ -12,6 +12,7 @@ from worker.sandbox.idempotency import IdempotencyKeys
 from worker.sandbox.rates import RateLimits
 from worker.sandbox.tokens import Tokens
 from worker.sandbox.traffic import Traffic
+from worker.sandbox.webhooks import Webhooks
 
 DEFAULT_API_KEY = "sandbox-partner-key"
 LINK_STATES = ("ok", "invalid", "missing", "unfinished", "blocked")
@@ -52,6 +53,7 @@ class State:
         self.keys = IdempotencyKeys()
         self.traffic = Traffic()
         self.faults = Faults()
+        self.webhooks = Webhooks()
         self._seen: set[tuple[str, bytes]] = set()
 
     def link(self, tenant: str) -> str:

@@ -41,7 +41,11 @@ from worker.report.web.people import Role
 from worker.report.web.rendering import Renderer
 from worker.report.web.sessions import Sessions
 from worker.report.web.throttle import Throttle
+from worker.report.web.webhook import PATH as WEBHOOK
+from worker.report.web.webhook import Webhook
 from worker.report.web.words import sentence
+from worker.report.webhooks.inbox import Inbox
+from worker.report.webhooks.signature import webhook_secrets
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -94,16 +98,21 @@ def create_application(
     `local_name` is whom the audit log names where nobody has to sign in.
     """
     web = WebSettings.from_environment(environ, settings)
+    secrets = webhook_secrets(environ)
     runner = OperationRunner(engine)
+    inbox = Inbox(engine, runner.kick)
 
     @asynccontextmanager
     async def living(_app: Starlette) -> AsyncIterator[None]:
         runner.start()
+        if secrets:
+            inbox.start()
         yield
+        await run_in_threadpool(inbox.stop)
         await run_in_threadpool(runner.stop)
 
     app = Starlette(
-        routes=routes(),
+        routes=[*routes(), Route(WEBHOOK, Webhook(engine, secrets, inbox.kick))],
         lifespan=living,
         exception_handlers={
             HTTPException: _refusal, JobNotFound: _not_there, OperationNotFound: _not_there, DBAPIError: _no_database,

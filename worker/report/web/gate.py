@@ -8,6 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.report.web.configuration import WebSettings
+from worker.report.web.webhook import PATH as WEBHOOK
 from worker.settings import LOOPBACK
 
 #: Bytes of a form at most: a case of 1 MiB, percent-encoded.
@@ -58,15 +59,16 @@ class Gate:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        if refusal := self._refusal(Headers(scope=scope)):
+        if refusal := self._refusal(Headers(scope=scope), scope["path"]):
             await refusal(scope, receive, send_strictly)
             return
         await self._app(scope, _limited(receive), send_strictly)
 
-    def _refusal(self, headers: Headers) -> PlainTextResponse | None:
+    def _refusal(self, headers: Headers, path: str) -> PlainTextResponse | None:
         """Without users, a web site could rebind its name to 127.0.0.1 and read the page through a visitor's browser:
-        then only the names of this machine are answered to."""
-        if self.settings.anybody and _host_name(headers.get("host", "")) not in LOOPBACK:
+        then only the names of this machine are answered to. (A webhook comes by the name that the world knows, and is
+        no page: its signature decides.)"""
+        if self.settings.anybody and path != WEBHOOK and _host_name(headers.get("host", "")) not in LOOPBACK:
             return PlainTextResponse("Ask for this page by 127.0.0.1 or localhost.\n", 421)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:

@@ -1,0 +1,95 @@
+"""The true path of a link that heals itself: sandbox, signed webhook, web page as a process, canary, submitted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from command_line import PROGRAM
+from pipeline import Pipeline
+from sandbox_witness import Witness
+from test_webhook_replays import Events
+from webhooks import PATH, SECRET, Debitura, encoded
+
+from tests.databases import Database
+from worker.report.webhooks.inbox import ACTOR
+
+Vars = dict[str, str]
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Look until it is so; the test's own time limit ends it if it never is."""
+    pause = threading.Event()
+    while not true():
+        pause.wait(0.02)
+
+
+def test_an_event_of_a_process_that_died_is_worked_on_by_the_page_s_next_one(
+    pipeline: Pipeline, ledger: Database, variables: Vars
+) -> None:
+    # Given an event that was acknowledged, and a process that died over it
+    pipeline.submit("missing-acme")
+    Events(ledger).keep(tenant="missing-acme")
+
+    # When the page starts anew
+    debitura = Debitura(ledger, variables)
+    with debitura.visitor.http:
+        until(lambda: ledger.value("SELECT count(*) FROM operation_items") == 1)
+
+    assert ledger.value("SELECT outcome FROM webhook_events") == "replayed"
+
+
+@contextmanager
+def page(variables: Vars) -> Iterator[str]:
+    """`case-worker web` as a process; its address."""
+    environment = {**os.environ, **variables, "DEBITURA_WEBHOOK_SECRET": encoded(SECRET)}
+    with subprocess.Popen(
+        [PROGRAM, "web", "--port", "0"], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split()[4].rstrip("/")
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def test_from_a_broken_link_to_a_submitted_case_by_the_true_path(
+    pipeline: Pipeline, ledger: Database, variables: Vars, sandbox: Witness
+) -> None:
+    # Given a tenant whose cases go through, until its link is revoked
+    assert pipeline.job(pipeline.submit(creditorReference="R0"))["state"] == "submitted"
+    sandbox.link("acme", "invalid")
+    jobs = [pipeline.submit(creditorReference=f"R{n}") for n in (1, 2)]
+    assert [pipeline.letters(job)[0]["reason"] for job in jobs] == ["second_unauthorized"] * 2
+    before = len(sandbox.cases())
+
+    # When the client links again, a forger and somebody late say so in vain, and then Debitura says so, twice
+    sandbox.link("acme", "ok")
+    with page(variables) as address:
+        fields = {
+            "url": address + PATH, "secret": encoded(SECRET), "event": "client.linked", "externalTenantId": "acme",
+            "id": "11111111-2222-3333-4444-555555555555",
+        }  # fmt: skip
+        sandbox.control("webhook", **fields | {"secret": encoded(b"of somebody else, 20")})
+        sandbox.control("webhook", **fields, ageSeconds=400)
+        until(lambda: [d["status"] for d in sandbox.look("webhooks")] == [401, 401])
+        sandbox.control("webhook", **fields)
+        sandbox.control("webhook", **fields)
+
+        # Then a canary replays them, while a worker works
+        def worked() -> bool:
+            pipeline.run()
+            return all(pipeline.job(job)["state"] == "submitted" for job in jobs)
+
+        until(worked)
+        until(lambda: [d["status"] for d in sandbox.look("webhooks")[2:]] == [200, 200])
+        until(lambda: ledger.value("SELECT state FROM operations") == "done")
+
+    # And each case is there once
+    assert len(sandbox.cases()) == before + 2
+    assert sandbox.look("stats")["max_cases_per_reference"] == 1
+    assert ledger.rows("SELECT actor, canary, done FROM operations") == [(ACTOR, True, 2)]

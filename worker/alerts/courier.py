@@ -1,0 +1,145 @@
+"""A thread for one receiver, so that a slow or dead one keeps no other waiting."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.alerts.messages import SIGNATURE_HEADER, Message, generic_body, signature, slack_body
+from worker.alerts.retry import Again, Delivered, GivenUp, after_try
+from worker.alerts.settings import AlertSettings, Target
+from worker.alerts.words import page_of, text_of, title_of
+from worker.debitura.http import HttpClient
+from worker.errors import MaybeArrived, NotSent
+from worker.ledger.alert_models import AlertKind
+from worker.ledger.database import transaction
+from worker.ledger.writer import alert_deliveries as writer
+from worker.ledger.writer.alert_deliveries import TakenDelivery
+
+log = structlog.get_logger(__name__)
+
+#: Seconds of silence that a receiver is granted; a whole answer may take twice as long.
+PATIENCE = 5.0
+#: Seconds for which an alert that is being sent is nobody else's.
+TAKEN_FOR = 60.0
+#: Seconds between two looks for something to deliver, and to rest after the ledger could not be asked.
+LOOK_EVERY = 1.0
+REST = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back from a receiver."""
+
+    status: int | None
+    """None: no answer, and `said` says why."""
+    said: str
+    retry_after: str | None = None
+
+
+class Receiver:
+    """The way to one receiver."""
+
+    def __init__(self, target: Target, settings: AlertSettings) -> None:
+        self.host = target.receiver.host
+        self._target = target
+        self._settings = settings
+        self._http = HttpClient(target.base_url, timeout=PATIENCE, connections=1)
+
+    def send(self, message: Message) -> Answer:
+        """Send it once. Nothing is raised: no answer is an answer too."""
+        headers = {"Content-Type": "application/json", "Accept": "*/*"}
+        if self._target.slack:
+            body = slack_body(message)
+        else:
+            body = generic_body(message)
+            if self._settings.secrets:
+                headers[SIGNATURE_HEADER] = signature(self._settings.secrets, body, now=time.time())
+        try:
+            reply = self._http.request("POST", self._target.path, headers, body)
+        except (NotSent, MaybeArrived) as error:
+            return Answer(None, str(error))
+        return Answer(reply.status, reply.body[:1000].decode("utf-8", "replace"), reply.retry_after)
+
+
+class Courier:
+    """Delivers what is due to one receiver, while the dispatcher of its worker leads."""
+
+    def __init__(self, target: Target, settings: AlertSettings, engine: Engine, *, name: str) -> None:
+        """`name` is the worker's, as its dispatcher calls itself."""
+        self._key = target.receiver.target
+        self._receiver = Receiver(target, settings)
+        self._settings = settings
+        self._engine = engine
+        self._name = name
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Deliver until told to stop. Trouble with the ledger is waited out."""
+        while not self._stop.is_set():
+            pause = LOOK_EVERY
+            try:
+                while not self._stop.is_set() and self.deliver_next():
+                    pass
+            except SQLAlchemyError as error:
+                log.warning("alerts_wait_for_ledger", error=type(error).__name__)
+                pause = REST
+            except Exception as error:
+                log.exception("alert_courier_failed", error=type(error).__name__)
+                pause = REST
+            self._stop.wait(pause)
+
+    def stop(self) -> None:
+        """End `run` after the try that is under way."""
+        self._stop.set()
+
+    def deliver_next(self) -> bool:
+        """Try one alert that is due, with no transaction open meanwhile. False: none is."""
+        with transaction(self._engine) as connection:
+            taken = writer.take_delivery(connection, self._key, leader=self._name, seconds=TAKEN_FOR)
+        if taken is None:
+            return False
+        answer = self._try(taken)
+        next_step = after_try(
+            taken.attempt, status=answer.status, error=answer.said, retry_after=answer.retry_after,
+            chance=random.random(),  # noqa: S311 - jitter is no secret
+        )  # fmt: skip
+        facts = {
+            "alert_id": str(taken.alert_id), "kind": taken.kind, "receiver": self._receiver.host,
+            "attempt": taken.attempt,
+        }  # fmt: skip
+        with transaction(self._engine) as connection:
+            match next_step:
+                case Delivered():
+                    writer.delivered(connection, taken, self._key)
+                    log.info("alert_delivered", **facts)
+                case Again(seconds, error):
+                    writer.put_off(connection, taken, self._key, seconds=seconds, error=error)
+                    log.warning("alert_not_delivered", **facts, error=error, again_in=round(seconds, 1))
+                case GivenUp(error):
+                    writer.given_up(connection, taken, self._key, error=error)
+                    log.error("alert_given_up", **facts, error=error)
+        return True
+
+    def _try(self, taken: TakenDelivery) -> Answer:
+        try:
+            return self._receiver.send(message_of(taken, self._settings))
+        except Exception as error:
+            # A bug of ours must end as an alert that is given up, not as one that is tried for ever.
+            log.exception("alert_courier_failed", error=type(error).__name__)
+            return Answer(None, f"internal error, {type(error).__name__}")
+
+
+def message_of(taken: TakenDelivery, settings: AlertSettings) -> Message:
+    """The alert in words, with the link to the page that shows it."""
+    kind = AlertKind(taken.kind)
+    return Message(
+        taken.alert_id, kind.value, settings.environment, taken.created_at, title_of(kind, taken.facts),
+        text_of(kind, taken.facts), taken.facts, page_of(kind, taken.facts, settings.report_url),
+    )  # fmt: skip

@@ -1,0 +1,76 @@
+"""Alerts start and stop with a worker, in threads of their own beside the dispatcher's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Protocol
+
+import structlog
+from celery import signals
+
+from worker.alerts.courier import Courier
+from worker.alerts.settings import AlertSettings
+from worker.alerts.watch import AlertWatch
+from worker.batch import worker_name
+from worker.ledger.database import get_engine
+from worker.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+#: Seconds that all threads together get to end. One that waits for a receiver is left behind: its alert is due again by
+#: itself.
+PATIENCE = 1.0
+
+
+class _Runs(Protocol):
+    def run(self) -> None:
+        """The thread."""
+
+    def stop(self) -> None:
+        """End it soon."""
+
+
+class Alerts:
+    """One worker's threads: the watch, and a courier for each receiver."""
+
+    def __init__(self, settings: Settings, alerts: AlertSettings, *, name: str) -> None:
+        engine = get_engine(settings.database_url)
+        couriers = [Courier(target, alerts, engine, name=name) for target in alerts.targets]
+        self._parts: list[_Runs] = [AlertWatch(alerts, engine, name=name), *couriers]
+        self._threads = [
+            threading.Thread(target=part.run, name=f"alerts-{number}", daemon=True)
+            for number, part in enumerate(self._parts)
+        ]
+
+    def start(self) -> None:
+        """Begin to watch and to deliver."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End what ends at once."""
+        for part in self._parts:
+            part.stop()
+        until = time.monotonic() + PATIENCE
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+
+def connect_alerts(settings: Settings, alerts: AlertSettings) -> None:
+    """Start and stop alerts with the worker. Without receivers nothing is connected at all."""
+    if not alerts.targets:
+        return
+    running: list[Alerts] = []
+
+    def ready(**_: Any) -> None:
+        running.append(Alerts(settings, alerts, name=worker_name()))
+        running[-1].start()
+        log.info("alerts_on", receivers=[receiver.host for receiver in alerts.receivers])
+
+    def shutting_down(**_: Any) -> None:
+        while running:
+            running.pop().stop()
+
+    signals.worker_ready.connect(ready, weak=False)
+    signals.worker_shutdown.connect(shutting_down, weak=False)

@@ -1,0 +1,134 @@
+"""What an alert says: a title, a sentence or two, and the page that shows more. Pure.
+
+Only what the facts hold is said: reasons, counts, error types, tenant ids. They hold nothing of a debtor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from worker.ledger.alert_models import AlertKind
+from worker.ledger.queries.filters import FailureFilter
+from worker.report.advice import what_to_do
+from worker.report.web.addresses import query_for
+from worker.report.wording import counted, one_line, span
+
+Facts = Mapping[str, Any]
+
+_APIS = {"customer_api": "Customer API", "referral_api": "Referral Partner API"}
+
+
+def title_of(kind: AlertKind, facts: Facts) -> str:
+    """One line."""
+    count = facts.get("count", 1)
+    match kind:
+        case AlertKind.NEW_FAILURE_GROUP if count > 1:
+            return f"{count:,} new groups of failures"
+        case AlertKind.NEW_FAILURE_GROUP:
+            return f"New group of failures: {_group(facts['groups'][0])}"
+        case AlertKind.INVALID_LINK if count > 1:
+            return f"{count:,} client links are invalid"
+        case AlertKind.INVALID_LINK:
+            return f"Invalid client link: tenant {_tenant(facts['links'][0])}"
+        case AlertKind.PARTNER_KEY_REFUSED:
+            return "The partner API key is refused"
+        case AlertKind.PARTNER_KEY_ACCEPTED:
+            return "The partner API key is accepted again"
+        case AlertKind.CIRCUIT_OPENED:
+            return f"The {_api(facts)} is in trouble"
+        case AlertKind.CIRCUIT_CLOSED:
+            return f"The {_api(facts)} works again"
+        case AlertKind.OLDEST_PENDING_OVER:
+            return f"The oldest pending job has waited for {span(facts['seconds'])}"
+        case AlertKind.OLDEST_PENDING_RECOVERED:
+            return "Pending jobs are on time again"
+        case AlertKind.TEST:
+            return "A test alert"
+
+
+def text_of(kind: AlertKind, facts: Facts) -> str:
+    """What it means, and what a person does about it."""
+    match kind:
+        case AlertKind.NEW_FAILURE_GROUP:
+            return _groups_in_words(facts)
+        case AlertKind.INVALID_LINK:
+            return _links_in_words(facts)
+        case AlertKind.PARTNER_KEY_REFUSED:
+            return (
+                "Nothing is submitted, and nothing is failed for it. Give the workers a key that works"
+                " (DEBITURA_API_KEY) and restart them; case-worker doctor checks it."
+            )
+        case AlertKind.PARTNER_KEY_ACCEPTED:
+            return f"Submitting goes on. It was refused for {span(facts['seconds'])}."
+        case AlertKind.CIRCUIT_OPENED:
+            return (
+                "Its circuit is open: one job at a time finds out whether the trouble is over. Meanwhile no attempts"
+                " are counted and nothing is failed. There is nothing to do, unless it lasts."
+            )
+        case AlertKind.CIRCUIT_CLOSED:
+            return f"Its circuit has closed after {span(facts['seconds'])}; submitting goes on."
+        case AlertKind.OLDEST_PENDING_OVER:
+            return (
+                f"That is more than {span(facts['limit'])}. case-worker status says what keeps the fleet: a hold, a"
+                " rate limit, too few workers, or none."
+            )
+        case AlertKind.OLDEST_PENDING_RECOVERED:
+            return f"The oldest pending job had waited for more than {span(facts['limit'])}."
+        case AlertKind.TEST:
+            return "If you can read this, alerts of case-worker reach you."
+
+
+def page_of(kind: AlertKind, facts: Facts, report_url: str) -> str | None:
+    """The address of the page that shows it; None without a report's address."""
+    if not report_url:
+        return None
+    wanted = None
+    if kind is AlertKind.NEW_FAILURE_GROUP and facts.get("count") == 1:
+        wanted = FailureFilter(cause=UUID(facts["groups"][0]["cause"]))
+    if kind is AlertKind.INVALID_LINK and facts.get("count") == 1:
+        wanted = FailureFilter(tenant=facts["links"][0]["externalTenantId"], invalid_links=True)
+    if wanted:
+        return f"{report_url}/jobs?{query_for(wanted)}"
+    return f"{report_url}/links" if kind is AlertKind.INVALID_LINK else f"{report_url}/"
+
+
+def _groups_in_words(facts: Facts) -> str:
+    groups = facts["groups"]
+    if facts["count"] == 1:
+        (group,) = groups
+        advice = what_to_do(group["reason"], group["errorType"])
+        return f"{counted(group['failures'], 'failure')} so far. {advice}"
+    named = "; ".join(f"{_group(group)}: {group['failures']}" for group in groups)
+    return f"By cause, with open failures: {named}{_more(facts, len(groups))}."
+
+
+def _links_in_words(facts: Facts) -> str:
+    links = facts["links"]
+    if facts["count"] == 1:
+        return what_to_do(links[0]["reason"])
+    named = ", ".join(_tenant(link) for link in links)
+    return f"Tenants: {named}{_more(facts, len(links))}. Have each client linked again, then replay."
+
+
+def _more(facts: Facts, named: int) -> str:
+    left = facts["count"] - named
+    return f", and {left:,} more" if left > 0 else ""
+
+
+def _group(group: Facts) -> str:
+    words = str(group["reason"])
+    if group["errorType"]:
+        words += f" ({group['errorType']})"
+    elif group["httpStatus"]:
+        words += f" (HTTP {group['httpStatus']})"
+    return words
+
+
+def _tenant(link: Facts) -> str:
+    return one_line(str(link["externalTenantId"]))[:255]
+
+
+def _api(facts: Facts) -> str:
+    return _APIS.get(str(facts["circuit"]), str(facts["circuit"]))

@@ -1,0 +1,119 @@
+"""What is to be told, once: conditions that have begun or ended, and their alerts, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from worker.ledger.alert_models import AlertKind
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Where alerts go, without its URL."""
+
+    target: str
+    """A digest that stands for the URL."""
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlert:
+    """One thing to be told."""
+
+    kind: AlertKind
+    dedup_key: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewCondition:
+    """Something that has begun to hold."""
+
+    key: str
+    kind: AlertKind
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+_LOOK = text(
+    """
+    WITH before AS (SELECT id, looked_at FROM alert_watch WHERE id = 1 FOR UPDATE)
+    UPDATE alert_watch w SET looked_at = now() FROM before WHERE w.id = before.id RETURNING before.looked_at
+    """
+)
+_BEGIN = text(
+    """
+    INSERT INTO alert_conditions (key, kind, facts)
+    SELECT c.key, c.kind, c.facts FROM jsonb_to_recordset(:conditions) AS c (key text, kind text, facts jsonb)
+    ON CONFLICT (key) DO NOTHING
+    """
+).bindparams(bindparam("conditions", type_=JSONB))
+_SEEN = text("UPDATE alert_conditions SET seen_at = now() WHERE key = ANY(:keys)")
+_END = text("DELETE FROM alert_conditions WHERE key = ANY(:keys)")
+_TELL = text(
+    """
+    INSERT INTO alerts (id, dedup_key, kind, facts) VALUES (:id, :dedup_key, :kind, :facts)
+    ON CONFLICT (dedup_key) DO NOTHING RETURNING id
+    """
+).bindparams(bindparam("facts", type_=JSONB))
+_DELIVER = text(
+    """
+    INSERT INTO alert_deliveries (alert_id, target, host)
+    SELECT :id, r.target, r.host FROM jsonb_to_recordset(:receivers) AS r (target text, host text)
+    ON CONFLICT (alert_id, target) DO NOTHING
+    """
+).bindparams(bindparam("receivers", type_=JSONB))
+_PURGE = text(
+    """
+    DELETE FROM alerts WHERE id IN (
+        SELECT a.id FROM alerts a WHERE a.created_at < now() - make_interval(days => :days) LIMIT 1000)
+    """
+)
+
+
+def begin_look(connection: Connection) -> datetime | None:
+    """Take the watch until the commit, and learn when it was last taken. None: never.
+
+    A second process waits here, and then sees what the first one has written.
+    """
+    moment: datetime | None = connection.execute(_LOOK).scalar()
+    return moment
+
+
+def begin_conditions(connection: Connection, conditions: Sequence[NewCondition]) -> None:
+    """Write down what has begun to hold. What is there already stays as it is."""
+    rows = [{"key": c.key, "kind": c.kind.value, "facts": c.facts} for c in conditions]
+    connection.execute(_BEGIN, {"conditions": rows})
+
+
+def see_conditions(connection: Connection, keys: Sequence[str]) -> None:
+    """These still hold."""
+    connection.execute(_SEEN, {"keys": list(keys)})
+
+
+def end_conditions(connection: Connection, keys: Sequence[str]) -> None:
+    """These hold no more, so that they are told anew if they come back."""
+    connection.execute(_END, {"keys": list(keys)})
+
+
+def tell(connection: Connection, alert: NewAlert, receivers: Sequence[Receiver]) -> UUID | None:
+    """Write down one alert and whom it goes to. None: the same event is in the ledger already."""
+    parameters = {
+        "id": uuid4(), "dedup_key": alert.dedup_key, "kind": alert.kind.value, "facts": alert.facts
+    }  # fmt: skip
+    told: UUID | None = connection.execute(_TELL, parameters).scalar()
+    if told is not None:
+        rows = [{"target": r.target, "host": r.host} for r in receivers]
+        connection.execute(_DELIVER, {"id": told, "receivers": rows})
+    return told
+
+
+def forget_old_alerts(connection: Connection, *, days: int) -> int:
+    """Delete what was written longer ago than that, a thousand at most. Returns how many."""
+    return connection.execute(_PURGE, {"days": days}).rowcount
