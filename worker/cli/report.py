@@ -48,7 +48,7 @@ def report(*, form: str, output: str, **which: Any) -> None:
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
         found = queries.selected(connection, wanted)
         causes = queries.groups(connection, wanted, limit=None).groups
-    with page_by_page(engine) as connection, _opened(output) as out:
+    with page_by_page(engine) as connection, opened(output) as out:
         failures = queries.failures(connection, wanted)
         if form == "csv":
             write_csv(out, failures)
@@ -59,7 +59,7 @@ def report(*, form: str, output: str, **which: Any) -> None:
 
 
 @contextlib.contextmanager
-def _opened(output: str) -> Iterator[TextIO]:
+def opened(output: str) -> Iterator[TextIO]:
     """Standard output (`-`), a device or pipe, or a file that is replaced only when the report is whole."""
     path = Path(output)
     if output == "-":

@@ -24,6 +24,7 @@ from worker.ledger.writer import release as ledger
 from worker.ledger.writer.holds import end_lapsed_holds, start_probe
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
 from worker.pace import Pace
+from worker.queue.nightly import NightlyPurge
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -78,6 +79,9 @@ class Dispatcher:
         )
         self._saved = dict.fromkeys(LOWER_SHARES, 0.0)
         self._walked_to = ""
+        self._nightly = NightlyPurge(
+            self._engine, age=settings.purge_after, name=name, leads=lambda: time.monotonic() < self._lead_until
+        )
 
     def run(self, *, stopped: Callable[[], bool]) -> None:
         """Dispatch until told to stop. Trouble with the ledger or the broker is waited out, never fatal."""
@@ -86,6 +90,7 @@ class Dispatcher:
                 pause = TICK if self._leads() else FOLLOW_EVERY
                 if pause == TICK:
                     self.tick()
+                    self._nightly.look()
             except SQLAlchemyError as error:
                 log.warning("dispatcher_waits_for_ledger", error=type(error).__name__, code=error.code)
                 pause = REST
@@ -93,6 +98,7 @@ class Dispatcher:
                 log.exception("dispatcher_failed", error=type(error).__name__)
                 pause = REST
             self._stop.wait(pause)
+        self._nightly.stop()
         self._step_down()
 
     def stop(self) -> None:
