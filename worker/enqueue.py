@@ -59,8 +59,8 @@ def enqueue_case(
 
     Raises InvalidCase (nothing was stored; the message says what is wrong and where), IdempotencyKeyReused (the key
     belongs to a job with another case), CaseSealed (nobody can tell whether it does: the key of that job's case is
-    missing here), SettingsError (CASE_ENCRYPTION_KEYS or CASE_READABLE is wrong, or, without a session, DATABASE_URL), and
-    SQLAlchemy's errors when the database cannot be reached.
+    missing here), SettingsError (CASE_ENCRYPTION_KEYS or CASE_READABLE is wrong, or, without a session,
+    DATABASE_URL), and SQLAlchemy's errors when the database cannot be reached.
     """
     job = admit(external_tenant_id, case, idempotency_key, priority)
     protection = Protection.from_environment(os.environ)

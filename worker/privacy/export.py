@@ -25,7 +25,8 @@ class Exported:
     jobs: int = 0
     messages: int = 0
     unsure: int = 0
-    """Jobs whose case cannot be opened, so that it is missing here or the job as a whole is."""
+    """Jobs whose case cannot be opened: it is missing in what was written, or, where nobody can tell whether it has that
+    reference, the whole job is."""
 
 
 def export(
@@ -46,10 +47,12 @@ def export(
     out.write(f'{{\n  "subject": {_text(plain(heading))},\n  "jobs": [')
     separator = "\n"
     for match in matching_jobs(connection, subject, protection):
-        done.unsure += match.unsure is not None
-        if match.unsure and subject.reference is not None:
+        if match.unsure:
+            done.unsure += 1
             continue
-        out.write(f"{separator}    {_text(plain(_job(connection, match, protection)))}")
+        job = _job(connection, match, protection)
+        done.unsure += "case_missing" in job["job"]
+        out.write(f"{separator}    {_text(plain(job))}")
         separator, done.jobs = ",\n", done.jobs + 1
         tell(done)
     out.write('\n  ],\n  "unreadable_messages": [')

@@ -35,7 +35,7 @@ _OTHERS = (
 _UNDER_WAY = text(
     f"""
     SELECT {_KEY.format("left(case_body, 24)")}, count(*) AS texts FROM (
-        SELECT case_body FROM jobs WHERE state = 'waiting' ORDER BY due_at LIMIT 2000) some GROUP BY 1
+        SELECT case_body FROM jobs WHERE state = 'waiting' ORDER BY due_at LIMIT 2000) waiting GROUP BY 1
     """
 )
 
