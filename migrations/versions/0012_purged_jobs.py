@@ -30,6 +30,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them. A purged job stays empty (`{}`, which older code can read) and keeps its key's digest."""
+    """Drop them. A purged job stays empty (`{}`, which older code can read) and keeps its key's digest.
+
+    After another upgrade it is taken for what it is: the same case finds it, and the next purge marks it again.
+    """
     op.execute("ALTER TABLE jobs DROP CONSTRAINT ck_jobs_purged_when_final, DROP COLUMN purged_at")
     op.execute("ALTER TABLE dispatcher DROP COLUMN purged_on")

@@ -8,7 +8,7 @@ from hashlib import sha256
 from uuid import UUID
 
 import pytest
-from command_line import line, run
+from command_line import line, program, run
 from pipeline import Pipeline, a_case
 from sandbox_witness import Witness
 from sealed import NEW, OLD, OPEN, SEALED, body, enqueue, everything
@@ -206,7 +206,13 @@ def test_the_page_opens_a_sealed_message(ledger: Database, visitor: Callable[...
     assert "not in CASE_ENCRYPTION_KEYS" in visitor().post(f"/messages/{number}/reveal", at=f"/messages/{number}").text
 
 
-def test_a_worker_is_warned_in_the_doctor_while_nothing_is_encrypted(variables: dict[str, str]) -> None:
+def test_the_page_warns_at_its_start_while_nothing_is_encrypted(variables: dict[str, str]) -> None:
+    for more, warned in (({}, True), (KEYS, False)):
+        refused_host = program(variables | more, "web", "--host", "192.0.2.1")
+        assert ("cases_not_encrypted" in refused_host.stderr) == warned
+
+
+def test_the_doctor_warns_while_nothing_is_encrypted(variables: dict[str, str]) -> None:
     doctor = run(variables, "doctor").stdout
     assert "warning  CASE_ENCRYPTION_KEYS: not set" in doctor
     assert OLD not in run(variables | KEYS, "doctor").stdout

@@ -25,8 +25,8 @@ class Exported:
     jobs: int = 0
     messages: int = 0
     unsure: int = 0
-    """Jobs whose case cannot be opened: it is missing in what was written, or, where nobody can tell whether it has that
-    reference, the whole job is."""
+    """Jobs whose case cannot be opened: it is missing in what was written, or, where nobody can tell whether it has
+    that reference, the whole job is."""
 
 
 def export(

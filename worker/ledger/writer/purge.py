@@ -68,7 +68,7 @@ _MESSAGES = text(
     WITH picked AS MATERIALIZED (
         SELECT id FROM dead_letters
         WHERE job_id IS NULL AND detail ? 'sent' AND resolved_at < now() - make_interval(secs => :age)
-        ORDER BY id LIMIT :chunk FOR UPDATE SKIP LOCKED
+        LIMIT :chunk FOR UPDATE SKIP LOCKED
     ), emptied AS (
         UPDATE dead_letters d SET detail = {_BONES} FROM picked WHERE d.id = picked.id RETURNING d.id
     )
