@@ -6,7 +6,6 @@ import os
 import sys
 
 import click
-import structlog
 
 from worker.cli.actor import os_user
 from worker.cli.ledger import engine_of
@@ -17,8 +16,6 @@ from worker.report.web.passwords import hash_password
 from worker.report.web.people import Role, User, parse_users
 from worker.report.web.serve import serve
 from worker.settings import Settings
-
-log = structlog.get_logger(__name__)
 
 
 @click.command(short_help="Serve the failed-job report as a web page.")
@@ -33,8 +30,6 @@ def web(*, host: str, port: int) -> None:
     engine = engine_of(settings)
     require_newest(engine, settings.database_url)
     configure_logs()
-    if not settings.encryption_keys:
-        log.warning("cases_not_encrypted", setting="CASE_ENCRYPTION_KEYS")
     serve(settings, engine, os.environ, host=host, port=port, local_name=os_user(), tell=_tell)
 
 
