@@ -200,6 +200,8 @@ def test_every_view_copes_with_a_purged_job_and_says_so(
     assert run(variables, "show", done, "--json").exit_code == 0
     replayed = run(variables, "replay", done)
     assert (replayed.exit_code, "it is submitted" in replayed.stderr) == (1, True)
+    printed = run(variables, "edit", done)
+    assert (printed.exit_code, "was removed" in printed.stderr) == (1, True)
     edited = run(variables, "edit", done, "--file", "-", stdin='{"debtor": {}}')
     assert (edited.exit_code, "only the case of a dead job can be corrected" in edited.stderr) == (1, True)
 

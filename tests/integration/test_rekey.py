@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from uuid import UUID, uuid4
 
 import pytest
 from command_line import run
 from pipeline import Pipeline, a_case
+from sandbox_witness import Witness
 from sealed import NEW, OLD, OPEN, READABLE, SEALED, body, enqueue, everything
 
 from tests.databases import Database
@@ -110,6 +114,31 @@ def test_cut_off_in_the_middle_it_goes_on_where_it_was(ledger: Database, monkeyp
     assert ledger.value("SELECT count(*) FROM jobs WHERE case_body LIKE 'sealed1:%%'") == 2
 
     assert rekeying.rekey(ledger.engine, PROTECTION).texts == 3
+
+
+def test_beside_running_workers_every_case_goes_out_as_it_was(
+    new_pipeline: Callable[..., Pipeline], sandbox: Witness
+) -> None:
+    # Given a backlog that was stored without a key, and workers that have both keys
+    pipeline = new_pipeline(**BOTH)
+    jobs = [enqueue(pipeline.ledger, OPEN, tenant=f"t{n % 4}", key=str(n), comments=str(n)).id for n in range(80)]
+    sent = {sha256(body(pipeline.ledger, job).encode()).hexdigest() for job in jobs}
+
+    # When everything is sealed again and again while they are at work
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(lambda: [pipeline.run(pipeline.release()[:7]) for _ in range(40)])
+        while not working.done():
+            rekeying.rekey(pipeline.engine, PROTECTION)
+        working.result()
+    while pipeline.ledger.value("SELECT count(*) FROM jobs WHERE state <> 'submitted'"):
+        pipeline.ledger.rows("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE state = 'queued'")
+        pipeline.run()
+
+    # Then the API got each case once, to the byte, and in the end all are sealed
+    posts = [post["bodySha256"] for post in sandbox.posts()]
+    assert (len(posts), set(posts)) == (80, sent)
+    rekeying.rekey(pipeline.engine, PROTECTION)
+    assert pipeline.ledger.value("SELECT count(*) FROM jobs WHERE case_body LIKE %s", f"sealed1:{NEWEST}:%") == 80
 
 
 def test_a_text_whose_key_is_missing_is_counted_and_left(ledger: Database, variables: dict[str, str]) -> None:

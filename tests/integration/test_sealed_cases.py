@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Callable
 from hashlib import sha256
 from subprocess import PIPE
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -25,6 +27,7 @@ from worker.errors import CaseSealed
 from worker.ledger.database import transaction
 from worker.ledger.writer.resolve import Actor
 from worker.protection import Protection, hidden_key, key_digest
+from worker.queue.tasks import take_in
 from worker.queue.unreadable import Keeper
 from worker.report.edit import correct, draft
 from worker.settings import Settings
@@ -63,6 +66,26 @@ def test_at_every_door_what_the_ledger_keeps_tells_nothing_of_the_case(
     assert ledger.rows("SELECT DISTINCT creditor_reference, amount, currency FROM jobs") == [(None, None, None)]
     assert ledger.value("SELECT count(*) FROM jobs WHERE case_body LIKE 'sealed1:%%'") == 2
     assert str(ledger.value("SELECT detail ->> 'sent' FROM dead_letters")).startswith("sealed1:")
+
+
+def test_what_comes_over_the_queue_is_sealed_too_and_nothing_that_is_wrong_with_it_tells_its_reference(
+    ledger: Database, variables: dict[str, str]
+) -> None:
+    def accept(keys: str, **case: Any) -> None:
+        fields = {"external_tenant_id": "acme", "case": a_case(creditorReference="GEHEIM", **case)}
+        task = SimpleNamespace(request=SimpleNamespace(id="id-1"))
+        take_in(Settings.from_environment(variables | {"CASE_ENCRYPTION_KEYS": keys}), task, (), fields)
+
+    # Given a case, the same once more, another one under its key, and one that cannot be compared for want of a key
+    for keys, case in ((OLD, {}), (OLD, {}), (OLD, {"comments": "x"}), (NEW, {"comments": "y"})):
+        accept(keys, **case)
+
+    # Then there is one job, two messages are kept for a person, and nobody can read the reference
+    assert ledger.value("SELECT count(*) FROM jobs") == 1
+    said = [str(said) for (said,) in ledger.rows("SELECT detail ->> 'message' FROM dead_letters ORDER BY id")]
+    assert "which has another case" in said[0]
+    assert "not in CASE_ENCRYPTION_KEYS here" in said[1]
+    assert "GEHEIM" not in everything(ledger)
 
 
 def test_the_api_gets_the_bytes_that_were_fixed_at_the_door(sealing: Pipeline, sandbox: Witness) -> None:

@@ -42,8 +42,11 @@ def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | Non
     who, door = Actor(actor or os_user(), note), {"door": "command line", "os_user": os_user()}
     with transaction(engine) as connection:
         now = draft(connection, job_id, protection)
-        if file is None:
+        if file is None and now.case:
             audit(connection, "reveal", who, door, job_id=job_id)
+    if file is None and not now.case:
+        click.echo(f"case-worker: the case of job {job_id} was removed: there is nothing to correct", err=True)
+        return WITH_FAILURES
     if file is None:
         click.echo(simplejson.dumps(now.case, use_decimal=True, ensure_ascii=False, indent=2))
         for path, said in (now.errors | now.other_errors).items():
