@@ -26,6 +26,7 @@ from worker.ledger.database import transaction
 from worker.ledger.writer.arrival import bury_message
 from worker.ledger.writer.purge import purge_due
 from worker.ledger.writer.resolve import Actor
+from worker.privacy.purge import purge as purge_all
 from worker.protection import hidden_key
 from worker.queue.dispatcher import Dispatcher
 from worker.queue.nightly import NightlyPurge
@@ -187,6 +188,17 @@ def test_the_command_says_what_it_would_do_does_it_and_is_audited_once(
     log = pipeline.ledger.rows("SELECT actor, note, detail ->> 'jobs' FROM audit_log WHERE action = 'purge'")
     assert log == [("ada", "policy 7", "1")]
     assert run(variables, "purge").exit_code == 2
+
+
+def test_a_purge_that_is_cut_off_is_audited_for_what_it_has_done(pipeline: Pipeline, done: UUID) -> None:
+    def cut_off(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        purge_all(pipeline.engine, age=DAY, actor=Actor("ada"), door={}, tell=cut_off)
+
+    log = pipeline.ledger.rows("SELECT detail ->> 'jobs', detail ->> 'finished' FROM audit_log WHERE action = 'purge'")
+    assert log == [("1", "false")]
 
 
 def test_every_view_copes_with_a_purged_job_and_says_so(
