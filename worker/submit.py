@@ -53,8 +53,8 @@ MINT_TIMEOUT = 10.0
 #: Seconds for which the fleet waits when our own count says that the mint's limits are used up.
 MINT_PAUSE = 5.0
 #: Seconds after which a job is looked at again whose case cannot be opened here. It costs its share of the pace each
-#: time, so that is not often.
-SEALED_PAUSE = 300.0
+#: time, so that is not often; when a worker that has the key begins to lead, it wakes them all.
+SEALED_PAUSE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from subprocess import PIPE
 from types import SimpleNamespace
@@ -27,6 +27,7 @@ from worker.errors import CaseSealed
 from worker.ledger.database import transaction
 from worker.ledger.writer.resolve import Actor
 from worker.protection import Protection, hidden_key, key_digest
+from worker.queue.dispatcher import Dispatcher
 from worker.queue.tasks import take_in
 from worker.queue.unreadable import Keeper
 from worker.report.edit import correct, draft
@@ -149,13 +150,26 @@ def test_a_case_whose_key_is_missing_waits_and_says_for_what(
     assert "1 waiting job sealed with key" in doctor.stdout
     assert doctor.exit_code == 1
 
-    # And with the key back, it goes its way
+    # And with the key back, the first look of a new dispatcher sends it on its way, though it was not due for long
     mended = new_pipeline(CASE_ENCRYPTION_KEYS=f"{NEW},{OLD}")
-    mended.again()
+    Dispatcher(pipeline.settings, Nobody(), name="without the key").tick()
+    assert mended.job(job)["state"] == "waiting"
+    assert Dispatcher(mended.settings, Nobody(), name="with the key").tick() == 1
+    mended.run([job])
     assert mended.job(job)["state"] == "submitted"
     assert (
         "no job waits for a missing one" in run(variables | {"CASE_ENCRYPTION_KEYS": f"{NEW},{OLD}"}, "doctor").stdout
     )
+
+
+class Nobody:
+    """A way to the queue that leads nowhere."""
+
+    def publish(self, job_ids: Sequence[UUID]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 def test_a_body_that_was_put_into_another_job_is_not_sent(sealing: Pipeline, sandbox: Witness) -> None:
