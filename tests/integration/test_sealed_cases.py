@@ -246,6 +246,16 @@ def test_the_page_opens_a_sealed_message(ledger: Database, visitor: Callable[...
     assert "not in CASE_ENCRYPTION_KEYS" in visitor().post(f"/messages/{number}/reveal", at=f"/messages/{number}").text
 
 
+@pytest.mark.parametrize("command", [("report",), ("replay", "--dry-run")])
+def test_a_filter_that_cannot_see_what_is_sealed_says_so(
+    ledger: Database, variables: dict[str, str], command: tuple[str, ...]
+) -> None:
+    said = run(variables | KEYS, *command, "--reference", "R1", "--currency", "DKK").stderr
+    assert "not found by --reference and --min-amount, --max-amount or --currency" in said
+    assert run(variables | KEYS | {"CASE_READABLE": "reference"}, *command, "--reference", "R1").stderr == ""
+    assert run(variables, *command, "--reference", "R1").stderr == ""
+
+
 def test_the_page_warns_at_its_start_while_nothing_is_encrypted(variables: dict[str, str]) -> None:
     environment = {"PATH": os.environ["PATH"], **variables}
     web = subprocess.Popen([PROGRAM, "web", "--port", "0"], env=environment, stdout=PIPE, stderr=PIPE, text=True)
