@@ -89,6 +89,14 @@ _INDEXES = """
     SELECT indexname AS name, indexdef AS definition FROM pg_indexes
     WHERE schemaname = 'public' AND tablename <> 'alembic_version'
 """
+_TRIGGERS = """
+    SELECT tgrelid::regclass || '.' || tgname AS name, pg_get_triggerdef(oid) AS definition FROM pg_trigger
+    WHERE NOT tgisinternal
+"""
+_FUNCTIONS = """
+    SELECT proname || '()' AS name, pg_get_functiondef(oid) AS definition FROM pg_proc
+    WHERE pronamespace = 'public'::regnamespace
+"""
 
 
 def differences(postgres: LocalPostgres) -> list[str]:
@@ -101,7 +109,7 @@ def differences(postgres: LocalPostgres) -> list[str]:
     ):
         Base.metadata.create_all(by_models)
         found = [*_by_alembic(by_migrations)]
-        for what in (_COLUMNS, _CONSTRAINTS, _INDEXES, _STORAGE):
+        for what in (_COLUMNS, _CONSTRAINTS, _INDEXES, _STORAGE, _TRIGGERS, _FUNCTIONS):
             found += _by_definition(_named(by_migrations, what), _named(by_models, what))
         found += _by_words(_named(by_migrations, _CONSTRAINTS))
     return found

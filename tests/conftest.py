@@ -20,7 +20,7 @@ from worker.settings import Settings
 for name in [
     n
     for n in os.environ
-    if n.startswith(("WORKER_", "DEBITURA_", "DATABASE_", "REDIS_", "CELERY_", "ALERT_", "REPORT_"))
+    if n.startswith(("WORKER_", "DEBITURA_", "DATABASE_", "REDIS_", "CELERY_", "ALERT_", "REPORT_", "CASE_", "PURGE_"))
 ]:
     del os.environ[name]
 

@@ -94,6 +94,17 @@ def check_text(value: str, where: str) -> None:
         raise InvalidCase("contains half of a surrogate pair, which is not a character", where=where)
 
 
+def creditor_reference(case: dict[str, Any]) -> str | None:
+    """The case's creditorReference, where it has one that is text."""
+    reference = case.get("creditorReference")
+    return reference if isinstance(reference, str) and reference else None
+
+
+def reference_in(body: str) -> str | None:
+    """The creditorReference in a case's text, read only where there is one: most bodies are not parsed for it."""
+    return creditor_reference(read_json(body, where="case")) if '"creditorReference"' in body else None
+
+
 def digest(case: Any) -> str:
     """The SHA-256 (hex) of the canonical JSON: members sorted by name, no spaces, equal numbers written alike.
 

@@ -8,6 +8,7 @@ import sys
 from worker.alerts.lifecycle import connect_alerts
 from worker.alerts.settings import AlertSettings
 from worker.errors import SettingsError
+from worker.protection import Protection
 from worker.queue.app import make_app
 from worker.queue.consumer import make_consumer
 from worker.queue.lifecycle import ThisProcess, connect_lifecycle
@@ -23,9 +24,9 @@ except SettingsError as error:
     sys.exit(2)
 
 app = make_app(settings)
-app.conf.worker_consumer = make_consumer(settings.database_url)
+app.conf.worker_consumer = make_consumer(settings.database_url, Protection.of(settings))
 if app.conf.worker_disable_prefetch:  # on Redis or Valkey
-    app.conf.broker_transport = make_transport(settings.database_url)
+    app.conf.broker_transport = make_transport(settings.database_url, Protection.of(settings))
 _this_process = ThisProcess(settings)
 register_tasks(app, settings, _this_process)
 connect_lifecycle(app, settings, _this_process)

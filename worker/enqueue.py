@@ -7,6 +7,7 @@ enqueue_case(external_tenant_id="acme-42", case={...}, session=session)  # commi
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from decimal import MIN_EMIN, Context, Decimal
 from typing import Any
@@ -15,11 +16,12 @@ from uuid import UUID
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from worker.case_json import check_text, digest, read_json, write_json
+from worker.case_json import check_text, creditor_reference, digest, read_json, write_json
 from worker.errors import IdempotencyKeyReused, InvalidCase
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.states import Priority
 from worker.ledger.writer.arrival import ExistingJob, NewJob, earlier_bodies, insert_job
+from worker.protection import UNPROTECTED, Protection
 from worker.settings import Settings
 
 #: Characters of a tenant id (POST /oauth/token) and of an idempotency key.
@@ -56,15 +58,17 @@ def enqueue_case(
     `normal` or `low`. With a `session` (on the ledger's database) nothing is committed here.
 
     Raises InvalidCase (nothing was stored; the message says what is wrong and where), IdempotencyKeyReused (the key
-    belongs to a job with another case), SettingsError (without a session, when DATABASE_URL is missing or wrong), and
-    SQLAlchemy's errors when the database cannot be reached.
+    belongs to a job with another case), CaseSealed (nobody can tell whether it does: the key of that job's case is
+    missing here), SettingsError (CASE_ENCRYPTION_KEYS or CASE_READABLE is wrong, or, without a session,
+    DATABASE_URL), and SQLAlchemy's errors when the database cannot be reached.
     """
     job = admit(external_tenant_id, case, idempotency_key, priority)
+    protection = Protection.from_environment(os.environ)
     if session is not None:
-        return insert(session.connection(), job)
+        return insert(session.connection(), job, protection)
     settings = Settings.from_environment(needs=("DATABASE_URL",))
     with transaction(get_engine(settings.database_url)) as connection:
-        return insert(connection, job)
+        return insert(connection, job, protection)
 
 
 def admit(external_tenant_id: Any, case: Any, idempotency_key: Any = None, priority: Any = "normal") -> NewJob:
@@ -80,25 +84,29 @@ def admit(external_tenant_id: Any, case: Any, idempotency_key: Any = None, prior
     body = write_json(case)
     key = default_key(case) if idempotency_key is None else _name(idempotency_key, "idempotency_key")
     amount, currency = _money(case)
-    return NewJob(tenant, key, body, _reference(case), amount, currency, Priority.parse(priority))
+    return NewJob(tenant, key, body, creditor_reference(case), amount, currency, Priority.parse(priority))
 
 
-def insert(connection: Connection, job: NewJob) -> EnqueuedJob:
-    """Insert an admitted job, or find the one that has its key. Does not commit. Raises IdempotencyKeyReused."""
-    outcome = insert_job(connection, job)
+def insert(connection: Connection, job: NewJob, protection: Protection = UNPROTECTED) -> EnqueuedJob:
+    """Insert an admitted job, or find the one that has its key. Does not commit.
+
+    Raises IdempotencyKeyReused, and CaseSealed where the other job's case cannot be opened to be compared. A job whose
+    case was purged is the same job: there is nothing left to compare, and a second submission is the worse mistake.
+    """
+    outcome = insert_job(connection, job, protection)
     if not isinstance(outcome, ExistingJob):
         return EnqueuedJob(outcome, created=True)
-    if outcome.case_body != job.case_body:
+    if not outcome.purged and (body := protection.open_case(outcome.id, outcome.case_body)) != job.case_body:
         new = digest(read_json(job.case_body, where="case"))
-        bodies = [outcome.case_body, *earlier_bodies(connection, outcome.id)]
-        if all(digest(read_json(body, where="case")) != new for body in bodies):
+        earlier = [protection.open_case(outcome.id, text) for text in earlier_bodies(connection, outcome.id)]
+        if all(digest(read_json(text, where="case")) != new for text in [body, *earlier]):
             raise IdempotencyKeyReused(key=job.idempotency_key, job_id=outcome.id)
     return EnqueuedJob(outcome.id, created=False)
 
 
 def default_key(case: dict[str, Any]) -> str:
     """The idempotency key of a case that came without one: its creditorReference, or its own digest."""
-    key = f"ref:{_reference(case) or ''}"
+    key = f"ref:{creditor_reference(case) or ''}"
     return key if len("ref:") < len(key) <= MAX_NAME else f"sha256:{digest(case)}"
 
 
@@ -109,11 +117,6 @@ def _name(value: Any, where: str) -> str:
         raise InvalidCase(f"has {len(value)} characters; 1 to {MAX_NAME} are allowed", where=where)
     check_text(value, where)
     return value
-
-
-def _reference(case: dict[str, Any]) -> str | None:
-    reference = case.get("creditorReference")
-    return reference if isinstance(reference, str) and reference else None
 
 
 def _money(case: dict[str, Any]) -> tuple[Decimal | None, str | None]:

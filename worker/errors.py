@@ -9,6 +9,7 @@ CaseWorkerError
 ├── WrongState               the job is not (or no longer) in the state that the action needs
 ├── SelectionChanged         more would be acted on than somebody has seen and confirmed
 ├── LeaseLost                another worker holds the job now: step back
+├── CaseSealed               a case cannot be opened here: its key is missing, or its text was altered
 ├── SchemaMismatch           the database is not at this code's schema version
 └── ApiError                 the Debitura APIs, seen from `worker.debitura`
     ├── NotSent              the request certainly did not arrive (name, connect and TLS failures)
@@ -72,6 +73,24 @@ class SelectionChanged(CaseWorkerError):
 
 class LeaseLost(CaseWorkerError):
     """The claim ran out and somebody else moved the job: the writer steps back."""
+
+
+class CaseSealed(CaseWorkerError):
+    """A sealed text cannot be opened: its key is not configured here, or the text was altered or belongs elsewhere."""
+
+    #: How the message of a missing key begins: a job that waits for one is known by it.
+    MISSING = "the case is sealed with key "
+
+    def __init__(self, key: str, *, altered: bool = False) -> None:
+        super().__init__(
+            f"the case was sealed with key {key!r} and has been altered since, or belongs to another job: restore it"
+            " from a backup"
+            if altered
+            else f"{self.MISSING}{key!r}, which is not in CASE_ENCRYPTION_KEYS here: put that key back"
+            " (behind the newest one) and restart"
+        )
+        self.key = key
+        self.altered = altered
 
 
 class SchemaMismatch(CaseWorkerError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import limits
 
 from worker.errors import SettingsError
+from worker.sealing import parse_keys
 
 #: Base URLs by environment: (Referral Partner API, Customer API). Source: referral-partners/going-live-checklist.
 API_HOSTS = {
@@ -20,6 +22,10 @@ API_HOSTS = {
 DEFAULT_RATE_LIMITS = "2000/minute;20000/hour;100000/day"
 #: Seconds of the longest window of a rate limit; requests are counted for about as long.
 LONGEST_WINDOW = 86_400
+#: What CASE_READABLE may name.
+READABLE = ("amount", "reference")
+#: Seconds of the units of an age such as `90d`.
+_UNITS = {"h": 3600, "d": 86_400, "w": 604_800}
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -44,6 +50,12 @@ class Settings:
     max_attempts: int
     retry_base: float
     retry_max: float
+    encryption_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """What cases are sealed with, the newest first; none: they are stored as they are."""
+    readable: tuple[str, ...] = ()
+    """What of a sealed case stays readable in columns of its own."""
+    purge_after: float | None = None
+    """How long a final job's case is kept; None: for ever."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, *, needs: tuple[str, ...] = ()) -> Settings:
@@ -53,6 +65,7 @@ class Settings:
         empty. Raises SettingsError, one line, naming the variable and what it should be.
         """
         env = _Environment(os.environ if environ is None else environ)
+        keys, readable = read_protection(env.variables)
         environment = env.one_of("DEBITURA_ENVIRONMENT", ("production", "test"), "test")
         referral, customer = API_HOSTS[environment]
         redis_url = env.url("REDIS_URL", ("redis", "rediss"), "redis://HOST:6379/0")
@@ -85,6 +98,9 @@ class Settings:
             max_attempts=env.count("WORKER_MAX_ATTEMPTS", 12, at_most=1000),
             retry_base=env.seconds("WORKER_RETRY_BASE_SECONDS", 2, at_most=86_400),
             retry_max=env.seconds("WORKER_RETRY_MAX_SECONDS", 3600, at_most=604_800),
+            encryption_keys=keys,
+            readable=readable,
+            purge_after=env.age("PURGE_AFTER", at_least=86_400),
         )
         for name in needs:
             if not env.text(name):
@@ -122,14 +138,33 @@ def setting_text(environ: Mapping[str, str], name: str) -> str:
         raise SettingsError(f"{name}_FILE should name a readable text file: {error}") from None
 
 
+def read_protection(environ: Mapping[str, str]) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
+    """CASE_ENCRYPTION_KEYS and CASE_READABLE: the keys, the newest first, and what stays readable.
+
+    Raises SettingsError. Apart from the others, since a web app that enqueues needs these two only.
+    """
+    try:
+        keys = parse_keys(setting_text(environ, "CASE_ENCRYPTION_KEYS"))
+    except ValueError as error:
+        raise SettingsError(
+            "CASE_ENCRYPTION_KEYS should be keys of 32 random bytes in base64 or hex, the newest first"
+            f" (`case-worker make-key` makes one): {error}"
+        ) from None
+    text = setting_text(environ, "CASE_READABLE")
+    readable = tuple(dict.fromkeys(part for part in re.split(r"[\s,]+", text) if part))
+    if not set(readable) <= set(READABLE):
+        raise SettingsError(f"CASE_READABLE should be a list of {' and '.join(READABLE)}, or empty, not {text!r}")
+    return keys, readable
+
+
 class _Environment:
     """Typed look-ups that fail with one line. `NAME_FILE` may hold the value of `NAME` (secrets as files)."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+        self.variables = environ
 
     def text(self, name: str) -> str:
-        return setting_text(self._environ, name)
+        return setting_text(self.variables, name)
 
     def header(self, name: str) -> str:
         value = self.text(name)
@@ -184,6 +219,16 @@ class _Environment:
             value = -1.0
         if not 0 < value <= at_most:
             raise SettingsError(f"{name} should be a number of seconds above 0 and at most {at_most:g}, not {text!r}")
+        return value
+
+    def age(self, name: str, *, at_least: float) -> float | None:
+        text = self.text(name)
+        if not text:
+            return None
+        match = re.fullmatch(r"([0-9]{1,5})([hdw])", text)
+        value = int(match[1]) * _UNITS[match[2]] if match else 0
+        if value < at_least:
+            raise SettingsError(f"{name} should look like 90d or 12w, and be at least a day, not {text!r}")
         return value
 
     def count(self, name: str, default: int, *, at_most: int) -> int:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
 
+from worker.case_json import reference_in
 from worker.debitura.apis import MintedToken, find_case, mint_token, post_case
 from worker.debitura.http import HttpClient, Reply
 from worker.debitura.judge import Meaning, Verdict, judge
@@ -25,6 +26,7 @@ from worker.debitura.tokens import Rejected, Token, TokenStore
 from worker.decide import Heard, RetryPolicy, Silence, after, needs_lookup
 from worker.errors import (
     ApiError,
+    CaseSealed,
     ClientLinkNotFound,
     LeaseLost,
     MaybeArrived,
@@ -41,6 +43,7 @@ from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
 from worker.ledger.writer.pace import lock_for_release, take, use
 from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitted, waiting
 from worker.pace import Pace
+from worker.protection import Protection
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -49,6 +52,9 @@ log = structlog.get_logger(__name__)
 MINT_TIMEOUT = 10.0
 #: Seconds for which the fleet waits when our own count says that the mint's limits are used up.
 MINT_PAUSE = 5.0
+#: Seconds after which a job is looked at again whose case cannot be opened here. It costs its share of the pace each
+#: time, so that is not often; when a worker that has the key begins to lead, it wakes them all.
+SEALED_PAUSE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Submitter:
         self._engine = engine
         self._api_key = settings.api_key
         self._worker = worker
+        self._protection = Protection.of(settings)
         self._customer_pace = self._referral_pace = Pace.parse(settings.rate_limits)
         self.policy = RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_max)
         mint_timeout = min(MINT_TIMEOUT, settings.request_timeout)
@@ -101,6 +108,10 @@ class Submitter:
         """
         if not may_send():
             return Outcome(handed_back(job.id, job.request_count))
+        try:
+            job = self._opened(job)
+        except CaseSealed as error:
+            return self._sealed(job, error)
         rejected = None
         if job.next_trigger is Trigger.UNAUTHORIZED_RETRY and job.rejected_token:
             # The first 401 came earlier, and no fresh token could be had then.
@@ -131,6 +142,19 @@ class Submitter:
             if job.next_trigger is not Trigger.UNAUTHORIZED_RETRY:
                 return self._once_more(job, token, heard, sent_at, lease, may_send)
         return self._conclude(job, number, token, heard, sent_at)
+
+    def _opened(self, job: ClaimedJob) -> ClaimedJob:
+        """The job with its case as the door fixed it, and with the reference that only stands in there."""
+        body = self._protection.open_case(job.id, job.case_body)
+        return replace(job, case_body=body, creditor_reference=job.creditor_reference or reference_in(body))
+
+    def _sealed(self, job: ClaimedJob, error: CaseSealed) -> Outcome:
+        """Nothing can be sent. It is nobody's failure but the configuration's, so the job waits, and says for what."""
+        log.error("case_not_opened", job_id=str(job.id), key=error.key, altered=error.altered)
+        delay = SEALED_PAUSE * (0.5 + random.random() / 2)  # noqa: S311 - jitter is no secret
+        return Outcome(
+            waiting(job.id, job.request_count, None, delay=delay, error=str(error), counts=False, unknown=None)
+        )
 
     def _once_more(
         self, job: ClaimedJob, refused: Token, first: Verdict, sent_at: float, lease: UUID, may_send: Callable[[], bool]

@@ -1,6 +1,6 @@
 """Alerts: what is to be told to which receiver, and what has been told already.
 
-Revision: 0015, after 0011
+Revision: 0015, after 0014
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0015"
-down_revision = "0011"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

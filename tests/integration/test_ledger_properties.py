@@ -86,7 +86,7 @@ class History(RuleBasedStateMachine):
 
     @initialize()
     def empty(self) -> None:
-        self.do(lambda c: c.execute(text("TRUNCATE jobs, attempts, dead_letters, audit_log, holds, case_versions")))
+        self.do(lambda c: c.execute(text("TRUNCATE jobs, attempts, dead_letters, holds, case_versions")))
         self.enqueue("a", "normal")
 
     @rule(tenant=st.sampled_from("ab"), priority=st.sampled_from(["high", "normal"]))

@@ -52,7 +52,7 @@ def test_texts_that_the_ledger_cannot_keep_are_refused(text: str) -> None:
 
 def test_the_doctor_knows_every_setting_that_the_settings_read() -> None:
     source = Path(settings.__file__).read_text(encoding="utf-8")
-    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', source))
+    read = set(re.findall(r'(?:env\.\w+\(|setting_text\(environ,)\s*"([A-Z_]+)"', source))
 
     assert len(read) > 10
     assert set(setting_names()) == read

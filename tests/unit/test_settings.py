@@ -33,6 +33,9 @@ def test_nothing_set_gives_the_documented_defaults() -> None:
         "max_attempts": 12,
         "retry_base": 2,
         "retry_max": 3600,
+        "encryption_keys": (),
+        "readable": (),
+        "purge_after": None,
     }
 
 
@@ -63,6 +66,10 @@ def test_nothing_set_gives_the_documented_defaults() -> None:
         ("WORKER_MAX_ATTEMPTS", "3", "max_attempts", 3),
         ("WORKER_RETRY_BASE_SECONDS", "0.01", "retry_base", 0.01),
         ("WORKER_RETRY_MAX_SECONDS", "5", "retry_max", 5),
+        ("CASE_ENCRYPTION_KEYS", "00" * 32, "encryption_keys", (bytes(32),)),
+        ("CASE_READABLE", "amount, reference", "readable", ("amount", "reference")),
+        ("PURGE_AFTER", "90d", "purge_after", 90 * 86_400),
+        ("PURGE_AFTER", "48h", "purge_after", 2 * 86_400),
     ],
 )
 def test_each_variable_is_read(name: str, value: str, field: str, expected: Any) -> None:
@@ -92,6 +99,12 @@ def test_each_variable_is_read(name: str, value: str, field: str, expected: Any)
         ("DEBITURA_CUSTOMER_API_URL", "https://two words"),
         ("DEBITURA_CUSTOMER_API_URL", "https://h/?key=1"),
         ("WORKER_RATE_LIMITS", "many"),
+        ("CASE_ENCRYPTION_KEYS", "short"),
+        ("CASE_ENCRYPTION_KEYS", "00" * 32 + " " + "00" * 31),
+        ("CASE_READABLE", "amount, debtor"),
+        ("PURGE_AFTER", "soon"),
+        ("PURGE_AFTER", "3h"),
+        ("PURGE_AFTER", "0d"),
         ("WORKER_RATE_LIMITS", "-1/minute"),
         *[
             (f"WORKER_{name}_SECONDS", value)
@@ -122,6 +135,7 @@ def test_a_bad_value_is_refused_in_one_line_that_names_the_variable(name: str, v
         ("REDIS_URL", "http://:hunter2@h"),
         ("CELERY_BROKER_URL", "x://u:hunter2@h"),
         ("DEBITURA_API_KEY", "hunter2 é"),
+        ("CASE_ENCRYPTION_KEYS", "hunter2"),
         ("DEBITURA_API_KEY", "hunter2\nhunter2"),
     ],
 )
@@ -139,6 +153,7 @@ def test_secrets_are_not_in_the_representation() -> None:
             "REDIS_URL": "redis://:hunter2@h",
             "CELERY_BROKER_URL": "amqp://u:hunter2@h",
             "DEBITURA_API_KEY": "hunter2",
+            "CASE_ENCRYPTION_KEYS": b"hunter2 hunter2 hunter2 hunter2!".hex(),
         }
     )
 

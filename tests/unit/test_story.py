@@ -10,7 +10,7 @@ import pytest
 
 from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, State, Trigger
-from worker.report.story import standing, timeline, to_do
+from worker.report.story import no_reference, standing, timeline, to_do
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 JOB = {
@@ -146,3 +146,14 @@ def test_what_others_wrote_commands_nothing() -> None:
     story = told(letters=(letter(detail={"type": "T", "message": "\x1b[2J\nlast"}, solution_url="https://x/\x07"),))
 
     assert texts(story)[1] == "dead: validation: T: \ufffd[2J last → https://x/\ufffd"
+
+
+def test_a_purged_job_and_a_sealed_case_are_told_in_words() -> None:
+    purged = told(state="submitted", creditor_reference=None, purged_at=at(99))
+    assert "Its case was removed 2026-03-01 12:01:39 UTC" in standing(purged)
+    assert no_reference(purged.job) == "removed with its case"
+
+    sealed = told(state="dead", creditor_reference=None, sealed=True, outcome_unknown=True)
+    assert "If its sealed case has a creditorReference, it is looked up by that first" in standing(sealed)
+    assert no_reference(sealed.job) == "sealed in its case, if it has one"
+    assert no_reference(told(creditor_reference=None).job) == "none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from worker.cli import act, alerts, doctor, edit, enqueue, migrate, report, status, web
+from worker.cli import act, alerts, audit, doctor, edit, enqueue, keys, migrate, purge, report, status, subject, web
 from worker.cli.group import OneLineErrors
 from worker.sandbox.__main__ import main as sandbox
 
@@ -31,6 +31,12 @@ for command in (
     act.replay,
     act.discard,
     edit.edit,
+    purge.purge,
+    subject.export,
+    subject.erase,
+    keys.make_key,
+    keys.rekey,
+    audit.audit,
     web.web,
     web.hash_password_for,
     alerts.alerts,

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.cli.actor import os_user
 from worker.cli.group import DONE, WITH_FAILURES
+from worker.cli.hidden import tell_what_is_hidden
 from worker.cli.ledger import one_moment, open_ledger
 from worker.cli.options import Words, filter_of, which_failures
 from worker.cli.progress import progress
@@ -94,7 +95,8 @@ def _selection(verb: Verb, job_ids: tuple[UUID, ...], *, everything: bool, **whi
 
 
 def _act(verb: Verb, wanted: FailureFilter, *, dry_run: bool, actor: Actor, sure: bool, canary: bool) -> int:
-    _, engine = open_ledger()
+    settings, engine = open_ledger()
+    tell_what_is_hidden(settings, wanted)
     with one_moment(engine) as connection:
         made = preview(connection, verb, wanted)
     if not made.count:

@@ -11,6 +11,7 @@ import redis
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from worker.cli.check_keys import check_case_keys
 from worker.cli.finding import Finding, Verdict
 from worker.cli.ledger import engine_of
 from worker.cli.trouble import in_words
@@ -71,6 +72,7 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
         yield Finding("schema", Verdict.FAILED, in_words(cause), "Give this user the rights to read and write it.")
         return
     yield Finding("schema", Verdict.OK, f"version {newest}")
+    yield from check_case_keys(settings, engine)
     if counts.leader:
         yield Finding("worker", Verdict.OK, f"the dispatcher of {counts.leader} leads")
     else:

@@ -11,12 +11,12 @@ from worker.settings import Settings
 
 REQUIRED = ("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY")
 #: Their values hold passwords or are one: only whether they are set is said.
-SECRET = {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DEBITURA_API_KEY"}
+SECRET = {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DEBITURA_API_KEY", "CASE_ENCRYPTION_KEYS"}
 #: Checked together, since one must not exceed the other.
 _RETRY = ("WORKER_RETRY_BASE_SECONDS", "WORKER_RETRY_MAX_SECONDS")
 #: Names of ours that other parts read.
 _ELSEWHERE = {"REPORT_USERS", "DEBITURA_WEBHOOK_SECRET"}
-_OURS = ("WORKER_", "DEBITURA_")
+_OURS = ("WORKER_", "DEBITURA_", "CASE_", "PURGE_")
 
 
 class _Asked(Mapping[str, str]):
@@ -76,6 +76,9 @@ def _check(name: str, environ: Mapping[str, str]) -> Finding:
         return Finding(
             name, Verdict.WARNING, f"{name} and {name}_FILE are both set; the first is used", "Remove one of the two."
         )
+    if not given and name == "CASE_ENCRYPTION_KEYS":
+        mend = "Make a key with `case-worker make-key`, and see docs/personal-data.md for the order of steps."
+        return Finding(name, Verdict.WARNING, "not set: cases stand in the database as they are", mend)
     if not given:
         return Finding(name, Verdict.OK, "not set, the default is used")
     value = environ.get(name, "").strip()

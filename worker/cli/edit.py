@@ -17,6 +17,7 @@ from worker.errors import InvalidCase, WrongState
 from worker.ledger.database import transaction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor
+from worker.protection import Protection
 from worker.report.diff import MISSING, Change, differences
 from worker.report.edit import correct, draft
 from worker.report.wording import one_line
@@ -36,12 +37,17 @@ def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | Non
     Without --file the case is printed as it is sent now, to be corrected. That somebody looked is audited, also for a
     dry run, which shows what would change. The old case is kept.
     """
-    _, engine = open_ledger()
+    settings, engine = open_ledger()
+    protection = Protection.of(settings)
     who, door = Actor(actor or os_user(), note), {"door": "command line", "os_user": os_user()}
     with transaction(engine) as connection:
-        now = draft(connection, job_id)
-        if file is None or dry_run:  # the differences that a dry run shows have the old values in them
+        now = draft(connection, job_id, protection)
+        # The differences that a dry run shows have the old values in them.
+        if now.case and (file is None or dry_run):
             audit(connection, "reveal", who, door, job_id=job_id)
+    if file is None and not now.case:
+        click.echo(f"case-worker: the case of job {job_id} was removed: there is nothing to correct", err=True)
+        return WITH_FAILURES
     if file is None:
         click.echo(simplejson.dumps(now.case, use_decimal=True, ensure_ascii=False, indent=2))
         for path, said in (now.errors | now.other_errors).items():
@@ -55,7 +61,9 @@ def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | Non
                 raise WrongState(now.refused)  # noqa: TRY301 - told in the same words as by the attempt itself
             return DONE
         with transaction(engine) as connection:
-            made = correct(connection, job_id, case, seen=now.version.number, actor=who, detail=door)
+            made = correct(
+                connection, job_id, case, seen=now.version.number, actor=who, detail=door, protection=protection
+            )
     except (InvalidCase, WrongState) as error:
         click.echo(f"case-worker: {one_line(str(error))}", err=True)
         return WITH_FAILURES

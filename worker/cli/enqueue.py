@@ -20,6 +20,7 @@ from worker.cli.trouble import database_trouble
 from worker.enqueue import insert
 from worker.errors import IdempotencyKeyReused
 from worker.ledger.database import transaction
+from worker.protection import Protection
 from worker.report.wording import counted
 
 #: Lines in one transaction at most.
@@ -53,11 +54,11 @@ def enqueue(*, file: BinaryIO) -> int:
     that the same file enqueued twice makes one job for each case. `case` is the body of POST /cases, passed on
     unchanged, numbers to the digit. Bad lines are listed at the end and do not stop the rest.
     """
-    _, engine = open_ledger()
+    settings, engine = open_ledger()
     intake = Intake()
     with progress("enqueueing", _size(file)) as tell:
         try:
-            _take_in(engine, file, intake, tell)
+            _take_in(engine, Protection.of(settings), file, intake, tell)
         except DBAPIError as error:
             intake.stopped = database_trouble(error)
         except KeyboardInterrupt:
@@ -67,7 +68,7 @@ def enqueue(*, file: BinaryIO) -> int:
     return _sum_up(intake)
 
 
-def _take_in(engine: Engine, file: BinaryIO, intake: Intake, tell: Tell) -> None:
+def _take_in(engine: Engine, protection: Protection, file: BinaryIO, intake: Intake, tell: Tell) -> None:
     lines = read_lines(file)
     while chunk := list(islice(lines, CHUNK)):
         # The chunk is read before its transaction begins: a slow pipe must not keep one open.
@@ -76,7 +77,7 @@ def _take_in(engine: Engine, file: BinaryIO, intake: Intake, tell: Tell) -> None
         good = [line for line in chunk if isinstance(line, GoodLine)]
         if good:
             intake.lines_unsure = last
-            enqueued, existing, reused = _insert(engine, good)
+            enqueued, existing, reused = _insert(engine, protection, good)
             intake.enqueued += enqueued
             intake.existing += existing
             intake.bad += reused
@@ -85,14 +86,14 @@ def _take_in(engine: Engine, file: BinaryIO, intake: Intake, tell: Tell) -> None
         tell(_position(file), f"{counted(done, 'case')}, {len(intake.bad)} bad")
 
 
-def _insert(engine: Engine, good: list[GoodLine]) -> tuple[int, int, list[BadLine]]:
+def _insert(engine: Engine, protection: Protection, good: list[GoodLine]) -> tuple[int, int, list[BadLine]]:
     """One transaction. Returns how many jobs were made, how many were there, and lines whose key is another case's."""
     enqueued = existing = 0
     reused: list[BadLine] = []
     with transaction(engine) as connection:
         for line in good:
             try:
-                created = insert(connection, line.job).created
+                created = insert(connection, line.job, protection).created
             except IdempotencyKeyReused as error:
                 reason = (
                     f"its idempotency key (or creditorReference) belongs to job {error.job_id}, which has another"

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import click
 
+from worker.cli.hidden import tell_what_is_hidden
 from worker.cli.ledger import one_moment, open_ledger, page_by_page
 from worker.cli.options import filter_of, which_failures
 from worker.ledger import queries
@@ -45,11 +46,12 @@ def report(*, form: str, output: str, **which: Any) -> None:
     """List the jobs that need a person, grouped by cause, with what to do about each."""
     wanted = filter_of(**which)
     settings, engine = open_ledger()
+    tell_what_is_hidden(settings, wanted)
     with one_moment(engine) as connection:
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
         found = queries.selected(connection, wanted)
         causes = queries.groups(connection, wanted, limit=None).groups
-    with page_by_page(engine) as connection, _opened(output) as out:
+    with page_by_page(engine) as connection, opened(output) as out:
         failures = queries.failures(connection, wanted)
         if form == "csv":
             write_csv(out, failures)
@@ -62,7 +64,7 @@ def report(*, form: str, output: str, **which: Any) -> None:
 
 
 @contextlib.contextmanager
-def _opened(output: str) -> Iterator[TextIO]:
+def opened(output: str) -> Iterator[TextIO]:
     """Standard output (`-`), a device or pipe, or a file that is replaced only when the report is whole."""
     path = Path(output)
     if output == "-":

@@ -7,28 +7,32 @@ writes rows.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     CheckConstraint,
     Computed,
+    Date,
     ForeignKey,
     Identity,
     Index,
     Numeric,
     SmallInteger,
+    event,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.ledger import fingerprint
+from worker.ledger import fingerprint, functions
 from worker.ledger.alert_models import Alert, AlertCondition, AlertDelivery, AlertWatch
+from worker.ledger.audit_models import AuditEntry, AuditHead, AuditLink
 from worker.ledger.base import Base, one_of
 from worker.ledger.report_models import CaseVersion, FinishedDay, Operation, OperationItem
 from worker.ledger.states import (
@@ -52,6 +56,8 @@ __all__ = [
     "ApiUse",
     "Attempt",
     "AuditEntry",
+    "AuditHead",
+    "AuditLink",
     "Base",
     "CaseVersion",
     "DeadLetter",
@@ -89,6 +95,13 @@ class Job(Base):
             name="finalized_at_when_final",
         ),
         CheckConstraint("(state = 'submitted') = (case_id IS NOT NULL)", name="case_id_when_submitted"),
+        CheckConstraint(
+            "purged_at IS NULL OR (finalized_at IS NOT NULL AND case_body = '{}')", name="purged_when_final"
+        ),
+        # A key and its hidden form have the same digest: whichever of them is stored, or has just been put in the
+        # other's place by a purge, the same key makes one job.
+        Index("uq_jobs_key", text("job_key(external_tenant_id, idempotency_key)"), unique=True),
+        # Older code names this one in its INSERT.
         Index("uq_jobs_tenant_idempotency_key", "external_tenant_id", "idempotency_key", unique=True),
         # One partial index for each way in which living rows are looked for; final rows are in none of them.
         Index(
@@ -139,6 +152,12 @@ class Job(Base):
             "finalized_at",
             postgresql_where=text("state = 'submitted'"),
         ),
+        # What a purge has still to look at.
+        Index(
+            "ix_jobs_unpurged",
+            "finalized_at",
+            postgresql_where=text("finalized_at IS NOT NULL AND purged_at IS NULL"),
+        ),
         {
             # Rows change state about four times: leave room for the new versions, and vacuum by rows, not by share,
             # so that millions of final rows don't keep the dead versions of the living ones around.
@@ -156,7 +175,8 @@ class Job(Base):
     external_tenant_id: Mapped[str]
     idempotency_key: Mapped[str]
     case_body: Mapped[str]
-    """The JSON text, fixed once at the door: every request sends exactly these bytes (as UTF-8)."""
+    """The JSON text, fixed once at the door: every request sends exactly these bytes (as UTF-8). With
+    CASE_ENCRYPTION_KEYS it is sealed (`worker.sealing`); `{}` once it is purged."""
     creditor_reference: Mapped[str | None]
     amount: Mapped[Decimal | None] = mapped_column(Numeric(20, 4))
     currency: Mapped[str | None]
@@ -188,6 +208,11 @@ class Job(Base):
     case_id: Mapped[str | None]
     case_reference: Mapped[str | None]
     last_error: Mapped[str | None]
+    purged_at: Mapped[datetime | None]
+    """When its case was removed; the job, its attempts and dates are kept."""
+
+
+event.listen(Job.__table__, "before_create", DDL(functions.JOB_KEY))  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
 
 
 class Attempt(Base):
@@ -298,22 +323,6 @@ class DeadLetter(Base):
     words: Mapped[str | None] = mapped_column(TSVECTOR, Computed(fingerprint.WORDS, persisted=True))
 
 
-class AuditEntry(Base):
-    """Who did what, when and why."""
-
-    __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),)
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    at: Mapped[datetime] = mapped_column(server_default=func.now())
-    actor: Mapped[str]
-    action: Mapped[str]
-    job_id: Mapped[UUID | None]
-    """No foreign key: what was done to a job is remembered longer than the job."""
-    detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    note: Mapped[str | None]
-
-
 class Dispatcher(Base):
     """One row: which worker's dispatcher leads, and until when."""
 
@@ -323,6 +332,8 @@ class Dispatcher(Base):
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     leader: Mapped[str | None]
     lease_until: Mapped[datetime | None]
+    purged_on: Mapped[date | None] = mapped_column(Date)
+    """The last day (UTC) on which the nightly purge came to its end."""
 
 
 class Hold(Base):

@@ -14,6 +14,7 @@ from celery.worker.consumer import Consumer
 from kombu import Message
 from kombu.utils.json import dumps
 
+from worker.protection import UNPROTECTED, Protection
 from worker.queue.unreadable import Keeper, capped, problem_with
 
 log = structlog.get_logger(__name__)
@@ -89,6 +90,6 @@ class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
             message.reject_log_error(log, self.connection_errors, requeue=True)
 
 
-def make_consumer(database_url: str) -> type:
+def make_consumer(database_url: str, protection: Protection = UNPROTECTED) -> type:
     """The consumer class that keeps unreadable messages in that ledger."""
-    return type("KeepingConsumer", (CaseConsumer,), {"keeper": Keeper(database_url)})
+    return type("KeepingConsumer", (CaseConsumer,), {"keeper": Keeper(database_url, protection)})

@@ -24,7 +24,10 @@ from worker.ledger.states import Api, Priority
 from worker.ledger.writer import release as ledger
 from worker.ledger.writer.holds import end_lapsed_holds, start_probe
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
+from worker.ledger.writer.sealed_jobs import wake_openable
 from worker.pace import Pace
+from worker.protection import Protection
+from worker.queue.nightly import NightlyPurge
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -83,6 +86,12 @@ class Dispatcher:
         )
         self._saved = dict.fromkeys(LOWER_SHARES, 0.0)
         self._walked_to = ""
+        # Keys change with a restart only, so this is looked at when a dispatcher is new.
+        keyring = Protection.of(settings).keyring
+        self._keys_to_wake_for = keyring.fingerprints if keyring else ()
+        self._nightly = NightlyPurge(
+            self._engine, age=settings.purge_after, name=name, leads=lambda: time.monotonic() < self._lead_until
+        )
 
     def run(self, *, stopped: Callable[[], bool]) -> None:
         """Dispatch until told to stop. Trouble with the ledger or the broker is waited out, never fatal."""
@@ -92,6 +101,7 @@ class Dispatcher:
                 if self._leads():
                     pause = TICK
                     self.tick()
+                    self._nightly.look()
             except DBAPIError as error:
                 log.warning("dispatcher_waits_for_ledger", error=type(error.orig).__name__, sqlstate=sqlstate(error))
                 pause = REST
@@ -104,6 +114,7 @@ class Dispatcher:
                 log.exception("dispatcher_failed", error=type(error).__name__)
                 pause = REST
             self._stop.wait(pause)
+        self._nightly.stop()
         self._step_down()
 
     def stop(self) -> None:
@@ -147,6 +158,8 @@ class Dispatcher:
                 retry_max=settings.retry_max,
             )
             end_lapsed_holds(connection)
+            if self._keys_to_wake_for and not wake_openable(connection, self._keys_to_wake_for):
+                self._keys_to_wake_for = ()
         if lost or expired:
             log.warning("jobs_taken_back", unclaimed=lost, expired=len(expired))
         if time.monotonic() >= self._roll_up_at:

@@ -108,6 +108,8 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
 
     def ready(**_: Any) -> None:
         stopping.forget()
+        if not settings.encryption_keys:
+            log.warning("cases_not_encrypted", setting="CASE_ENCRYPTION_KEYS")
         dispatcher = Dispatcher(settings, CeleryPublisher(app), name=worker_name())
         thread = threading.Thread(
             target=dispatcher.run,

@@ -13,6 +13,7 @@ from billiard.exceptions import WorkerLostError
 from celery.worker.request import Request
 from celery.worker.state import task_ready
 
+from worker.protection import UNPROTECTED, Protection
 from worker.queue.unreadable import Keeper, as_sent
 
 log = structlog.get_logger(__name__)
@@ -23,9 +24,9 @@ DEATHS = 3
 REMEMBERED = 1000
 
 
-def request_class(database_url: str) -> type:
+def request_class(database_url: str, protection: Protection = UNPROTECTED) -> type:
     """The request class that puts a dead child's message back, or keeps it in that ledger."""
-    return type("KeepingRequest", (AcceptRequest,), {"keeper": Keeper(database_url), "deaths": Counter()})
+    return type("KeepingRequest", (AcceptRequest,), {"keeper": Keeper(database_url, protection), "deaths": Counter()})
 
 
 class AcceptRequest(Request):  # type: ignore[misc]  # celery has no types

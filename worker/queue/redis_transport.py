@@ -16,6 +16,7 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
+from worker.protection import UNPROTECTED, Protection
 from worker.queue.app import SUBMIT
 from worker.queue.redis_take import take_command
 from worker.queue.unreadable import Keeper, capped
@@ -162,7 +163,7 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu has no ty
         loop.call_repeatedly(RESTORE_EVERY, self.cycle.maybe_restore_messages)
 
 
-def make_transport(database_url: str) -> type:
+def make_transport(database_url: str, protection: Protection = UNPROTECTED) -> type:
     """The transport class whose channels keep unreadable entries in that ledger."""
-    channel = type("KeepingChannel", (Channel,), {"keeper": Keeper(database_url)})
+    channel = type("KeepingChannel", (Channel,), {"keeper": Keeper(database_url, protection)})
     return type("KeepingTransport", (Transport,), {"Channel": channel})

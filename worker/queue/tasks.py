@@ -12,8 +12,9 @@ from celery.exceptions import Reject
 from sqlalchemy import Connection
 
 from worker.enqueue import EnqueuedJob, admit, insert
-from worker.errors import IdempotencyKeyReused, InvalidCase
+from worker.errors import CaseSealed, IdempotencyKeyReused, InvalidCase
 from worker.ledger.database import get_engine, insist, is_passing
+from worker.protection import Protection
 from worker.queue import stopping
 from worker.queue.app import ACCEPT_TASK, INTAKE, SUBMIT_TASK
 from worker.queue.lifecycle import ThisProcess
@@ -32,7 +33,7 @@ def register_tasks(app: Celery, settings: Settings, this_process: ThisProcess) -
 
     @app.task(  # type: ignore[untyped-decorator]  # celery has no types
         name=ACCEPT_TASK, bind=True, acks_late=True, acks_on_failure_or_timeout=False, reject_on_worker_lost=True,
-        Request=request_class(settings.database_url),
+        Request=request_class(settings.database_url, Protection.of(settings)),
     )  # fmt: skip
     def accept(task: Task, *args: Any, **fields: Any) -> None:
         """From apps without access to our SQL: the same INSERT. Acked once its row is committed."""
@@ -51,14 +52,14 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
 
     Raises celery's Reject, to have the message put back, when the ledger cannot be reached.
     """
-    engine = get_engine(settings.database_url)
+    engine, protection = get_engine(settings.database_url), Protection.of(settings)
     give_up_at = time.monotonic() + ACCEPT_PATIENCE
 
     def enough() -> bool:
         return time.monotonic() > give_up_at or stopping.seconds() is not None
 
     def arrive(connection: Connection) -> EnqueuedJob:
-        return insert(connection, job)
+        return insert(connection, job, protection)
 
     try:
         job = admit(**_arguments(args, fields))
@@ -68,9 +69,11 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
             log.warning("message_put_back", queue=INTAKE, error=type(error).__name__)
             raise Reject("the ledger cannot be reached", requeue=True) from None
         # What was sent is wrong, or a bug of ours stumbles over it: it is kept with the reason either way.
-        expected = isinstance(error, (InvalidCase, IdempotencyKeyReused))
+        expected = isinstance(error, (InvalidCase, IdempotencyKeyReused, CaseSealed))
         problem = str(error) if expected else f"internal error, {type(error).__name__}: {error}"
-        kept = Keeper(settings.database_url).keep(
+        if isinstance(error, IdempotencyKeyReused) and protection.hides_reference:
+            problem = f"its idempotency key belongs to job {error.job_id}, which has another case"
+        kept = Keeper(settings.database_url, protection).keep(
             problem=problem, sent=as_sent(args, fields), queue=INTAKE, message_id=task.request.id
         )
         if not kept:

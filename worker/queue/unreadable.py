@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker.debitura.judge import clean
 from worker.ledger.database import get_engine, insist
 from worker.ledger.writer.arrival import bury_message
+from worker.protection import UNPROTECTED, Protection
 from worker.queue import stopping
 from worker.queue.app import ACCEPT_TASK, SUBMIT_TASK
 
@@ -33,8 +34,9 @@ PATIENCE = 10.0
 class Keeper:
     """Puts unreadable messages into the ledger."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, protection: Protection = UNPROTECTED) -> None:
         self._database_url = database_url
+        self._protection = protection
 
     def keep(self, *, problem: str, sent: str, queue: str | None, message_id: str | None = None) -> bool:
         """Keep what was sent as a dead letter. False: the ledger cannot be reached, so it must go back to its queue."""
@@ -42,7 +44,7 @@ class Keeper:
         give_up_at = time.monotonic() + PATIENCE
 
         def bury(connection: Connection) -> int:
-            return bury_message(connection, detail)
+            return bury_message(connection, detail, self._protection)
 
         def enough() -> bool:
             return time.monotonic() > give_up_at or stopping.seconds() is not None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from worker.ledger.states import State
 from worker.ledger.writer import resolve
 from worker.ledger.writer.edit import EDITABLE, edit_case
 from worker.ledger.writer.resolve import Actor
+from worker.protection import UNPROTECTED, Protection
 from worker.report.diff import Change, differences, leaves
 from worker.report.story import PRIORITIES, open_letter
 
@@ -44,18 +46,23 @@ class Edited:
     changes: list[Change]
 
 
-def draft(connection: Connection, job_id: UUID) -> Draft:
-    """The job's case with the API's field errors at its fields. Raises JobNotFound.
+def draft(connection: Connection, job_id: UUID, protection: Protection = UNPROTECTED) -> Draft:
+    """The job's case with the API's field errors at its fields. Raises JobNotFound and CaseSealed.
 
     The case holds personal data: show it only to who may see it, and write that down.
     """
     told = story(connection, job_id)
-    version = case_versions(connection, job_id)[-1]
+    version = opened(case_versions(connection, job_id)[-1:], job_id, protection)[0]
     case = read_json(version.case_body, where="case")
     letter = open_letter(told)
     fields = letter["detail"].get("fields") if letter else None
     at, elsewhere = errors_by_path(case, fields if isinstance(fields, dict) else {})
     return Draft(job_id, version, case, at, elsewhere, why_not(told))
+
+
+def opened(versions: Sequence[CaseVersion], job_id: UUID, protection: Protection) -> list[CaseVersion]:
+    """The same wordings of that job's case, to be read. Raises CaseSealed."""
+    return [replace(version, case_body=protection.open_case(job_id, version.case_body)) for version in versions]
 
 
 def why_not(told: Story) -> str | None:
@@ -92,22 +99,32 @@ def errors_by_path(
 
 
 def correct(
-    connection: Connection, job_id: UUID, case: Any, *, seen: int, actor: Actor, detail: dict[str, Any]
+    connection: Connection,
+    job_id: UUID,
+    case: Any,
+    *,
+    seen: int,
+    actor: Actor,
+    detail: dict[str, Any],
+    protection: Protection = UNPROTECTED,
 ) -> Edited:
     """Give the job that case and replay it, in this transaction. `detail` goes to the replay's audit entry.
 
     `case` is JSON as `worker.case_json.read_json` reads it; the door's checks apply as to a new case. The job keeps its
     idempotency key and takes a new submission key. Raises InvalidCase (also for a case that is the same as before),
-    JobNotFound and WrongState.
+    JobNotFound, CaseSealed and WrongState.
     """
     told = story(connection, job_id)
     job = told.job
     new = admit(job["external_tenant_id"], case, job["idempotency_key"], PRIORITIES[job["priority"]])
-    before = read_json(case_versions(connection, job_id)[-1].case_body, where="case")
+    newest = opened(case_versions(connection, job_id)[-1:], job_id, protection)[0]
+    before = read_json(newest.case_body, where="case")
     changes = differences(before, read_json(new.case_body, where="case"))
     if not changes:
         raise InvalidCase("is the same as before, and the API would refuse it again", where="case")
-    version = edit_case(connection, job_id, new, seen=seen, paths=[c.path for c in changes], actor=actor)
+    version = edit_case(
+        connection, job_id, new, seen=seen, paths=[c.path for c in changes], actor=actor, protection=protection
+    )
     if job_id not in resolve.replay(connection, [job_id], actor, {"version": version, **detail}):
         raise WrongState(f"job {job_id} was moved by somebody else: look at it again")
     return Edited(version, changes)

@@ -77,6 +77,10 @@ def standing(story: Story) -> str:
         text = f"{one_line(job['lease_owner'])} is submitting it; its claim holds until {moment(job['lease_until'])}."
     if job["outcome_unknown"] and job["state"] != State.SUBMITTED:
         text += f" {_unknown(job)}"
+    if job.get("purged_at"):
+        text += (
+            f" Its case was removed {moment(job['purged_at'])}; what is left says only that and how it was dealt with."
+        )
     return text
 
 
@@ -110,7 +114,7 @@ def show_story(screen: Screen, story: Story, why_it_waits: Sequence[str] = ()) -
     screen.line(f"job {job['id']}: {job['state']}", style="bold")
     facts = [
         ("tenant", one_line(job["external_tenant_id"])),
-        ("reference", one_line(job["creditor_reference"] or "none")),
+        ("reference", one_line(job["creditor_reference"] or no_reference(job))),
         ("amount", money(job["amount"], job["currency"]) or "not known"),
         ("idempotency key", one_line(job["idempotency_key"])),
     ]
@@ -128,10 +132,19 @@ def show_story(screen: Screen, story: Story, why_it_waits: Sequence[str] = ()) -
     screen.facts([(moment(event.at), event.text) for event in timeline(story)])
 
 
+def no_reference(job: dict[str, Any]) -> str:
+    """Why a job shows no creditorReference."""
+    if job.get("purged_at"):
+        return "removed with its case"
+    return "sealed in its case, if it has one" if job.get("sealed") else "none"
+
+
 def _unknown(job: dict[str, Any]) -> str:
     """What an unknown outcome means for this job, and why no second case can come of it."""
     if job["creditor_reference"]:
         how = "It is looked up by its creditorReference before anything is sent again, and the key stays the same"
+    elif job.get("sealed"):
+        how = "If its sealed case has a creditorReference, it is looked up by that first, and the key stays the same"
     else:
         how = "It has no creditorReference to look it up by, but every retry and replay keeps the same key"
     return f"Its case may exist at the API without our knowing. {how}, so no second case is made."
@@ -178,6 +191,8 @@ def _act(entry: dict[str, Any]) -> str:
         "discard": Resolution.DISCARDED.value,
         "edit": "case corrected",
         "reveal": "case data looked at",
+        "export": "case data exported",
+        "erase": "case data erased",
     }
     text = f"{done.get(entry['action'], entry['action'])} by {one_line(entry['actor'])}"
     match entry["detail"].get("submission_key"):

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.ledger.states import Priority, Reason
+from worker.protection import UNPROTECTED, Protection, key_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ class ExistingJob:
 
     id: UUID
     case_body: str
+    """As it is stored."""
+    purged: bool
+    """Its case is gone."""
 
 
 # A tenant's n-th waiting job belongs to the n-th round counted from the round being served when it arrived. Two index
@@ -54,14 +58,20 @@ _INSERT = text(
                       priority, submission_key, round)
     VALUES (:id, :tenant, :key, :body, :reference, :amount, :currency, :priority, :submission_key,
             {NEXT_ROUND.format(priority="CAST(:priority AS smallint)", tenant="CAST(:tenant AS text)")})
-    ON CONFLICT (external_tenant_id, idempotency_key) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING id
     """
 )
+_NEXT_LETTER = text("SELECT nextval(pg_get_serial_sequence('dead_letters', 'id'))")
 _BURY = text(
-    "INSERT INTO dead_letters (reason, invalid_client_link, detail) VALUES (:reason, false, :detail) RETURNING id"
+    "INSERT INTO dead_letters (id, reason, invalid_client_link, detail) VALUES (:id, :reason, false, :detail)"
 ).bindparams(bindparam("detail", type_=JSONB))
-_FIND = text("SELECT id, case_body FROM jobs WHERE external_tenant_id = :tenant AND idempotency_key = :key")
+# By the digest, which is the same for a key and for its hidden form: so it does not matter which of them was stored.
+# (An empty case is a purged one, also after the schema was taken down and up again; the door lets none in.)
+_FIND = text(
+    "SELECT id, case_body, case_body = '{}' AS purged FROM jobs"
+    " WHERE job_key(external_tenant_id, idempotency_key) = :digest"
+)
 _VERSIONS = text("SELECT case_body FROM case_versions WHERE job_id = :id ORDER BY number")
 
 
@@ -75,29 +85,31 @@ def new_id() -> UUID:
     return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 
 
-def insert_job(connection: Connection, job: NewJob) -> UUID | ExistingJob:
+def insert_job(connection: Connection, job: NewJob, protection: Protection = UNPROTECTED) -> UUID | ExistingJob:
     """Insert the job, or find the one that has its tenant and idempotency key. Does not commit.
 
     Returns the new job's id, or the existing job.
     """
+    job_id = new_id()
+    kept = protection.kept(job_id, job)
     inserted = connection.execute(
         _INSERT,
         {
-            "id": new_id(),
+            "id": job_id,
             "tenant": job.external_tenant_id,
-            "key": job.idempotency_key,
-            "body": job.case_body,
-            "reference": job.creditor_reference,
-            "amount": job.amount,
-            "currency": job.currency,
+            "key": kept.idempotency_key,
+            "body": kept.case_body,
+            "reference": kept.creditor_reference,
+            "amount": kept.amount,
+            "currency": kept.currency,
             "priority": int(job.priority),
             "submission_key": uuid4(),
         },
     ).scalar()
     if inserted is not None:
         return UUID(str(inserted))
-    row = connection.execute(_FIND, {"tenant": job.external_tenant_id, "key": job.idempotency_key}).one()
-    return ExistingJob(row.id, row.case_body)
+    row = connection.execute(_FIND, {"digest": key_digest(job.external_tenant_id, job.idempotency_key)}).one()
+    return ExistingJob(row.id, row.case_body, row.purged)
 
 
 def earlier_bodies(connection: Connection, job_id: UUID) -> list[str]:
@@ -108,10 +120,12 @@ def earlier_bodies(connection: Connection, job_id: UUID) -> list[str]:
     return list(connection.execute(_VERSIONS, {"id": job_id}).scalars())
 
 
-def bury_message(connection: Connection, detail: dict[str, Any]) -> int:
+def bury_message(connection: Connection, detail: dict[str, Any], protection: Protection = UNPROTECTED) -> int:
     """Keep a message that could not become a job. Does not commit. Returns the dead letter's id.
 
     `detail` holds what was sent (capped by the caller), where it came from, and what is wrong with it.
     """
-    parameters = {"reason": Reason.MALFORMED_MESSAGE.value, "detail": detail}
-    return int(connection.execute(_BURY, parameters).scalar_one())
+    number = int(connection.execute(_NEXT_LETTER).scalar_one())
+    detail = detail | {"sent": protection.seal_message(number, detail["sent"])}
+    connection.execute(_BURY, {"id": number, "reason": Reason.MALFORMED_MESSAGE.value, "detail": detail})
+    return number

@@ -11,6 +11,7 @@ from worker.errors import JobNotFound, WrongState
 from worker.ledger.states import Reason, State
 from worker.ledger.writer.arrival import NewJob
 from worker.ledger.writer.resolve import Actor
+from worker.protection import UNPROTECTED, Protection
 
 #: What a corrected case can help against.
 EDITABLE = (Reason.VALIDATION,)
@@ -38,7 +39,16 @@ _EDIT = text(
 ).bindparams(bindparam("detail", type_=JSONB))
 
 
-def edit_case(connection: Connection, job_id: UUID, new: NewJob, *, seen: int, paths: list[str], actor: Actor) -> int:
+def edit_case(
+    connection: Connection,
+    job_id: UUID,
+    new: NewJob,
+    *,
+    seen: int,
+    paths: list[str],
+    actor: Actor,
+    protection: Protection = UNPROTECTED,
+) -> int:
     """Give a dead job another case. Returns the number of its newest version.
 
     `new` is the case as the door let it in; its idempotency key is of no meaning here, since the job keeps its own.
@@ -73,11 +83,12 @@ def edit_case(connection: Connection, job_id: UUID, new: NewJob, *, seen: int, p
             " look at it again"
         )
     number = int(newest) + 1
+    kept = protection.kept(job_id, new)
     connection.execute(
         _EDIT,
         {
-            "id": job_id, "number": number, "body": new.case_body, "reference": new.creditor_reference,
-            "amount": new.amount, "currency": new.currency, "actor": actor.name, "note": actor.note,
+            "id": job_id, "number": number, "body": kept.case_body, "reference": kept.creditor_reference,
+            "amount": kept.amount, "currency": kept.currency, "actor": actor.name, "note": actor.note,
             "detail": {"version": number, "changed": paths},
         },
     )  # fmt: skip

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from worker.errors import JobNotFound, OperationNotFound
+from worker.errors import CaseSealed, JobNotFound, OperationNotFound
 from worker.pace import Pace
 from worker.report.runner import OperationRunner
 from worker.report.web.asking import Report, meet, route
@@ -116,7 +116,7 @@ def create_application(
         lifespan=living,
         exception_handlers={
             HTTPException: _refusal, JobNotFound: _not_there, OperationNotFound: _not_there, DBAPIError: _no_database,
-            Exception: _trouble,
+            CaseSealed: _sealed, Exception: _trouble,
         },
     )  # fmt: skip
     doorkeeper = Doorkeeper(web, Throttle(settings.redis_url), local_name=local_name)
@@ -152,6 +152,10 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 async def _not_there(request: Request, error: Exception) -> Response:
     return await _page(request, 404, "There is no such thing here", sentence(error))
+
+
+async def _sealed(request: Request, error: Exception) -> Response:
+    return await _page(request, 409, "This case cannot be opened", sentence(error))
 
 
 async def _no_database(request: Request, error: Exception) -> Response:

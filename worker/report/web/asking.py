@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from worker.ledger.writer.resolve import Actor
 from worker.pace import Pace
+from worker.protection import Protection
 from worker.report.runner import OperationRunner
 from worker.report.web.configuration import WebSettings
 from worker.report.web.doorkeeper import Doorkeeper, Refused
@@ -55,6 +56,11 @@ class Report:
     runner: OperationRunner
     pace: Pace
     menus: MenuCache = field(default_factory=MenuCache)
+
+    @property
+    def protection(self) -> Protection:
+        """How cases are sealed."""
+        return Protection.of(self.settings)
 
 
 @dataclass(slots=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 
+import structlog
 import uvicorn
 from sqlalchemy import Engine
 
 from worker.errors import SettingsError
 from worker.report.web.application import create_application
 from worker.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 #: Seconds that requests under way get when the process is asked to end.
 PATIENCE = 10
@@ -45,6 +48,8 @@ def serve(
     )
     listener = _listen(host.strip("[]"), port)
     name, number = listener.getsockname()[:2]
+    if not settings.encryption_keys:
+        log.warning("cases_not_encrypted", setting="CASE_ENCRYPTION_KEYS")
     whom = "everybody on this machine" if app.settings.anybody else "those who sign in"
     tell(f"The report is at http://{f'[{name}]' if ':' in name else name}:{number}/ for {whom}. Ctrl-C ends it.")
     try:

@@ -27,6 +27,7 @@ _TONES = {
 }
 _ACTS = {
     "replay": "Replayed", "discard": "Discarded", "edit": "Case corrected", "reveal": "Personal data looked at",
+    "export": "Personal data exported", "erase": "Personal data erased",
 }  # fmt: skip
 
 

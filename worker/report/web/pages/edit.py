@@ -18,7 +18,7 @@ from worker.report.web.pages.job import job_id
 def edit(ask: Ask) -> Response:
     """The form. It shows personal data, so it is written down who looked. Raises JobNotFound."""
     with transaction(ask.report.engine) as connection:
-        found = draft(connection, job_id(ask))
+        found = draft(connection, job_id(ask), ask.report.protection)
         if found.refused is None:
             audit(connection, "reveal", ask.acting(), ask.door | {"for": "edit"}, job_id=job_id(ask))
     if found.refused:
@@ -32,11 +32,11 @@ def save(ask: Ask) -> Response:
     seen = ask.text("seen", 9)
     try:
         with transaction(ask.report.engine) as connection:
-            found = draft(connection, job_id(ask))
+            found = draft(connection, job_id(ask), ask.report.protection)
             case = corrected(found.case, typed)
             correct(
                 connection, job_id(ask), case, seen=int(seen) if seen.isdecimal() else 0,
-                actor=ask.acting(note or None), detail=ask.door,
+                actor=ask.acting(note or None), detail=ask.door, protection=ask.report.protection,
             )  # fmt: skip
     except NotANumber as error:
         return _again(ask, found, typed, {error.path: str(error)})

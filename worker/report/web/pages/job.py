@@ -10,18 +10,21 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from worker.case_json import read_json
+from worker.errors import CaseSealed
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import CaseVersion, Story
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.writer.audit import audit
 from worker.report.diff import differences
-from worker.report.edit import why_not
-from worker.report.story import open_letter, standing, to_do
+from worker.report.edit import opened, why_not
+from worker.report.story import no_reference, open_letter, standing, to_do
 from worker.report.waiting import job_in_words
 from worker.report.web.asking import Ask
 from worker.report.web.masking import ShownChange, shown_case, shown_change
 from worker.report.web.timeline import timeline
+from worker.report.web.words import sentence
+from worker.report.wording import moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +64,25 @@ def show(ask: Ask, *, revealed: bool) -> Response:
         why = job_in_words(told.job, turn(connection, job_id(ask)), waits, tenant_cap=cap)
         now = queries.moment_of(connection)
     letter = open_letter(told)
-    cases = [read_json(version.case_body, where="case") for version in versions]
+    cases, gone = _cases(ask, told, versions)
     return ask.page(
         "job.html", job=told.job, letter=letter, entries=timeline(told, why, now), standing=standing(told),
-        todo=to_do(told), said=_said(letter), revealed=revealed, case=shown_case(cases[-1], revealed=revealed),
-        versions=_versions(versions, cases, revealed=revealed), editable=letter is not None and why_not(told) is None,
-        why_not_editable=_why_not(told, letter),
+        todo=to_do(told), said=_said(letter), revealed=revealed and not gone, gone=gone,
+        case=[] if gone else shown_case(cases[-1], revealed=revealed), no_reference=no_reference(told.job),
+        versions=[] if gone else _versions(versions, cases, revealed=revealed),
+        editable=letter is not None and not gone and why_not(told) is None, why_not_editable=_why_not(told, letter),
     )  # fmt: skip
+
+
+def _cases(ask: Ask, told: Story, versions: list[CaseVersion]) -> tuple[list[Any], str | None]:
+    """All wordings as data, or why there is nothing to show."""
+    if purged_at := told.job["purged_at"]:
+        return [], f"It was removed {moment(purged_at)}. The job's states, attempts and dates are kept."
+    try:
+        readable = opened(versions, told.job["id"], ask.report.protection)
+    except CaseSealed as error:
+        return [], sentence(error)
+    return [read_json(version.case_body, where="case") for version in readable], None
 
 
 def job_id(ask: Ask) -> UUID:

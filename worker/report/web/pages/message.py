@@ -6,12 +6,14 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from worker.errors import CaseSealed
 from worker.ledger.database import transaction
 from worker.ledger.queries.messages import UnreadableMessage, unreadable_message
 from worker.ledger.writer.audit import audit
 from worker.report.advice import what_to_do
 from worker.report.web.asking import Ask
 from worker.report.web.pages.progress import HIGHEST
+from worker.report.web.words import sentence
 
 
 def message(ask: Ask) -> Response:
@@ -42,4 +44,16 @@ def _find(ask: Ask, connection: Connection) -> UnreadableMessage:
 
 def _page(ask: Ask, found: UnreadableMessage, *, revealed: bool) -> Response:
     todo = what_to_do("malformed_message")
-    return ask.page("message.html", message=found, revealed=revealed, todo=todo)
+    sent = _sent(ask, found) if revealed else ""
+    return ask.page("message.html", message=found, revealed=revealed, todo=todo, sent=sent)
+
+
+def _sent(ask: Ask, found: UnreadableMessage) -> str:
+    """What was sent, or why it cannot be shown."""
+    sent = found.detail.get("sent")
+    if not isinstance(sent, str):
+        return "It was removed when its time was over."
+    try:
+        return ask.report.protection.open_message(found.dead_letter_id, sent)
+    except CaseSealed as error:
+        return sentence(error)

@@ -1,0 +1,82 @@
+"""`case-worker make-key` and `case-worker rekey`: the keys that cases are sealed with."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+
+from worker.cli.actor import os_user
+from worker.cli.group import DONE, WITH_FAILURES
+from worker.cli.ledger import open_ledger, page_by_page
+from worker.cli.options import Words
+from worker.cli.progress import progress
+from worker.errors import SettingsError
+from worker.ledger.database import transaction
+from worker.ledger.queries.sealing import PLAIN, keys_in_use
+from worker.ledger.writer.audit import audit
+from worker.ledger.writer.resolve import Actor
+from worker.privacy.rekey import Resealed
+from worker.privacy.rekey import rekey as seal_anew
+from worker.protection import Protection
+from worker.report.wording import counted
+from worker.sealing import Keyring
+from worker.sealing import make_key as new_key
+
+
+@click.command("make-key", short_help="Make a key for CASE_ENCRYPTION_KEYS.")
+def make_key() -> None:
+    """Make a key for CASE_ENCRYPTION_KEYS and print it. It is kept nowhere: without it, what it sealed is lost."""
+    click.echo(new_key())
+
+
+@click.command(short_help="Seal all cases with the newest key.")
+@click.option("--dry-run", is_flag=True, help="Only count what is sealed with which key.")
+@click.option("--as", "actor", type=Words(255), metavar="NAME", help="Who acts. Default: the OS user.")
+def rekey(*, dry_run: bool, actor: str | None) -> int:
+    """Seal all cases with the newest key: those under older ones, and those that were stored before there was one.
+
+    In small steps, while workers run; cut off, it can be run again for the rest. Tells which old keys can be dropped.
+    """
+    settings, engine = open_ledger()
+    protection = Protection.of(settings)
+    if protection.keyring is None:
+        raise SettingsError("CASE_ENCRYPTION_KEYS is not set; it should begin with the key to seal with")
+    done = Resealed()
+    if not dry_run:
+        with progress("sealing", None) as tell:
+            done = seal_anew(engine, protection, lambda so_far: tell(so_far.texts, counted(so_far.texts, "text")))
+        with transaction(engine) as connection:
+            detail = {"door": "command line", "key": protection.keyring.newest, "texts": done.texts}
+            audit(connection, "rekey", Actor(actor or os_user()), detail)
+        click.echo(f"{counted(done.texts, 'text')} sealed with key {protection.keyring.newest}")
+    found: Counter[str] = Counter()
+    with page_by_page(engine) as connection, progress("counting", None) as tell:
+        for part in keys_in_use(connection):
+            found += part
+            tell(found.total(), counted(found.total(), "text"))
+    return _tell_of(protection.keyring, found, dry_run=dry_run)
+
+
+def _tell_of(keyring: Keyring, found: Counter[str], *, dry_run: bool) -> int:
+    """Which key seals how much, and what follows. Failures: texts that a real run has left behind."""
+    for key, texts in sorted(found.items(), key=lambda item: -item[1]):
+        named = "sealed with no key" if key == PLAIN else f"sealed with key {key}"
+        where = "" if key in (*keyring.fingerprints, PLAIN) else ", which is not in CASE_ENCRYPTION_KEYS"
+        newest = ", the newest" if key == keyring.newest else ""
+        click.echo(f"{counted(texts, 'text')} {named}{newest}{where}")
+    left = found.total() - found[keyring.newest]
+    idle = [key for key in keyring.fingerprints[1:] if not found[key]]
+    if idle:
+        click.echo(
+            f"Nothing needs {', '.join(idle)} any more: drop {'it' if len(idle) == 1 else 'them'} once every worker,"
+            f" web page and app has {keyring.newest} as its first key."
+        )
+    if left and not dry_run:
+        click.echo(
+            f"case-worker: {counted(left, 'text')} left as they were: of jobs that are on the queue or under way (run"
+            " it again in a moment), or under a key that is missing (put it back, behind the newest one).",
+            err=True,
+        )
+        return WITH_FAILURES
+    return DONE

@@ -1,0 +1,117 @@
+"""`case-worker export` and `case-worker erase`: when somebody asks what is kept of them, or wants it gone."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import click
+
+from worker.cli.actor import os_user
+from worker.cli.group import DONE, WITH_FAILURES
+from worker.cli.ledger import one_moment, open_ledger, page_by_page
+from worker.cli.options import Words
+from worker.cli.progress import progress
+from worker.cli.report import opened
+from worker.ledger.database import transaction
+from worker.ledger.writer.audit import audit
+from worker.ledger.writer.resolve import Actor
+from worker.privacy.erase import Erasure, look
+from worker.privacy.erase import erase as remove
+from worker.privacy.export import export as write_out
+from worker.privacy.subject import Subject
+from worker.protection import Protection
+from worker.report.export import plain
+from worker.report.wording import counted, one_line
+
+_tenant = click.option("--tenant", type=Words(255), required=True, metavar="TENANT", help="The externalTenantId.")
+_reference = click.option("--reference", type=Words(1000), metavar="REF", help="Only this creditorReference.")
+_as = click.option("--as", "actor", type=Words(255), metavar="NAME", help="Who acts. Default: the OS user.")
+
+
+@click.command(short_help="Write out everything that is kept of a tenant or reference.")
+@_tenant
+@_reference
+@click.option("--output", type=click.Path(dir_okay=False), required=True, metavar="FILE", help="`-`: standard output.")
+@_as
+@click.option("--note", type=Words(2000), metavar="TEXT", help="Why, for the audit log.")
+def export(*, tenant: str, reference: str | None, output: str, actor: str | None, note: str | None) -> int:
+    """Write out everything that is kept of a tenant's jobs, or of those with one reference, as JSON.
+
+    Cases with all their wordings, attempts, dead letters, audit entries, and messages that could not be read. The file
+    holds personal data, and only its owner may read it.
+    """
+    settings, engine = open_ledger()
+    heading = {"tenant": tenant, "reference": reference, "exported_at": datetime.now(UTC)}
+    subject, protection = Subject(tenant, reference), Protection.of(settings)
+    with transaction(engine) as connection:
+        audit(connection, "export", Actor(actor or os_user(), note), _door() | _named(subject))
+    with page_by_page(engine) as connection, opened(output) as out, progress("exporting", None) as tell:
+        done = write_out(
+            connection, subject, protection, out, heading=heading, plain=plain,
+            tell=lambda so_far: tell(so_far.jobs, counted(so_far.jobs, "job")),
+        )  # fmt: skip
+    messages = f" and {counted(done.messages, 'unreadable message')}" if done.messages else ""
+    click.echo(f"{counted(done.jobs, 'job')}{messages} exported", err=output == "-")
+    if done.unsure:
+        click.echo(
+            f"case-worker: the cases of {counted(done.unsure, 'job')} cannot be opened and are not in it: their key is"
+            " missing (case-worker rekey --dry-run says which), or they were altered",
+            err=True,
+        )
+    return WITH_FAILURES if done.unsure else DONE
+
+
+@click.command(short_help="Erase the case data of a tenant or reference.")
+@_tenant
+@_reference
+@click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
+@click.option("--note", type=Words(2000), required=True, metavar="TEXT", help="Why, for the audit log.")
+@click.option("--yes", is_flag=True, help="Do not ask before it is done, in a terminal.")
+@_as
+def erase(*, tenant: str, reference: str | None, dry_run: bool, note: str, yes: bool, actor: str | None) -> int:
+    """Erase the case data of a tenant's jobs, or of those with one reference, as `purge` does, whatever their age.
+
+    Dead jobs are discarded with it. Jobs that may still be submitted are left alone and listed. It cannot be undone.
+    """
+    settings, engine = open_ledger()
+    subject = Subject(tenant, reference)
+    with one_moment(engine) as connection:
+        found = look(connection, subject, Protection.of(settings))
+    jobs = len(found.final) + len(found.dead)
+    words = f"{counted(jobs, 'job')} ({len(found.dead)} of them dead), {counted(len(found.messages), 'message')}"
+    if dry_run:
+        click.echo(f"{words} would be erased; {found.erased_before} erased before")
+        return _list_left(found)
+    if not yes and jobs and sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(f"{words} will be erased for good. Go on?", abort=True, err=True)
+    erased = remove(engine, found, actor=Actor(actor or os_user(), note), door=_door(), subject=_named(subject))
+    click.echo(
+        f"{counted(erased, 'job')} and {counted(len(found.messages), 'message')} erased;"
+        f" {found.erased_before} erased before"
+    )
+    return _list_left(found)
+
+
+def _list_left(found: Erasure) -> int:
+    """What was not erased, why, and what to do."""
+    lines = [
+        f"job {job} is {state} and may still be submitted: erase it when it is done" for job, state in found.under_way
+    ]
+    lines += [f"job {job}: {one_line(why)}" for job, why in found.unsure]
+    lines += [f"job {job} was moved by somebody else a moment ago: run this again" for job in found.late]
+    for line in lines:
+        click.echo(f"case-worker: left alone: {line}", err=True)
+    return WITH_FAILURES if lines else DONE
+
+
+def _door() -> dict[str, Any]:
+    return {"door": "command line", "os_user": os_user()}
+
+
+def _named(subject: Subject) -> dict[str, Any]:
+    """Whom it was about, for the audit log: of a reference only its digest, since nothing can be erased there."""
+    digest = sha256(subject.reference.encode()).hexdigest() if subject.reference else None
+    return {"tenant": subject.tenant, "reference_sha256": digest}

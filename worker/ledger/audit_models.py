@@ -1,0 +1,68 @@
+"""Who did what, when and why; and the chain of hashes that shows whether anybody has changed that since.
+
+The database refuses to change or delete an entry, and chains each one at commit: its hash is SHA-256 over the hash
+before it and the entry's text. Who may switch triggers off can change an entry all the same, but not so that it fits
+the chain; and who makes the whole chain anew makes another head than the one that was kept elsewhere.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import DDL, BigInteger, CheckConstraint, Identity, Index, LargeBinary, SmallInteger, event, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from worker.ledger import functions
+from worker.ledger.base import Base
+
+
+class AuditEntry(Base):
+    """Who did what, when and why."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    actor: Mapped[str]
+    action: Mapped[str]
+    job_id: Mapped[UUID | None]
+    """No foreign key: what was done to a job is remembered longer than the job."""
+    detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    note: Mapped[str | None]
+
+
+class AuditLink(Base):
+    """One entry's place in the chain. The places are those of the commits; ids may come in another order."""
+
+    __tablename__ = "audit_chain"
+    __table_args__ = (Index("uq_audit_chain_entry", "entry_id", unique=True),)
+
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """1, 2, 3 … without a gap."""
+    entry_id: Mapped[int] = mapped_column(BigInteger)
+    """No foreign key: that an entry is missing has to be found."""
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class AuditHead(Base):
+    """One row: the chain's length and its last hash."""
+
+    __tablename__ = "audit_head"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    entries: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+for statement in (
+    functions.AUDIT_TEXT,
+    functions.AUDIT_CHAIN,
+    functions.AUDIT_REFUSE,
+    functions.AUDIT_HEAD,
+    *functions.AUDIT_TRIGGERS,
+):
+    event.listen(Base.metadata, "after_create", DDL(statement))  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap

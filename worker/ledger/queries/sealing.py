@@ -1,0 +1,60 @@
+"""Which keys the ledger's texts are sealed with: counted page by page, however many there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from worker.sealing import FINGERPRINT, PREFIX
+
+#: Stands for the key of a text that is not sealed.
+PLAIN = "none"
+PAGE = 5000
+
+# The text's beginning is enough, and is read without the rest of a long one.
+_KEY = "CASE WHEN starts_with({0}, :prefix) THEN substr({0}, length(:prefix) + 1, :size) ELSE :plain END AS key"
+_JOBS = text(
+    f"""
+    SELECT id AS at, {_KEY.format("left(case_body, 24)")} FROM jobs
+    WHERE id > :after AND purged_at IS NULL ORDER BY id LIMIT :page
+    """
+)
+_OTHERS = (
+    text(f"SELECT {_KEY.format('left(case_body, 24)')}, count(*) AS texts FROM case_versions GROUP BY 1"),
+    text(
+        f"""
+        SELECT {_KEY.format("left(detail ->> 'sent', 24)")}, count(*) AS texts FROM dead_letters
+        WHERE job_id IS NULL AND detail ? 'sent' GROUP BY 1
+        """
+    ),
+)
+_UNDER_WAY = text(
+    f"""
+    SELECT {_KEY.format("left(case_body, 24)")}, count(*) AS texts FROM (
+        SELECT case_body FROM jobs WHERE state = 'waiting' ORDER BY due_at LIMIT 2000) waiting GROUP BY 1
+    """
+)
+
+
+def keys_in_use(connection: Connection) -> Iterator[Counter[str]]:
+    """How many texts are sealed with each key, PLAIN for none: first what a page of jobs adds, last all other texts."""
+    named: dict[str, Any] = {"prefix": PREFIX, "size": FINGERPRINT, "plain": PLAIN}
+    after = UUID(int=0)
+    while True:
+        rows = connection.execute(_JOBS, named | {"after": after, "page": PAGE}).all()
+        yield Counter(row.key for row in rows)
+        if len(rows) < PAGE:
+            break
+        after = rows[-1].at
+    for statement in _OTHERS:
+        yield Counter({row.key: row.texts for row in connection.execute(statement, named)})
+
+
+def keys_waited_for(connection: Connection) -> Counter[str]:
+    """The same for jobs that wait, or for the first 2,000 of them: a job whose key is missing is one of these."""
+    named = {"prefix": PREFIX, "size": FINGERPRINT, "plain": PLAIN}
+    return Counter({row.key: row.texts for row in connection.execute(_UNDER_WAY, named)})
