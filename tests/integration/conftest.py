@@ -44,9 +44,10 @@ def ledger(ledger_database: Database) -> Database:
     """An empty ledger: ten times as quick as a database of one's own."""
     ledger_database.rows(
         "TRUNCATE jobs, attempts, dead_letters, audit_log, holds, api_use, operations, operation_items, case_versions,"
-        " finished_days RESTART IDENTITY"
+        " finished_days, circuit_closings RESTART IDENTITY"
     )
-    ledger_database.rows("UPDATE dispatcher SET leader = NULL, lease_until = NULL")
+    ledger_database.rows("UPDATE dispatcher SET leader = NULL, lease_until = NULL, unpublished_since = NULL")
+    ledger_database.rows("UPDATE served_rounds SET round = 0")
     ledger_database.rows("UPDATE pace SET next_at = now() - interval '1 hour'")
     return ledger_database
 

@@ -29,6 +29,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.ledger import fingerprint
 from worker.ledger.base import Base, one_of
+from worker.ledger.pace_models import CircuitClosing, ServedRound
 from worker.ledger.report_models import CaseVersion, FinishedDay, Operation, OperationItem
 from worker.ledger.states import (
     INVALID_LINK_REASONS,
@@ -48,6 +49,7 @@ __all__ = [
     "AuditEntry",
     "Base",
     "CaseVersion",
+    "CircuitClosing",
     "DeadLetter",
     "Dispatcher",
     "FinishedDay",
@@ -55,6 +57,7 @@ __all__ = [
     "Job",
     "Operation",
     "OperationItem",
+    "ServedRound",
 ]
 
 
@@ -164,6 +167,8 @@ class Job(Base):
     """Requests since the enqueue or the last replay that did not count as attempts (409, 429)."""
     worker_lost: Mapped[bool] = mapped_column(server_default=text("false"))
     """Its last worker did not report back, and may have died of it."""
+    failing_since: Mapped[datetime | None]
+    """Since when all that was sent for it met trouble of an API's own; none where the last answer was another."""
     next_trigger: Mapped[str] = mapped_column(server_default=Trigger.INITIAL)
     submission_key: Mapped[UUID]
     """The Idempotency-Key now in use (developer-concepts/idempotency)."""
@@ -315,6 +320,8 @@ class Dispatcher(Base):
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     leader: Mapped[str | None]
     lease_until: Mapped[datetime | None]
+    unpublished_since: Mapped[datetime | None]
+    """Since when the broker has taken no message; none while publishing works."""
 
 
 class Hold(Base):

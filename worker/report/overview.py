@@ -38,7 +38,7 @@ def as_data(counts: Counts, waits: FleetWaits) -> dict[str, Any]:
         "waits_for": fleet_in_words(waits),
         "backlog": {"jobs": waits.backlog, "seconds_at_allowed_pace": waits.estimate},
         "holds": facts["holds"],
-        "dispatcher": {"leader": facts["leader"]},
+        "dispatcher": {"leader": facts["leader"], "unpublished_since": waits.unpublished_since},
     }
 
 
