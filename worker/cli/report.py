@@ -55,7 +55,8 @@ def report(*, form: str, output: str, **which: Any) -> None:
         elif form == "json":
             write_json(out, now=datetime.now(UTC), wanted=wanted, groups=causes, failures=failures)
         else:
-            show_report(Screen(out), found, causes, failures, held_by=fleet_in_words(waits) if waits.holds else ())
+            stopped = waits.holds or waits.unpublished_since
+            show_report(Screen(out), found, causes, failures, held_by=fleet_in_words(waits) if stopped else ())
 
 
 @contextlib.contextmanager

@@ -87,12 +87,11 @@ def mind_failures(
     }  # fmt: skip
     row = connection.execute(_SEEN, parameters).one()
     # Failures of the mint are answers of their own; the Customer API's are among its answers.
-    own_answers, earlier = answers, row.answers
-    if api is Api.REFERRAL:
-        own_answers, earlier = answers + len(jobs), row.answers + row.failures - len(jobs)
-    total = max(earlier + own_answers, row.failures)
-    silent = own_answers <= len(jobs)
-    seen = Seen(row.look_back, total, row.failures, row.failed_jobs, row.failed_in_silence if silent else 0)
+    mints = api is Api.REFERRAL
+    total = max(row.answers + answers + (row.failures if mints else 0), row.failures)
+    own_answers = answers + (len(jobs) if mints else 0)
+    in_silence = row.failed_in_silence if own_answers == len(jobs) else 0
+    seen = Seen(row.look_back, total, row.failures, row.failed_jobs, in_silence)
     run.note(now=now, answers=own_answers, failed=jobs, hopeless=row.hopeless, look_back=row.look_back)
     if row.open_for is None and not is_outage(seen, run):
         return False

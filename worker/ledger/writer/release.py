@@ -209,15 +209,18 @@ _RELEASE = text(
     """
 )
 # While a circuit is open, jobs that have failed already wait their turn out: if jobs that always fail went first again,
-# they would keep the circuit open for ever, and nobody behind them would get to show that the API works. Caps do not
-# matter to a single job.
+# they would keep the circuit open for ever, and nobody behind them would get to show that the API works. Among those that
+# were tried as often it is left to chance: requests that got no token are not counted. Caps do not matter to a single
+# job.
 _RELEASE_PROBE = text(
     f"""
     WITH head AS (
-        SELECT id, request_count, priority, round, created_at FROM jobs WHERE state = 'pending'
+        SELECT id, request_count, priority, round, created_at,
+               failing_since IS NOT NULL AS failing, CASE WHEN failing_since IS NOT NULL THEN random() END AS chance
+        FROM jobs WHERE state = 'pending'
         ORDER BY priority, round, created_at, id LIMIT {CHUNK}
     ), picked AS (
-        SELECT id FROM head ORDER BY request_count, priority, round, created_at, id LIMIT 1
+        SELECT id FROM head ORDER BY failing, request_count, chance, priority, round, created_at, id LIMIT 1
     ), moved AS (
         UPDATE jobs j SET state = 'queued', queued_at = now()
         FROM picked WHERE j.id = picked.id AND {GUARD}
@@ -246,7 +249,10 @@ def release(
 
 
 def release_probe(connection: Connection) -> list[Released]:
-    """`pending` → `queued` for one job: of those next in turn, one that was tried least. Nothing if none is pending."""
+    """`pending` → `queued` for one job: of those next in turn, one that does not fail, or was tried least.
+
+    Nothing if none is pending.
+    """
     return in_turn(connection.execute(_RELEASE_PROBE).all())
 
 
