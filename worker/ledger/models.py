@@ -168,7 +168,7 @@ class Job(Base):
     worker_lost: Mapped[bool] = mapped_column(server_default=text("false"))
     """Its last worker did not report back, and may have died of it."""
     failing_since: Mapped[datetime | None]
-    """Since when all that was sent for it met trouble of an API's own; none where the last answer was another."""
+    """When it first met trouble of an API's own, since the enqueue or the last replay; a rate limit ends nothing."""
     next_trigger: Mapped[str] = mapped_column(server_default=Trigger.INITIAL)
     submission_key: Mapped[UUID]
     """The Idempotency-Key now in use (developer-concepts/idempotency)."""

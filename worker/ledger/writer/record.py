@@ -152,8 +152,7 @@ _RECORD = text(
             next_trigger = COALESCE(r.next_trigger, CASE WHEN r.was_sent THEN 'retry' ELSE j.next_trigger END),
             outcome_unknown = COALESCE(r.outcome_unknown, j.outcome_unknown),
             last_error = COALESCE(r.last_error, j.last_error),
-            failing_since = CASE WHEN r.in_trouble THEN COALESCE(j.failing_since, now())
-                                 WHEN NOT r.was_sent THEN j.failing_since END,
+            failing_since = COALESCE(j.failing_since, CASE WHEN r.in_trouble THEN now() END),
             case_id = r.case_id, case_reference = r.case_reference
         FROM r WHERE j.id = r.job_id AND j.state = 'submitting' AND j.lease_token = :lease
         RETURNING j.id

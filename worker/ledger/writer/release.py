@@ -209,9 +209,9 @@ _RELEASE = text(
     """
 )
 # While a circuit is open, jobs that have failed already wait their turn out: if jobs that always fail went first again,
-# they would keep the circuit open for ever, and nobody behind them would get to show that the API works. Among those that
-# were tried as often it is left to chance: requests that got no token are not counted. Caps do not matter to a single
-# job.
+# they would keep the circuit open for ever, and nobody behind them would get to show that the API works. Among those
+# that were tried as often it is left to chance: requests that got no token are not counted. Caps do not matter to a
+# single job.
 _RELEASE_PROBE = text(
     f"""
     WITH head AS (
