@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine
 
 from worker.ledger.database import insist, is_passing
 from worker.ledger.states import Api, State
-from worker.ledger.writer.holds import hold, mind_failures
+from worker.ledger.writer.holds import hold
+from worker.ledger.writer.outage import mind_failures
 from worker.ledger.writer.record import Result, record, while_open
 from worker.submit import FleetHold, Submitter
 from worker.trouble import FailureRun
@@ -84,10 +85,11 @@ class Recorder:
         for api, run in self._failures.items():
             failed = [result for result in results if result.trouble is api]
             jobs = [result.job_id for result in failed]
-            count = answers[api] + (len(failed) if api is Api.REFERRAL else 0)
-            run.note(now=time.monotonic(), answers=count, failed=jobs)
             words = (failed[-1].last_error if failed else None) or ""
-            if failed and mind_failures(connection, api, jobs=jobs, answers=answers[api], run=run, detail=words):
+            now = time.monotonic()
+            if not failed:
+                run.note(now=now, answers=answers[api], failed=())
+            elif mind_failures(connection, api, jobs=jobs, answers=answers[api], run=run, now=now, detail=words):
                 trouble = True
                 final = [while_open(r, delay=_after_outage()) if r.trouble is api else r for r in final]
         return final, trouble

@@ -1,15 +1,49 @@
-"""Telling an API's outage from a few bad jobs: what one worker process has seen lately. Pure, with the clock given."""
+"""Telling an API's outage from a few bad jobs. Pure, with the clock given.
+
+Ten jobs that always fail look like an outage, but for one thing: the API answers others well. So a job that has gone on
+failing through a good answer speaks of itself, and not of the API. It counts again only when nothing good has come for
+a while: an outage may follow an outage.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
+from dataclasses import dataclass
 from uuid import UUID
 
 #: Seconds that are looked back on.
 FAILURE_WINDOW = 30.0
 #: Different jobs that must have failed: one job that fails again and again is no outage.
 FAILED_JOBS_AT_LEAST = 10
+#: A circuit opens when at least this share of an API's answers was trouble over the last FAILURE_WINDOW seconds.
+FAILURE_SHARE = 0.5
+#: Seconds without a good answer after which all failures since it are looked at, for this many seconds at most (the
+#: longest backoff: by then every job has been tried again).
+SILENCE = 30.0
+SILENCE_LOOK_BACK = 3600.0
+
+#: Seconds between two probes of a circuit: at first, and at most.
+PROBE_EVERY = 2.0
+PROBE_AT_LEAST_EVERY = 60.0
+#: Seconds for which a circuit is open before its probes become rarer.
+PROBE_OFTEN_FOR = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the ledger knows of one API."""
+
+    look_back: float
+    """Seconds that are looked back on: not beyond the time at which the circuit closed."""
+    answers: int
+    """In that time: answers, good or not; those of the record that asks included."""
+    failures: int
+    """Those of them that were trouble of the API's own."""
+    failed_jobs: int
+    """Different jobs that failed in that time, without those that had gone on failing through a good answer."""
+    failed_in_silence: int
+    """All different jobs that failed since the last good answer; 0 until that is SILENCE seconds ago."""
 
 
 class FailureRun:
@@ -19,13 +53,25 @@ class FailureRun:
         self._failed: deque[tuple[float, UUID]] = deque()
         self._last_good = float("-inf")
 
-    def note(self, *, now: float, answers: int, failed: Collection[UUID]) -> None:
-        """Take note of answers, of which those of the jobs `failed` were trouble of the API's own."""
+    def note(
+        self,
+        *,
+        now: float,
+        answers: int,
+        failed: Collection[UUID],
+        hopeless: Collection[UUID] = (),
+        look_back: float = FAILURE_WINDOW,
+    ) -> None:
+        """Take note of answers, of which those of the jobs `failed` were trouble of the API's own.
+
+        `hopeless` are those of them that have gone on failing through a good answer: they do not count. What is older
+        than `look_back` seconds is forgotten.
+        """
         if answers > len(failed):
             self._last_good = now
-        self._failed.extend((now, job) for job in failed)
-        while self._failed and self._failed[0][0] < now - FAILURE_WINDOW:
+        while self._failed and self._failed[0][0] < now - min(look_back, FAILURE_WINDOW):
             self._failed.popleft()
+        self._failed.extend((now, job) for job in failed if job not in hopeless)
 
     @property
     def widespread(self) -> bool:
@@ -36,3 +82,19 @@ class FailureRun:
     def unbroken(self) -> bool:
         """Whether enough different jobs have failed since the last good answer."""
         return len({job for at, job in self._failed if at > self._last_good}) >= FAILED_JOBS_AT_LEAST
+
+
+def is_outage(seen: Seen, run: FailureRun) -> bool:
+    """Whether the API is in trouble: enough different jobs have failed, and hardly anything else came in between."""
+    widespread = run.widespread or seen.failed_jobs >= FAILED_JOBS_AT_LEAST
+    too_many = widespread and seen.failures >= FAILURE_SHARE * seen.answers
+    return run.unbroken or too_many or seen.failed_in_silence >= FAILED_JOBS_AT_LEAST
+
+
+def probe_pause(open_for: float) -> float:
+    """Seconds until the next probe of a circuit that has been open for that many seconds.
+
+    After PROBE_OFTEN_FOR it grows with the time: where nothing but jobs that always fail is left, nobody can tell, and
+    they should not cost a request every two seconds for ever.
+    """
+    return min(PROBE_AT_LEAST_EVERY, PROBE_EVERY * max(1.0, open_for / PROBE_OFTEN_FOR))

@@ -46,14 +46,14 @@ def ledger(ledger_database: Database) -> Database:
     ledger_database.rows(
         "DO $$ BEGIN SET LOCAL session_replication_role = replica;"
         " TRUNCATE jobs, attempts, dead_letters, audit_log, audit_chain, holds, api_use, operations, operation_items,"
-        " case_versions, finished_days RESTART IDENTITY;"
+        " case_versions, finished_days, circuit_closings RESTART IDENTITY;"
         " UPDATE audit_head SET entries = 0, hash = decode(repeat('00', 32), 'hex'); END $$"
     )
     # These have few rows at most, so that deleting them is quicker than a new file for each.
     ledger_database.rows(
         "DO $$ BEGIN DELETE FROM alerts; DELETE FROM alert_conditions; DELETE FROM webhook_events;"
-        " DELETE FROM webhook_counts; UPDATE alert_watch SET looked_at = NULL;"
-        " UPDATE dispatcher SET leader = NULL, lease_until = NULL, purged_on = NULL; END $$"
+        " DELETE FROM webhook_counts; UPDATE alert_watch SET looked_at = NULL; UPDATE served_rounds SET round = 0;"
+        " UPDATE dispatcher SET leader = NULL, lease_until = NULL, purged_on = NULL, unpublished_since = NULL; END $$"
     )
     ledger_database.rows("UPDATE pace SET next_at = now() - interval '1 hour'")
     return ledger_database

@@ -14,11 +14,14 @@ from sqlalchemy import Connection, event
 from tests.databases import Database, sqlalchemy_url
 from worker.enqueue import admit
 from worker.ledger.database import get_engine
+from worker.ledger.states import Api
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.arrival import insert_job
 from worker.ledger.writer.claim import claim
+from worker.ledger.writer.outage import mind_failures
 from worker.ledger.writer.pace import lock_for_release, read_in_turn
 from worker.ledger.writer.record import handed_back, record
+from worker.trouble import FailureRun
 
 NOBODY = [uuid4()]
 
@@ -98,6 +101,10 @@ def probe(connection: Connection) -> None:
     release.release_probe(connection)
 
 
+def mind(connection: Connection) -> None:
+    mind_failures(connection, Api.CUSTOMER, jobs=NOBODY, answers=1, run=FailureRun(), now=0.0, detail="HTTP 500")
+
+
 def expire(connection: Connection) -> None:
     release.take_back_expired(connection, max_attempts=12, retry_base=2, retry_max=60)
 
@@ -119,8 +126,10 @@ def revive(connection: Connection) -> None:
         (give_back, ["pk_attempts"]),
         (revive, ["ix_jobs_pending_turn", "ix_jobs_pending_tenant"]),
         (lambda c: release.put_back(c, NOBODY), ["pk_jobs"]),
+        (mind, ["ix_attempts_trouble", "pk_jobs", "pk_api_use"]),
     ],
-    ids=["release", "probe", "wake", "unclaimed", "expired", "next round", "claim", "record", "replay", "put back"],
+    ids=["release", "probe", "wake", "unclaimed", "expired", "next round", "claim", "record", "replay", "put back",
+         "failures"],
 )  # fmt: skip
 def test_no_statement_of_the_way_reads_the_whole_table(
     seeded: Database, work: Callable[[Connection], Any], indexes: list[str]

@@ -58,7 +58,7 @@ def report(*, form: str, output: str, **which: Any) -> None:
         elif form == "json":
             write_json(out, now=datetime.now(UTC), wanted=wanted, groups=causes, failures=failures)
         else:
-            held_by = fleet_in_words(waits) if waits.holds else ()
+            held_by = fleet_in_words(waits) if waits.holds or waits.unpublished_since else ()
             narrowed = wanted != FailureFilter()
             show_report(Screen(out), found, causes, failures, held_by=held_by, narrowed=narrowed)
 

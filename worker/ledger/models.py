@@ -34,6 +34,7 @@ from worker.ledger import fingerprint, functions
 from worker.ledger.alert_models import Alert, AlertCondition, AlertDelivery, AlertWatch
 from worker.ledger.audit_models import AuditEntry, AuditHead, AuditLink
 from worker.ledger.base import Base, one_of
+from worker.ledger.pace_models import CircuitClosing, ServedRound
 from worker.ledger.report_models import CaseVersion, FinishedDay, Operation, OperationItem
 from worker.ledger.states import (
     INVALID_LINK_REASONS,
@@ -60,6 +61,7 @@ __all__ = [
     "AuditLink",
     "Base",
     "CaseVersion",
+    "CircuitClosing",
     "DeadLetter",
     "Dispatcher",
     "FinishedDay",
@@ -67,6 +69,7 @@ __all__ = [
     "Job",
     "Operation",
     "OperationItem",
+    "ServedRound",
     "WebhookCount",
     "WebhookEvent",
 ]
@@ -192,6 +195,8 @@ class Job(Base):
     """Requests since the enqueue or the last replay that did not count as attempts (409, 429)."""
     worker_lost: Mapped[bool] = mapped_column(server_default=text("false"))
     """Its last worker did not report back, and may have died of it."""
+    failing_since: Mapped[datetime | None]
+    """When it first met trouble of an API's own, since the enqueue or the last replay; a rate limit ends nothing."""
     next_trigger: Mapped[str] = mapped_column(server_default=Trigger.INITIAL)
     submission_key: Mapped[UUID]
     """The Idempotency-Key now in use (developer-concepts/idempotency)."""
@@ -334,6 +339,8 @@ class Dispatcher(Base):
     lease_until: Mapped[datetime | None]
     purged_on: Mapped[date | None] = mapped_column(Date)
     """The last day (UTC) on which the nightly purge came to its end."""
+    unpublished_since: Mapped[datetime | None]
+    """Since when the broker has taken no message; none while publishing works."""
 
 
 class Hold(Base):

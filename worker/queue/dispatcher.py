@@ -22,9 +22,11 @@ from worker.errors import CaseWorkerError
 from worker.ledger.database import get_engine, sqlstate, transaction
 from worker.ledger.states import Api, Priority
 from worker.ledger.writer import release as ledger
+from worker.ledger.writer.broker import note_published, note_unpublished
 from worker.ledger.writer.holds import end_lapsed_holds, start_probe
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
 from worker.ledger.writer.sealed_jobs import wake_openable
+from worker.ledger.writer.walk import Walk, release_past_capped
 from worker.pace import Pace
 from worker.protection import Protection
 from worker.queue.nightly import NightlyPurge
@@ -85,7 +87,7 @@ class Dispatcher:
             QUEUE_BATCHES * settings.batch, settings.batch + math.ceil(QUEUE_SECONDS / self._pace.interval)
         )
         self._saved = dict.fromkeys(LOWER_SHARES, 0.0)
-        self._walked_to = ""
+        self._walk = Walk()
         # Keys change with a restart only, so this is looked at when a dispatcher is new.
         keyring = Protection.of(settings).keyring
         self._keys_to_wake_for = keyring.fingerprints if keyring else ()
@@ -144,6 +146,10 @@ class Dispatcher:
                     self._probe(connection, standing) if standing.probing else self._release(connection, standing)
                 )
         self._publish(released)
+        if released and standing.unpublished:
+            with transaction(self._engine) as connection:
+                note_published(connection)
+            log.info("publishing_again")
         return len(released)
 
     def _sweep(self) -> None:
@@ -201,8 +207,8 @@ class Dispatcher:
         if len(released) < room:
             released += ledger.release(connection, room=room - len(released), tenant_cap=cap)
         if len(released) < room and ledger.any_pending(connection):
-            past, self._walked_to = ledger.release_past_capped(
-                connection, room=room - len(released), tenant_cap=cap, after=self._walked_to
+            past, self._walk = release_past_capped(
+                connection, room=room - len(released), tenant_cap=cap, walk=self._walk
             )
             released += past
         take(connection, Api.CUSTOMER, self._pace, len(released))
@@ -219,6 +225,7 @@ class Dispatcher:
                 with transaction(self._engine) as connection:
                     back = ledger.put_back(connection, [job.id for job in released])
                     take(connection, Api.CUSTOMER, self._pace, -back)
+                    note_unpublished(connection)
                     # It may be only this machine that does not reach the broker.
                     ledger.step_down(connection, leader=self._name)
                 self._lead_until = self._renew_at = 0.0

@@ -39,6 +39,7 @@ def as_data(counts: Counts, waits: FleetWaits) -> dict[str, Any]:
         "backlog": {"jobs": waits.backlog, "seconds_at_allowed_pace": waits.estimate},
         "holds": facts["holds"],
         "dispatcher": {"leader": facts["leader"]},
+        "broker": {"unpublished_since": waits.unpublished_since},
     }
 
 
@@ -61,11 +62,12 @@ def show_overview(screen: Screen, counts: Counts, waits: FleetWaits) -> None:
 
 def _facts(counts: Counts, waits: FleetWaits) -> list[tuple[str, str]]:
     oldest = counts.oldest_pending_seconds
+    leaderless = "none leads just now" if waits.unpublished_since else "none leads: no worker is running"
     facts = [
         ("open failures", f"{counts.open_dead_letters} (invalid client link: {counts.invalid_client_links})"),
         ("oldest pending job", "none" if oldest is None else f"ready for {span(oldest)}"),
         ("rate limits used", ", ".join(window_in_words(window) for window in waits.windows)),
         ("backlog", estimate_in_words(waits)),
-        ("dispatcher", one_line(counts.leader) if counts.leader else "none leads: no worker is running"),
+        ("dispatcher", one_line(counts.leader) if counts.leader else leaderless),
     ]
     return facts + [("waits for", words) for words in fleet_in_words(waits)]

@@ -8,6 +8,7 @@ from worker.ledger.queries.waiting import COUNTED_AHEAD, FleetWaits, Turn, Windo
 from worker.ledger.states import State
 from worker.ledger.writer.holds import CIRCUITS, HoldName
 from worker.report.wording import counted, moment, one_line, span
+from worker.trouble import PROBE_OFTEN_FOR
 
 _NAMES = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 _HOLDS = {
@@ -20,6 +21,12 @@ _HOLDS = {
     HoldName.CUSTOMER_API: "The Customer API is in trouble; meanwhile no attempts are counted and nothing is failed.",
     HoldName.REFERRAL_API: "No tokens can be minted; meanwhile no attempts are counted and nothing is failed.",
 }
+
+
+_NOBODY_CAN_TELL = (
+    "Nothing has succeeded for so long that the probes become rarer (the next one from {next}). It may be that the API"
+    " works and that these jobs always fail: that shows when another succeeds, and from then on their attempts count."
+)
 
 
 def fleet_in_words(waits: FleetWaits) -> list[str]:
@@ -40,8 +47,11 @@ def _stops(waits: FleetWaits) -> list[str]:
     """What stops every release."""
     reasons = [_hold(hold) for hold in waits.holds]
     reasons += [_full(window) for window in waits.windows if window.frees_in is not None]
+    if waits.unpublished_since is not None:
+        reasons.append(f"The broker does not take messages since {moment(waits.unpublished_since)}: is it up?")
     if waits.leader is None:
-        reasons.append("No dispatcher leads: is a worker running?")
+        why = " (one that cannot publish makes way for another)" if waits.unpublished_since else ""
+        reasons.append(f"No dispatcher leads{why}: is a worker running?")
     return reasons
 
 
@@ -98,5 +108,7 @@ def _hold(hold: dict[str, Any]) -> str:
     words += f" Since {moment(hold['since'])}: {one_line(hold['detail'])}."
     if known and HoldName(hold["name"]) in CIRCUITS:
         probes = hold["probes"]
-        return f"{words} One job at a time finds out whether it is over ({probes} so far)."
+        words += f" One job at a time finds out whether it is over ({probes} so far)."
+        rare = hold["seconds"] > PROBE_OFTEN_FOR and HoldName(hold["name"]) is not HoldName.API_KEY
+        return f"{words} {_NOBODY_CAN_TELL.format(next=moment(hold['until']))}" if rare else words
     return f"{words} Nothing is released until {moment(hold['until'])}."

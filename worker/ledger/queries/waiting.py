@@ -40,6 +40,8 @@ class FleetWaits:
     windows: list[WindowUse]
     holds: list[dict[str, Any]]
     leader: str | None
+    unpublished_since: datetime | None
+    """Since when the broker has taken no message."""
     estimate: float
     """About how many seconds it takes to release the backlog at the pace that is allowed."""
 
@@ -69,14 +71,21 @@ def fleet_waits(connection: Connection, pace: Pace) -> FleetWaits:
     ).one()
     backlog = pending + backing_off
     holds = connection.execute(
-        text("SELECT name, since, until, detail, probes, until > now() AS in_force FROM holds ORDER BY since")
+        text(
+            "SELECT name, since, until, detail, probes, until > now() AS in_force,"
+            " EXTRACT(epoch FROM now() - since)::float8 AS seconds FROM holds ORDER BY since"
+        )
     ).mappings()
-    leader = connection.execute(text("SELECT leader FROM dispatcher WHERE lease_until > now()")).scalar()
+    leader, unpublished_since = connection.execute(
+        text("SELECT CASE WHEN lease_until > now() THEN leader END, unpublished_since FROM dispatcher")
+    ).one()
     estimate = pace.seconds_for(backlog, used.requests)
     if backlog:
         full = [window.frees_in for window in windows if window.frees_in is not None]
         estimate = max([estimate, *(seconds + backlog * pace.interval for seconds in full)])
-    return FleetWaits(backlog, backing_off, next_due, windows, [dict(row) for row in holds], leader, estimate)
+    return FleetWaits(
+        backlog, backing_off, next_due, windows, [dict(row) for row in holds], leader, unpublished_since, estimate
+    )
 
 
 def turn(connection: Connection, job_id: UUID) -> Turn | None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.ledger.states import Priority, Reason
+from worker.ledger.writer.rounds import SERVED_ROUND
 from worker.protection import UNPROTECTED, Protection, key_digest
 
 
@@ -40,15 +41,14 @@ class ExistingJob:
     """Its case is gone."""
 
 
-# A tenant's n-th waiting job belongs to the n-th round counted from the round being served when it arrived. Two index
-# look-ups and no lock: a tie between concurrent transactions does no harm, a lock would make a tenant's enqueuers wait
-# for each other's transactions.
-NEXT_ROUND = """
+# A tenant's n-th waiting job belongs to the n-th round counted from the round being served when it arrived. A few
+# single rows and no lock: a tie between concurrent transactions does no harm, a lock would make a tenant's enqueuers
+# wait for each other's transactions.
+NEXT_ROUND = f"""
     GREATEST(
-        COALESCE((SELECT p.round FROM jobs p WHERE p.state = 'pending' AND p.priority = {priority}
-                  ORDER BY p.priority, p.round, p.created_at, p.id LIMIT 1), 0),
-        COALESCE((SELECT p.round + 1 FROM jobs p WHERE p.state = 'pending' AND p.priority = {priority}
-                  AND p.external_tenant_id = {tenant}
+        {SERVED_ROUND},
+        COALESCE((SELECT p.round + 1 FROM jobs p WHERE p.state = 'pending' AND p.priority = {{priority}}
+                  AND p.external_tenant_id = {{tenant}}
                   ORDER BY p.external_tenant_id DESC, p.priority DESC, p.round DESC LIMIT 1), 0))
 """
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from worker.ledger.states import Api
-from worker.trouble import FAILED_JOBS_AT_LEAST, FAILURE_WINDOW, FailureRun
+from worker.trouble import PROBE_AT_LEAST_EVERY
 
 
 class HoldName(StrEnum):
@@ -36,11 +36,6 @@ CIRCUIT_OF = {Api.CUSTOMER: HoldName.CUSTOMER_API, Api.REFERRAL: HoldName.REFERR
 
 #: Seconds between two probes while the partner API key is refused.
 API_KEY_HOLD = 10.0
-#: Seconds between two probes while an API is in trouble.
-PROBE_EVERY = 2.0
-#: A circuit opens when at least this share of an API's answers was trouble over the last FAILURE_WINDOW seconds, or
-#: when a process has seen nothing else lately; see `worker.trouble` for how many jobs it takes.
-FAILURE_SHARE = 0.5
 
 _HOLD = text(
     """
@@ -51,28 +46,12 @@ _HOLD = text(
         probe_job = CASE WHEN h.probe_job = ANY(:jobs) THEN NULL ELSE h.probe_job END
     """
 )
-_COUNT_FAILURES = text(
-    """
-    INSERT INTO api_use AS u (api, since, failures) VALUES (:api, date_trunc('second', clock_timestamp()), :failures)
-    ON CONFLICT (api, since) DO UPDATE SET failures = u.failures + EXCLUDED.failures
-    """
-)
-_SEEN = text(
-    """
-    SELECT COALESCE(sum(failures), 0) AS failures, COALESCE(sum(answers), 0) AS answers,
-           EXISTS (SELECT FROM holds WHERE name = :circuit) AS open,
-           (SELECT count(DISTINCT job_id) FROM attempts
-            WHERE :api = 'customer' AND outcome IN ('server_error', 'unknown', 'not_sent')
-            AND finished_at > now() - make_interval(secs => :window)) AS failed_jobs
-    FROM api_use WHERE api = :api AND since > (SELECT clock_timestamp()) - make_interval(secs => :window)
-    """
-)
 # Longer than such a hold can be, or begun in a time that has not come: the clock was set back since.
 _SET_BACK = text(
     """
     UPDATE holds
     SET since = LEAST(since, now()),
-        until = now() + CASE WHEN name = ANY(:circuits) THEN make_interval(secs => :longest) ELSE until - since END
+        until = now() + CASE WHEN name = ANY(:circuits) THEN make_interval(secs => :again) ELSE until - since END
     WHERE since > now() OR name = ANY(:circuits) AND until > now() + make_interval(secs => :longest)
     """
 )
@@ -87,30 +66,6 @@ def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str,
         "name": name.value, "seconds": seconds, "detail": detail, "circuit": name in CIRCUITS, "jobs": list(jobs)
     }  # fmt: skip
     connection.execute(_HOLD, parameters)
-
-
-def mind_failures(
-    connection: Connection, api: Api, *, jobs: Sequence[UUID], answers: int, run: FailureRun, detail: str
-) -> bool:
-    """After jobs failed by an API's own trouble (a tenant's 4xx are none): count it, open the circuit if it is time.
-
-    `answers` came with them and are not counted yet (`record` does). `run` is what this process has seen lately, these
-    jobs included. Returns whether the circuit is open now: then these attempts are not to be counted, and nothing may
-    die of them.
-    """
-    circuit = CIRCUIT_OF[api]
-    connection.execute(_COUNT_FAILURES, {"api": api.value, "failures": len(jobs)})
-    seen = connection.execute(_SEEN, {"api": api.value, "circuit": circuit.value, "window": FAILURE_WINDOW}).one()
-    # Failures of the mint are answers of their own; the Customer API's are among its answers.
-    total = max(seen.answers + answers + (seen.failures if api is Api.REFERRAL else 0), seen.failures)
-    widespread = run.widespread or seen.failed_jobs >= FAILED_JOBS_AT_LEAST
-    too_many = widespread and seen.failures >= FAILURE_SHARE * total
-    if not (seen.open or run.unbroken or too_many):
-        return False
-    share = f"{seen.failures} of {total}"
-    words = f"{share} requests failed within {FAILURE_WINDOW:g} s, the last one: {detail}"
-    hold(connection, circuit, seconds=PROBE_EVERY, detail=words, jobs=jobs)
-    return True
 
 
 def is_held(connection: Connection) -> bool:
@@ -132,7 +87,8 @@ def end_lapsed_holds(connection: Connection) -> None:
     After a step of the database's clock back, none lasts longer than it was to last.
     """
     circuits = [name.value for name in CIRCUITS]
-    connection.execute(_SET_BACK, {"circuits": circuits, "longest": max(API_KEY_HOLD, PROBE_EVERY)})
+    longest = max(API_KEY_HOLD, PROBE_AT_LEAST_EVERY)
+    connection.execute(_SET_BACK, {"circuits": circuits, "longest": longest, "again": API_KEY_HOLD})
     connection.execute(
         text("DELETE FROM holds WHERE until <= now() AND name <> ALL(:circuits)"), {"circuits": circuits}
     )

@@ -152,6 +152,7 @@ _RECORD = text(
             next_trigger = COALESCE(r.next_trigger, CASE WHEN r.was_sent THEN 'retry' ELSE j.next_trigger END),
             outcome_unknown = COALESCE(r.outcome_unknown, j.outcome_unknown),
             last_error = COALESCE(r.last_error, j.last_error),
+            failing_since = COALESCE(j.failing_since, CASE WHEN r.in_trouble THEN now() END),
             case_id = r.case_id, case_reference = r.case_reference
         FROM r WHERE j.id = r.job_id AND j.state = 'submitting' AND j.lease_token = :lease
         RETURNING j.id
@@ -168,10 +169,15 @@ _RECORD = text(
         SELECT r.job_id, r.reason, r.invalid_client_link, r.detail, r.solution_url
         FROM r JOIN moved ON moved.id = r.job_id WHERE r.reason IS NOT NULL
     ), mint_works AS (
-        DELETE FROM holds WHERE name IN ('api_key', 'referral_api') AND :mints > 0
+        DELETE FROM holds WHERE name IN ('api_key', 'referral_api') AND :mints > 0 RETURNING name
     ), api_works AS (
         DELETE FROM holds h USING r
         WHERE h.name = 'customer_api' AND h.probe_job = r.job_id AND r.was_sent AND NOT r.in_trouble
+        RETURNING h.name
+    ), closed_circuits AS (
+        INSERT INTO circuit_closings AS c (circuit, closed_at)
+        SELECT name, now() FROM (SELECT name FROM mint_works UNION SELECT name FROM api_works) closed
+        ON CONFLICT (circuit) DO UPDATE SET closed_at = EXCLUDED.closed_at
     ), counted AS (
         INSERT INTO api_use AS u (api, since, answers)
         SELECT api, date_trunc('second', clock_timestamp()), answers

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, text
 
 from worker.ledger.states import Priority
 from worker.ledger.writer.holds import CIRCUITS
+from worker.ledger.writer.rounds import SERVED_ROUND, raise_served
 
 #: Rows moved by one statement at most, so that a tick stays a short transaction.
 CHUNK = 1000
@@ -39,6 +40,8 @@ class Standing:
     probing: bool
     """A circuit is open and its time is over: one job may go out to find out whether the trouble is."""
     probe_under_way: bool
+    unpublished: bool
+    """The broker took no message when somebody last tried."""
 
 
 def lead(connection: Connection, *, leader: str, lease_seconds: float) -> bool:
@@ -81,13 +84,15 @@ def standing(connection: Connection) -> Standing:
                    COALESCE(bool_or(h.until > now()), false) AS held,
                    COALESCE(bool_or(h.name = ANY(:circuits)), false) AS probing,
                    COALESCE(bool_or((SELECT j.state IN ('queued', 'submitting') FROM jobs j WHERE j.id = h.probe_job)),
-                            false) AS probe_under_way
+                            false) AS probe_under_way,
+                   EXISTS (SELECT FROM dispatcher WHERE unpublished_since IS NOT NULL) AS unpublished
             FROM holds h
             """
         ),
         {"circuits": [name.value for name in CIRCUITS]},
     ).one()
-    return Standing([Priority(p) for p in row.pending], row.queued, row.held, row.probing, row.probe_under_way)
+    pending = [Priority(p) for p in row.pending]
+    return Standing(pending, row.queued, row.held, row.probing, row.probe_under_way, row.unpublished)
 
 
 # The rows are picked and locked first, once and for all (MATERIALIZED), and found again by their id alone: with a
@@ -95,15 +100,14 @@ def standing(connection: Connection) -> Standing:
 # that state for each of them.
 # Whoever wakes joins the round that is being served, so that nobody who arrives meanwhile gets rounds of long ago.
 _WAKE_DUE = text(
-    """
+    f"""
     WITH due AS MATERIALIZED (
         SELECT id FROM jobs WHERE state = 'waiting' AND due_at <= now()
         ORDER BY due_at LIMIT :chunk FOR UPDATE SKIP LOCKED
     )
     UPDATE jobs j
     SET state = 'pending', due_at = NULL,
-        round = GREATEST(j.round, (SELECT p.round FROM jobs p WHERE p.state = 'pending' AND p.priority = j.priority
-                                   ORDER BY p.priority, p.round, p.created_at, p.id LIMIT 1))
+        round = GREATEST(j.round, {SERVED_ROUND.format(priority="j.priority")})
     FROM due WHERE j.id = due.id
     """
 )
@@ -204,47 +208,19 @@ _RELEASE = text(
     SELECT * FROM moved
     """
 )
-# Where tenants at their cap fill the head of the turn, the others are found by walking from tenant to tenant.
-_RELEASE_PAST_CAPPED = text(
-    f"""
-    WITH RECURSIVE busy AS (
-        {BUSY}
-    ), walk AS (
-        (SELECT external_tenant_id AS tenant FROM jobs WHERE state = 'pending' AND external_tenant_id > :after
-         ORDER BY external_tenant_id LIMIT 1)
-        UNION ALL
-        SELECT (SELECT external_tenant_id FROM jobs WHERE state = 'pending' AND external_tenant_id > walk.tenant
-                ORDER BY external_tenant_id LIMIT 1)
-        FROM walk WHERE walk.tenant IS NOT NULL
-    ), tenants AS (
-        SELECT tenant FROM walk WHERE tenant IS NOT NULL LIMIT :look
-    ), picked AS (
-        SELECT first.id FROM tenants LEFT JOIN busy ON busy.external_tenant_id = tenants.tenant CROSS JOIN LATERAL (
-            SELECT id, priority, round, created_at FROM jobs
-            WHERE state = 'pending' AND external_tenant_id = tenants.tenant
-            ORDER BY external_tenant_id, priority, round LIMIT 1
-        ) first
-        WHERE COALESCE(busy.jobs, 0) < :cap
-        ORDER BY first.priority, first.round, first.created_at, first.id LIMIT :room
-    ), moved AS (
-        UPDATE jobs j SET state = 'queued', queued_at = now()
-        FROM picked WHERE j.id = picked.id AND {GUARD}
-        RETURNING j.id, j.worker_lost, j.priority, j.round, j.created_at
-    )
-    SELECT (SELECT max(tenant) FROM tenants) AS walked_to, (SELECT count(*) FROM tenants) AS seen, moved.*
-    FROM (SELECT) one LEFT JOIN moved ON true
-    """
-)
 # While a circuit is open, jobs that have failed already wait their turn out: if jobs that always fail went first again,
-# they would keep the circuit open for ever, and nobody behind them would get to show that the API works. Caps do not
-# matter to a single job.
+# they would keep the circuit open for ever, and nobody behind them would get to show that the API works. Among those
+# that were tried as often it is left to chance: requests that got no token are not counted. Caps do not matter to a
+# single job.
 _RELEASE_PROBE = text(
     f"""
     WITH head AS (
-        SELECT id, request_count, priority, round, created_at FROM jobs WHERE state = 'pending'
+        SELECT id, request_count, priority, round, created_at,
+               failing_since IS NOT NULL AS failing, CASE WHEN failing_since IS NOT NULL THEN random() END AS chance
+        FROM jobs WHERE state = 'pending'
         ORDER BY priority, round, created_at, id LIMIT {CHUNK}
     ), picked AS (
-        SELECT id FROM head ORDER BY request_count, priority, round, created_at, id LIMIT 1
+        SELECT id FROM head ORDER BY failing, request_count, chance, priority, round, created_at, id LIMIT 1
     ), moved AS (
         UPDATE jobs j SET state = 'queued', queued_at = now()
         FROM picked WHERE j.id = picked.id AND {GUARD}
@@ -253,8 +229,6 @@ _RELEASE_PROBE = text(
     SELECT * FROM moved
     """
 )
-#: Tenants looked at in one walk at most.
-WALK = 500
 
 
 def release(
@@ -262,15 +236,24 @@ def release(
 ) -> list[Released]:
     """`pending` → `queued` for as many as there is room, in turn. Publish them after the commit.
 
-    No tenant gets more than `tenant_cap` jobs under way. `priority`: this one and lower ones only.
+    No tenant gets more than `tenant_cap` jobs under way. `priority`: this one and lower ones only. The rounds of what
+    went out are the rounds being served now.
     """
     parameters = {"room": room, "look": 2 * room + 100, "cap": tenant_cap, "priority": int(priority)}
-    return _in_turn(connection.execute(_RELEASE, parameters).all())
+    moved = connection.execute(_RELEASE, parameters).all()
+    served: dict[int, int] = {}
+    for row in moved:
+        served[row.priority] = max(row.round, served.get(row.priority, 0))
+    raise_served(connection, served)
+    return in_turn(moved)
 
 
 def release_probe(connection: Connection) -> list[Released]:
-    """`pending` → `queued` for one job: of those next in turn, one that was tried least. Nothing if none is pending."""
-    return _in_turn(connection.execute(_RELEASE_PROBE).all())
+    """`pending` → `queued` for one job: of those next in turn, one that does not fail, or was tried least.
+
+    Nothing if none is pending.
+    """
+    return in_turn(connection.execute(_RELEASE_PROBE).all())
 
 
 def any_pending(connection: Connection) -> bool:
@@ -278,19 +261,8 @@ def any_pending(connection: Connection) -> bool:
     return bool(connection.execute(text("SELECT EXISTS (SELECT FROM jobs WHERE state = 'pending')")).scalar())
 
 
-def release_past_capped(
-    connection: Connection, *, room: int, tenant_cap: int, after: str
-) -> tuple[list[Released], str]:
-    """As `release`, one job a tenant, for tenants whose id comes after `after`.
-
-    Returns them and the tenant where the walk ended, or an empty string when it came to the last one.
-    """
-    parameters = {"room": room, "look": WALK, "cap": tenant_cap, "after": after}
-    rows = connection.execute(_RELEASE_PAST_CAPPED, parameters).all()
-    return _in_turn(rows), rows[0].walked_to if rows[0].seen == WALK else ""
-
-
-def _in_turn(rows: Sequence[Row[Any]]) -> list[Released]:
+def in_turn(rows: Sequence[Row[Any]]) -> list[Released]:
+    """What was moved (rows without an id were not), in the order of its turn."""
     moved = [row for row in rows if row.id is not None]
     ordered = sorted(moved, key=lambda row: (row.priority, row.round, row.created_at, row.id))
     return [Released(row.id, alone=row.worker_lost) for row in ordered]

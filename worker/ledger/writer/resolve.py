@@ -32,7 +32,7 @@ _REPLAY = text(
         FROM jobs WHERE id = ANY(:ids) AND state = 'dead'
     ), revived AS (
         UPDATE jobs j
-        SET state = 'pending', attempt_count = 0, uncounted_requests = 0,
+        SET state = 'pending', attempt_count = 0, uncounted_requests = 0, failing_since = NULL,
             next_trigger = 'replay', pending_since = now(),
             submission_key = CASE WHEN j.outcome_unknown THEN j.submission_key ELSE gen_random_uuid() END,
             round = places.place + {NEXT_ROUND.format(priority="j.priority", tenant="j.external_tenant_id")}

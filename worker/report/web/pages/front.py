@@ -65,7 +65,9 @@ def pipeline(tiles: Tiles, waits: FleetWaits) -> dict[str, Any]:
     living = tiles.living
     why = fleet_in_words(waits)
     names = {hold["name"] for hold in waits.holds}
-    if tiles.leader is None:
+    if waits.unpublished_since is not None:
+        word, tone = "Broker away", "trouble"
+    elif tiles.leader is None:
         word, tone = "No worker is running", "trouble"
     elif HoldName.API_KEY in names:
         word, tone = "Partner key refused", "trouble"

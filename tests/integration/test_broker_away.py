@@ -1,0 +1,76 @@
+"""A broker that takes no messages is named as the reason, for as long as it takes none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from command_line import run
+from pipeline import Pipeline
+from test_dispatcher import Recorder
+from web_visitor import Visitor, report
+
+from worker.ledger.database import transaction
+from worker.ledger.queries.waiting import fleet_waits
+from worker.pace import Pace
+from worker.queue.dispatcher import Dispatcher, NotPublished
+from worker.report.waiting import fleet_in_words
+
+AWAY = "The broker does not take messages since"
+
+
+@pytest.fixture
+def published() -> Recorder:
+    return Recorder()
+
+
+def words(pipeline: Pipeline) -> list[str]:
+    with transaction(pipeline.engine) as connection:
+        return fleet_in_words(fleet_waits(connection, Pace.parse("600/minute")))
+
+
+def fail(pipeline: Pipeline, published: Recorder, *, by: str) -> object:
+    """A dispatcher cannot publish. Returns since when that is so."""
+    published.failing = {published.calls}
+    with pytest.raises(NotPublished):
+        Dispatcher(pipeline.settings, published, name=by).tick()
+    return pipeline.ledger.value("SELECT unpublished_since FROM dispatcher")
+
+
+def test_it_is_said_since_the_first_failure_until_a_message_is_taken(pipeline: Pipeline, published: Recorder) -> None:
+    pipeline.enqueue()
+    since = fail(pipeline, published, by="one")
+    assert since is not None
+    assert fail(pipeline, published, by="another") == since, "not since the last failure"
+    assert words(pipeline)[0].startswith(AWAY)
+    assert not any("Nothing holds" in reason for reason in words(pipeline))
+    assert "one that cannot publish makes way for another" in words(pipeline)[1]
+
+    assert Dispatcher(pipeline.settings, published, name="one").tick() == 1
+
+    assert pipeline.ledger.value("SELECT unpublished_since FROM dispatcher") is None
+    assert not any(AWAY in reason for reason in words(pipeline))
+
+
+def test_status_show_and_both_reports_say_it(
+    pipeline: Pipeline, published: Recorder, variables: dict[str, str]
+) -> None:
+    job = pipeline.enqueue()
+    fail(pipeline, published, by="one")
+
+    status = json.loads(run(variables, "status", "--json").stdout)
+    page = Visitor(report(pipeline.ledger, variables)).get("/").text
+
+    assert status["broker"]["unpublished_since"]
+    assert any(AWAY in reason for reason in status["waits_for"])
+    assert "Broker away" in page
+    for text in (page, *(run(variables, *command).stdout for command in (("status",), ("show", job), ("report",)))):
+        assert AWAY in " ".join(text.split())
+
+
+def test_while_messages_are_taken_nothing_is_written(pipeline: Pipeline, published: Recorder) -> None:
+    pipeline.enqueue()
+    before = pipeline.ledger.value("SELECT xmin FROM dispatcher")
+    Dispatcher(pipeline.settings, published, name="one").tick()
+
+    assert pipeline.ledger.value("SELECT xmin FROM dispatcher") == before

@@ -1,0 +1,179 @@
+"""Jobs that always fail are told from an outage: they die at their limit, and keep the circuit for what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from pipeline import Pipeline
+from sandbox_witness import Witness
+from test_circuits import OUTAGES, dispatch, jobs_of, states, the_time_of_all_holds_is_over
+
+from worker.ledger.database import transaction
+from worker.ledger.queries.waiting import fleet_waits
+from worker.pace import Pace
+from worker.report.waiting import fleet_in_words
+from worker.trouble import FAILED_JOBS_AT_LEAST, PROBE_AT_LEAST_EVERY, PROBE_EVERY
+
+PipelineMaker = Callable[..., Pipeline]
+LIMIT = 2
+
+
+@pytest.fixture
+def pipeline(new_pipeline: PipelineMaker) -> Pipeline:
+    return new_pipeline(WORKER_MAX_ATTEMPTS=str(LIMIT), WORKER_RATE_LIMITS="100000/minute")
+
+
+def hopeless_jobs(pipeline: Pipeline, count: int = FAILED_JOBS_AT_LEAST + 2) -> list[UUID]:
+    """Jobs that always get a 500, tried once: the circuit is open, as it must be, since nobody can tell yet."""
+    jobs = [pipeline.enqueue(f"hopeless-{n}", tag="sandbox:status=500") for n in range(count)]
+    pipeline.run()
+    assert set(pipeline.holds()) == {"customer_api"}
+    return jobs
+
+
+def a_good_job_is_the_probe(pipeline: Pipeline) -> None:
+    good = pipeline.enqueue("good")
+    for _ in range(5):  # those that were handed back when it opened have not been tried either, and go before
+        the_time_of_all_holds_is_over(pipeline)
+        pipeline.run(dispatch(pipeline))
+        if pipeline.job(good)["state"] == "submitted":
+            break
+    assert pipeline.holds() == {}
+
+
+def counted(pipeline: Pipeline, jobs: list[UUID]) -> int:
+    """The attempts that were counted, of all these jobs together."""
+    return sum(pipeline.job(job)["attempt_count"] for job in jobs)
+
+
+def time_passes(pipeline: Pipeline, seconds: int) -> None:
+    """All that the ledger remembers of good and bad answers is that much longer ago."""
+    for table, column in (("api_use", "since"), ("circuit_closings", "closed_at"), ("jobs", "failing_since"),
+                          ("attempts", "finished_at"), ("holds", "since")):  # fmt: skip
+        pipeline.ledger.rows(f"UPDATE {table} SET {column} = {column} - {seconds} * interval '1 s'")
+
+
+def test_once_the_api_answers_another_their_attempts_count_and_they_die(
+    pipeline: Pipeline, new_pipeline: PipelineMaker
+) -> None:
+    # Given more jobs that always fail than make an outage, and an API that answers another well
+    jobs = hopeless_jobs(pipeline)
+    a_good_job_is_the_probe(pipeline)
+
+    # When they are tried again, by whatever process
+    for worker in (new_pipeline(WORKER_MAX_ATTEMPTS=str(LIMIT)), pipeline):
+        worker.again()
+        assert pipeline.holds() == {}, "no outage: the API was seen to work while they failed"
+
+    # Then they die at their limit, and the reason is true
+    assert states(pipeline, jobs) == {"dead"}
+    assert {pipeline.letters(job)[0]["reason"] for job in jobs} == {"retries_exhausted"}
+
+
+def test_jobs_of_one_tenant_that_gets_no_tokens_die_too(pipeline: Pipeline, sandbox: Witness) -> None:
+    sandbox.fault("token", "status", status=500, tenant="hopeless")
+    jobs = [pipeline.enqueue("hopeless") for _ in range(FAILED_JOBS_AT_LEAST + 2)]
+    pipeline.run()
+    assert set(pipeline.holds()) == {"referral_api"}
+    a_good_job_is_the_probe(pipeline)
+
+    for _ in range(LIMIT):
+        pipeline.again()
+
+    assert pipeline.holds() == {}
+    assert states(pipeline, jobs) == {"dead"}
+
+
+def test_new_jobs_that_fail_still_open_it_beside_hopeless_ones(pipeline: Pipeline, sandbox: Witness) -> None:
+    hopeless_jobs(pipeline)
+    a_good_job_is_the_probe(pipeline)
+    jobs = jobs_of(pipeline)
+    sandbox.faults(OUTAGES["customer_api"])
+
+    pipeline.run()
+
+    assert set(pipeline.holds()) == {"customer_api"}
+    assert states(pipeline, jobs) <= {"pending", "waiting"}
+
+
+@pytest.mark.parametrize("seconds", [20, 40])
+def test_an_outage_that_follows_an_outage_is_one_once_nothing_good_has_come_for_a_while(
+    pipeline: Pipeline, new_pipeline: PipelineMaker, sandbox: Witness, seconds: int
+) -> None:
+    """Given jobs that an earlier outage has failed; then only the silence tells them from hopeless ones."""
+    jobs = jobs_of(pipeline)
+    sandbox.faults(OUTAGES["customer_api"])
+    pipeline.run()
+    sandbox.faults()
+    a_good_job_is_the_probe(pipeline)
+    sandbox.faults(OUTAGES["customer_api"])
+    time_passes(pipeline, seconds)
+    before = counted(pipeline, jobs)
+
+    new_pipeline(WORKER_MAX_ATTEMPTS="12").again()
+
+    assert set(pipeline.holds()) == ({"customer_api"} if seconds > 30 else set())
+    more = counted(pipeline, jobs) - before
+    assert more < FAILED_JOBS_AT_LEAST if seconds > 30 else more == len(jobs)
+
+
+def test_a_replay_is_a_fresh_start(pipeline: Pipeline) -> None:
+    jobs = hopeless_jobs(pipeline)
+    a_good_job_is_the_probe(pipeline)
+    for _ in range(LIMIT):
+        pipeline.again()
+
+    pipeline.replay(*jobs)
+
+    assert {pipeline.job(job)["failing_since"] for job in jobs} == {None}
+
+
+def test_failures_of_before_the_circuit_closed_do_not_open_it_again(
+    pipeline: Pipeline, new_pipeline: PipelineMaker, sandbox: Witness
+) -> None:
+    # Given two processes that have seen an outage, of which one sees its end
+    sandbox.faults(OUTAGES["customer_api"])
+    another = new_pipeline(WORKER_MAX_ATTEMPTS="12")
+    for worker in (another, pipeline):
+        jobs_of(worker)
+        worker.run()
+    sandbox.faults()
+    a_good_job_is_the_probe(pipeline)
+
+    # When a single job fails after it, in each of them
+    for worker in (another, pipeline):
+        bad = worker.enqueue("bad", tag="sandbox:status=500")
+        worker.run([bad] if bad in worker.release() else [])
+
+    # Then that is no outage
+    assert pipeline.holds() == {}
+
+
+def test_what_dead_workers_left_behind_speaks_of_no_outage(pipeline: Pipeline) -> None:
+    for n in range(3 * FAILED_JOBS_AT_LEAST):
+        pipeline.enqueue(f"tenant-{n}")
+    pipeline.claim(pipeline.release())
+    assert len(pipeline.lapse()) == 3 * FAILED_JOBS_AT_LEAST
+
+    pipeline.submit("bad", tag="sandbox:status=500")
+
+    assert pipeline.holds() == {}
+
+
+@pytest.mark.parametrize(("open_for", "pause"), [(60, PROBE_EVERY), (3600, 24), (86_000, PROBE_AT_LEAST_EVERY)])
+def test_where_nothing_succeeds_the_probes_become_rarer_and_status_says_so(
+    pipeline: Pipeline, open_for: int, pause: float
+) -> None:
+    jobs = hopeless_jobs(pipeline)
+    time_passes(pipeline, open_for)
+    the_time_of_all_holds_is_over(pipeline)
+
+    pipeline.run(dispatch(pipeline))
+
+    assert pipeline.holds() == {"customer_api": pytest.approx(pause, abs=1.5)}
+    assert states(pipeline, jobs) <= {"pending", "waiting"}, "nobody can tell, so nobody dies"
+    with transaction(pipeline.engine) as connection:
+        words = " ".join(fleet_in_words(fleet_waits(connection, Pace.parse("600/minute"))))
+    assert ("these jobs always fail" in words) == (open_for > 300)

@@ -1,0 +1,137 @@
+"""The round being served: a tenant at its cap, whose old rounds still wait, does not turn it back for newcomers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from pipeline import Pipeline
+from test_dispatcher import Recorder
+
+from worker.ledger.database import transaction
+from worker.ledger.writer import release
+from worker.ledger.writer.walk import Walk, release_past_capped
+from worker.queue.dispatcher import Dispatcher
+
+CAP = 2
+
+
+@pytest.fixture
+def fleet(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
+    """A fleet with a slow tenant at its cap, and two quick ones."""
+    fleet = new_pipeline(
+        WORKER_TENANT_CONCURRENCY=str(CAP),
+        WORKER_RATE_LIMITS="100000/minute",
+        WORKER_BATCH="1",
+        WORKER_MAX_ATTEMPTS="5",
+    )
+    for _ in range(20):
+        for tenant in ("slow", "quick-1", "quick-2"):
+            fleet.enqueue(tenant)
+    return fleet
+
+
+def serve(fleet: Pipeline, *, ticks: int) -> list[UUID]:
+    """Ticks of the dispatcher; what it gives out is done at once, but for the slow tenant's."""
+    published = Recorder()
+    dispatcher = Dispatcher(fleet.settings, published, name="one")
+    for _ in range(ticks):
+        dispatcher.tick()
+        fleet.ledger.rows(
+            "UPDATE jobs SET state = 'discarded', finalized_at = now(), queued_at = NULL"
+            " WHERE state = 'queued' AND external_tenant_id <> 'slow'"
+        )
+    return published.ids
+
+
+def rounds(fleet: Pipeline, jobs: list[UUID]) -> list[int]:
+    return [fleet.job(job)["round"] for job in jobs]
+
+
+def lowest_pending(fleet: Pipeline, tenant: str) -> object:
+    return fleet.ledger.value("SELECT min(round) FROM jobs WHERE state = 'pending' AND external_tenant_id = %s", tenant)
+
+
+def the_quick_are_far_ahead(fleet: Pipeline) -> None:
+    """The slow tenant fills the head of the turn, so that the others are found by walking from tenant to tenant."""
+    for _ in range(300):
+        fleet.enqueue("slow")
+    fleet.ledger.rows("UPDATE jobs SET round = round + 5000 WHERE state = 'pending' AND external_tenant_id <> 'slow'")
+
+
+def test_a_newcomer_joins_the_round_in_which_the_others_are(fleet: Pipeline) -> None:
+    serve(fleet, ticks=6)
+    assert lowest_pending(fleet, "slow") == CAP
+
+    newcomer = [fleet.enqueue("newcomer") for _ in range(3)]
+
+    served = lowest_pending(fleet, "quick-1")
+    assert isinstance(served, int)
+    assert served > 2 * CAP
+    assert rounds(fleet, newcomer) == [served - 1, served, served + 1]
+
+
+def test_so_it_does_where_the_others_are_found_by_walking(fleet: Pipeline) -> None:
+    serve(fleet, ticks=1)
+    the_quick_are_far_ahead(fleet)
+    serve(fleet, ticks=3)
+
+    newcomer = fleet.enqueue("newcomer")
+
+    (joined,) = rounds(fleet, [newcomer])
+    assert 5000 <= joined <= int(str(lowest_pending(fleet, "quick-1")))
+
+
+def test_a_walk_of_several_goes_finds_the_lowest_round_of_all(fleet: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given tenants that wait in rounds 300, 100 and 200, and goes of two tenants: then it is not the 300 or 200."""
+    monkeypatch.setattr("worker.ledger.writer.walk.WALK", 2)
+    fleet.ledger.rows("DELETE FROM jobs")
+    for tenant, at in (("a", 300), ("b", 100), ("c", 200)):
+        job = fleet.enqueue(tenant)
+        fleet.ledger.rows("UPDATE jobs SET round = %s WHERE id = %s", at, job)
+    with transaction(fleet.engine) as connection:
+        first, walk = release_past_capped(connection, room=2, tenant_cap=CAP, walk=Walk())
+    early = fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")
+    with transaction(fleet.engine) as connection:
+        second, walk = release_past_capped(connection, room=2, tenant_cap=CAP, walk=walk)
+
+    assert (len(first), len(second), walk) == (2, 1, Walk())
+    assert (early, fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")) == (0, 100)
+
+
+def test_the_slow_tenant_s_turn_does_not_lower_it(fleet: Pipeline) -> None:
+    serve(fleet, ticks=6)
+    before = fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")
+    fleet.ledger.rows(
+        "UPDATE jobs SET state = 'discarded', finalized_at = now(), queued_at = NULL WHERE state = 'queued'"
+    )
+    with transaction(fleet.engine) as connection:
+        (released,) = release.release(connection, room=1, tenant_cap=CAP)
+
+    assert fleet.job(released.id)["external_tenant_id"] == "slow"
+    assert fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1") == before
+
+
+def test_who_wakes_or_is_replayed_joins_it_too(fleet: Pipeline) -> None:
+    fleet.ledger.rows("DELETE FROM jobs")
+    woken = fleet.submit("woken", tag="sandbox:status=500")
+    dead = fleet.submit("dead", tag="sandbox:status=403")
+    for _ in range(10):
+        fleet.enqueue("slow")
+        fleet.enqueue("quick-1")
+    serve(fleet, ticks=3)
+
+    fleet.wake()
+    fleet.replay(dead)
+
+    assert lowest_pending(fleet, "slow") == CAP
+    served = fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")
+    assert rounds(fleet, [woken, dead]) == [served, served]
+    assert served == 3 * CAP - 1
+
+
+def test_each_priority_has_its_own(fleet: Pipeline) -> None:
+    serve(fleet, ticks=3)
+
+    assert rounds(fleet, [fleet.enqueue("newcomer", priority="low")]) == [0]
