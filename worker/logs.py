@@ -17,7 +17,9 @@ def configure_logs(level: int = logging.INFO) -> None:
     ]
     in_terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if in_terminal else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if in_terminal
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[

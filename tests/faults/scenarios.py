@@ -53,7 +53,7 @@ def stopped_at(point: str, stop: Stop, *, senders: bool = False, refused: bool =
         stage.stops.arm(point, stop)
         if senders:
             stage.send(10)
-        stage.enqueue(30, prefix=point.replace("_", "-") if point in MINT_POINTS else "tenant")
+        stage.enqueue(30, prefix=_prefix(stop.action, point))
         stage.stops.wait_for(point)
         stage.revive()
         _end_well(stage)
@@ -61,12 +61,17 @@ def stopped_at(point: str, stop: Stop, *, senders: bool = False, refused: bool =
     return scenario
 
 
+def _prefix(action: str, point: str) -> str:
+    """Tenants for whom nobody on this stage has minted a token yet, where a mint is to be come past."""
+    return f"{action}-{point}".replace("_", "-") if point in MINT_POINTS else "tenant"
+
+
 def all_die_at(point: str) -> Scenario:
     """One worker stands still at exactly that point, and then the whole fleet is killed."""
 
     def scenario(stage: Stage) -> None:
         stage.stops.arm(point, Stop("freeze_worker"))
-        stage.enqueue(30)
+        stage.enqueue(30, prefix=_prefix("kill_all", point))
         stage.stops.wait_for(point)
         for node in stage.nodes:
             node.kill("SIGKILL")
