@@ -53,6 +53,6 @@ def verify(*, expect: bytes | None) -> int:
     if walk.problems:
         return WITH_FAILURES
     since = f"; the head that you expect is entry {walk.met_at} of it" if expect else ""
-    click.echo(f"{counted(walk.position, 'entry').replace('entrys', 'entries')} as they were written{since}")
+    click.echo(f"{counted(walk.position, 'entry')} as they were written{since}")
     click.echo(f"head {walk.hash.hex()}")
     return DONE
