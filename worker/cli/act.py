@@ -11,7 +11,7 @@ import click
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from worker.cli.actor import os_user
+from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.hidden import tell_what_is_hidden
 from worker.cli.ledger import one_moment, open_ledger
@@ -35,7 +35,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _selects_jobs(command: F) -> F:
     for option in (
-        click.option("--as", "actor", type=Words(255), metavar="NAME", help="Who acts. Default: the OS user."),
+        as_somebody,
         click.option("--dry-run", is_flag=True, help="Only say what would be done."),
         click.option("--all", "everything", is_flag=True, help="All open failures (that the other options leave)."),
     ):
@@ -45,7 +45,7 @@ def _selects_jobs(command: F) -> F:
 
 @click.command(short_help="Send dead jobs again.")
 @_selects_jobs
-@click.option("--note", type=Words(2000), metavar="TEXT", help="Why, for the audit log.")
+@with_note
 @click.option(
     "--canary", is_flag=True, help="One job first, then five, then the rest; stop as soon as one of them dies again."
 )
@@ -111,7 +111,7 @@ def _act(verb: Verb, wanted: FailureFilter, *, dry_run: bool, actor: Actor, sure
     lease = uuid4()
     try:
         with transaction(engine) as connection:
-            door = {"door": "command line", "os_user": os_user()}
+            door = command_line_door()
             number = start(connection, made.token, actor=actor, door=door, canary=canary, lease=lease)
     except SelectionChanged as error:
         click.echo(f"case-worker: {one_line(str(error))}", err=True)

@@ -9,10 +9,9 @@ import click
 import simplejson
 
 from worker.case_json import MAX_CASE_BYTES, read_json
-from worker.cli.actor import os_user
+from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger
-from worker.cli.options import Words
 from worker.errors import InvalidCase, WrongState
 from worker.ledger.database import transaction
 from worker.ledger.writer.audit import audit
@@ -29,8 +28,8 @@ from worker.report.wording import one_line
     "--file", type=click.File("rb"), metavar="FILE", help="The corrected case as JSON; `-` is standard input."
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
-@click.option("--as", "actor", type=Words(255), metavar="NAME", help="Who acts. Default: the OS user.")
-@click.option("--note", type=Words(2000), metavar="TEXT", help="Why, for the audit log.")
+@as_somebody
+@with_note
 def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | None, note: str | None) -> int:
     """Correct the case of a job that failed for validation, and send it again under a new submission key.
 
@@ -39,7 +38,7 @@ def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | Non
     """
     settings, engine = open_ledger()
     protection = Protection.of(settings)
-    who, door = Actor(actor or os_user(), note), {"door": "command line", "os_user": os_user()}
+    who, door = Actor(actor or os_user(), note), command_line_door()
     with transaction(engine) as connection:
         now = draft(connection, job_id, protection)
         # The differences that a dry run shows have the old values in them.

@@ -6,10 +6,9 @@ from collections import Counter
 
 import click
 
-from worker.cli.actor import os_user
+from worker.cli.actor import as_somebody, os_user
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger, page_by_page
-from worker.cli.options import Words
 from worker.cli.progress import progress
 from worker.errors import SettingsError
 from worker.ledger.database import transaction
@@ -32,7 +31,7 @@ def make_key() -> None:
 
 @click.command(short_help="Seal all cases with the newest key.")
 @click.option("--dry-run", is_flag=True, help="Only count what is sealed with which key.")
-@click.option("--as", "actor", type=Words(255), metavar="NAME", help="Who acts. Default: the OS user.")
+@as_somebody
 def rekey(*, dry_run: bool, actor: str | None) -> int:
     """Seal all cases with the newest key: those under older ones, and those that were stored before there was one.
 

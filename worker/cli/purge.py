@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import click
 
-from worker.cli.actor import os_user
+from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger
-from worker.cli.options import Since, Words
+from worker.cli.options import Since
 from worker.cli.progress import progress
 from worker.ledger.queries.purging import due
 from worker.ledger.writer.purge import Purged
@@ -23,8 +23,8 @@ from worker.report.wording import counted
     "--older-than", type=Since(), metavar="AGE", required=True, help="Final for longer than this: 30m, 12h, 90d, 12w."
 )
 @click.option("--dry-run", is_flag=True, help="Only say how much would be removed.")
-@click.option("--as", "actor", type=Words(255), metavar="NAME", help="Who acts. Default: the OS user.")
-@click.option("--note", type=Words(2000), metavar="TEXT", help="Why, for the audit log.")
+@as_somebody
+@with_note
 def purge(*, older_than: timedelta, dry_run: bool, actor: str | None, note: str | None) -> int:
     """Remove the case data of jobs that were submitted or discarded long ago: their cases, references and messages.
 
@@ -38,7 +38,7 @@ def purge(*, older_than: timedelta, dry_run: bool, actor: str | None, note: str 
     if dry_run:
         click.echo(f"{in_words(expected)} would be purged")
         return DONE
-    door = {"door": "command line", "os_user": os_user()}
+    door = command_line_door()
     with progress("purging", expected.jobs) as tell:
         done, finished = remove(
             engine, age=age, actor=Actor(actor or os_user(), note), door=door,

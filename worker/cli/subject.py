@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from worker.cli.actor import os_user
+from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger, page_by_page
 from worker.cli.options import Words
@@ -28,15 +28,14 @@ from worker.report.wording import counted, one_line
 
 _tenant = click.option("--tenant", type=Words(255), required=True, metavar="TENANT", help="The externalTenantId.")
 _reference = click.option("--reference", type=Words(1000), metavar="REF", help="Only this creditorReference.")
-_as = click.option("--as", "actor", type=Words(255), metavar="NAME", help="Who acts. Default: the OS user.")
 
 
 @click.command(short_help="Write out everything that is kept of a tenant or reference.")
 @_tenant
 @_reference
 @click.option("--output", type=click.Path(dir_okay=False), required=True, metavar="FILE", help="`-`: standard output.")
-@_as
-@click.option("--note", type=Words(2000), metavar="TEXT", help="Why, for the audit log.")
+@as_somebody
+@with_note
 def export(*, tenant: str, reference: str | None, output: str, actor: str | None, note: str | None) -> int:
     """Write out everything that is kept of a tenant's jobs, or of those with one reference, as JSON.
 
@@ -47,7 +46,7 @@ def export(*, tenant: str, reference: str | None, output: str, actor: str | None
     heading = {"tenant": tenant, "reference": reference, "exported_at": datetime.now(UTC)}
     subject, protection = Subject(tenant, reference), Protection.of(settings)
     with transaction(engine) as connection:
-        audit(connection, "export", Actor(actor or os_user(), note), _door() | _named(subject))
+        audit(connection, "export", Actor(actor or os_user(), note), command_line_door() | _named(subject))
     with page_by_page(engine) as connection, opened(output) as out, progress("exporting", None) as tell:
         done = write_out(
             connection, subject, protection, out, heading=heading, plain=plain,
@@ -70,7 +69,7 @@ def export(*, tenant: str, reference: str | None, output: str, actor: str | None
 @click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
 @click.option("--note", type=Words(2000), required=True, metavar="TEXT", help="Why, for the audit log.")
 @click.option("--yes", is_flag=True, help="Do not ask before it is done, in a terminal.")
-@_as
+@as_somebody
 def erase(*, tenant: str, reference: str | None, dry_run: bool, note: str, yes: bool, actor: str | None) -> int:
     """Erase the case data of a tenant's jobs, or of those with one reference, as `purge` does, whatever their age.
 
@@ -87,7 +86,9 @@ def erase(*, tenant: str, reference: str | None, dry_run: bool, note: str, yes: 
         return _list_left(found)
     if not yes and jobs and sys.stdin.isatty() and sys.stderr.isatty():
         click.confirm(f"{words} will be erased for good. Go on?", abort=True, err=True)
-    erased = remove(engine, found, actor=Actor(actor or os_user(), note), door=_door(), subject=_named(subject))
+    erased = remove(
+        engine, found, actor=Actor(actor or os_user(), note), door=command_line_door(), subject=_named(subject)
+    )
     click.echo(
         f"{counted(erased, 'job')} and {counted(len(found.messages), 'message')} erased;"
         f" {found.erased_before} erased before"
@@ -105,10 +106,6 @@ def _list_left(found: Erasure) -> int:
     for line in lines:
         click.echo(f"case-worker: left alone: {line}", err=True)
     return WITH_FAILURES if lines else DONE
-
-
-def _door() -> dict[str, Any]:
-    return {"door": "command line", "os_user": os_user()}
 
 
 def _named(subject: Subject) -> dict[str, Any]:
