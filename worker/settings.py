@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import limits
 
@@ -157,6 +157,29 @@ def read_protection(environ: Mapping[str, str]) -> tuple[tuple[bytes, ...], tupl
     return keys, readable
 
 
+def parse_seconds(name: str, text: str, default: float, *, at_most: float) -> float:
+    """The seconds that a variable's text says; the default for an empty one. Raises SettingsError, which names it."""
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= at_most:
+        raise SettingsError(f"{name} should be a number of seconds above 0 and at most {at_most:.15g}, not {text!r}")
+    return value
+
+
+def web_address(url: str) -> SplitResult | None:
+    """The parts of an address that a secret may be sent to: https, or http on loopback. None for any other."""
+    try:
+        parts = urlsplit(url)
+        named = parts.port is None or parts.port > 0
+    except ValueError:  # an unclosed IPv6 address, a port that is no number
+        return None
+    plain = url.isascii() and url.isprintable() and " " not in url
+    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+    return parts if named and plain and safe and parts.hostname else None
+
+
 class _Environment:
     """Typed look-ups that fail with one line. `NAME_FILE` may hold the value of `NAME` (secrets as files)."""
 
@@ -190,14 +213,7 @@ class _Environment:
 
     def api_url(self, name: str, default: str) -> str:
         value = (self.text(name) or default).rstrip("/")
-        try:
-            parts = urlsplit(value)
-            plain = parts.port is None or parts.port > 0
-        except ValueError:  # an unclosed IPv6 address, a port that is no number
-            parts, plain = urlsplit(""), False
-        loopback = parts.scheme == "http" and parts.hostname in LOOPBACK
-        plain = plain and value.isascii() and value.isprintable() and not set(value) & set(" ?#@")
-        if not plain or not parts.hostname or not (parts.scheme == "https" or loopback):
+        if web_address(value) is None or set(value) & set("?#@"):
             raise SettingsError(f"{name} should be an https:// address (http:// only on loopback), not {value!r}")
         return value
 
@@ -212,14 +228,7 @@ class _Environment:
         return value
 
     def seconds(self, name: str, default: float, *, at_most: float) -> float:
-        text = self.text(name)
-        try:
-            value = float(text) if text else default
-        except ValueError:
-            value = -1.0
-        if not 0 < value <= at_most:
-            raise SettingsError(f"{name} should be a number of seconds above 0 and at most {at_most:g}, not {text!r}")
-        return value
+        return parse_seconds(name, self.text(name), default, at_most=at_most)
 
     def age(self, name: str, *, at_least: float) -> float | None:
         text = self.text(name)

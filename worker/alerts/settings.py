@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from worker.errors import SettingsError
 from worker.ledger.writer.alerts import Receiver
-from worker.settings import LOOPBACK, setting_text
+from worker.settings import parse_seconds, setting_text, web_address
 
 URLS, SECRET, OLDEST, REPORT = (
     "ALERT_WEBHOOK_URLS", "ALERT_WEBHOOK_SECRET", "ALERT_OLDEST_PENDING_SECONDS", "REPORT_URL"
 )  # fmt: skip
-NAMES = (URLS, SECRET, OLDEST, REPORT)
 #: What Slack's URLs begin with.
 SLACK = "slack+"
 #: Characters of a secret at least, and URLs at most (each has a thread of its own).
@@ -67,7 +66,7 @@ class AlertSettings:
         return cls(
             targets=tuple({target.receiver.target: target for target in map(_target, urls)}.values()),
             secrets=tuple(secrets),
-            oldest_pending=_seconds(setting_text(environ, OLDEST)),
+            oldest_pending=parse_seconds(OLDEST, setting_text(environ, OLDEST), DEFAULT_OLDEST, at_most=2_592_000),
             report_url=_report_url(setting_text(environ, REPORT)),
             environment=setting_text(environ, "DEBITURA_ENVIRONMENT") or "test",
         )
@@ -98,21 +97,5 @@ def _report_url(text: str) -> str:
 
 def _web_address(url: str) -> SplitResult | None:
     """The parts of an address that may be used, None for any other."""
-    try:
-        parts = urlsplit(url)
-        named = parts.port is None or parts.port > 0
-    except ValueError:  # an unclosed IPv6 address, a port that is no number
-        return None
-    plain = url.isascii() and url.isprintable() and " " not in url and not parts.fragment and "@" not in parts.netloc
-    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
-    return parts if named and plain and safe and parts.hostname else None
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text) if text else DEFAULT_OLDEST
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 2_592_000:
-        raise SettingsError(f"{OLDEST} should be a number of seconds above 0 and at most 2592000, not {text!r}")
-    return value
+    parts = web_address(url)
+    return None if parts is None or parts.fragment or "@" in parts.netloc else parts

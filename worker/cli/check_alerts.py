@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.alerts.settings import NAMES, SECRET, URLS, AlertSettings
+from worker.alerts.settings import SECRET, URLS, AlertSettings
 from worker.cli.finding import Finding, Verdict
 from worker.cli.ledger import engine_of
 from worker.errors import SettingsError
@@ -20,7 +20,6 @@ from worker.settings import Settings
 
 def check_alert_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
     """One finding for all settings of alerts: they are of no use without each other."""
-    given = [name for name in NAMES if environ.get(name, "").strip() or environ.get(f"{name}_FILE", "").strip()]
     try:
         settings = AlertSettings.from_environment(environ)
     except SettingsError as error:
@@ -32,7 +31,7 @@ def check_alert_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
         return
     hosts = ", ".join(receiver.host for receiver in settings.receivers)
     yield Finding(URLS, Verdict.OK, f"tells {hosts} (case-worker alerts test tries it)")
-    if SECRET not in given and not all(target.slack for target in settings.targets):
+    if not settings.secrets and not all(target.slack for target in settings.targets):
         mend = "Set it, and have the receivers check the signature: else anybody could tell them anything."
         yield Finding(SECRET, Verdict.WARNING, "not set, so alerts are not signed", mend)
 
