@@ -63,12 +63,11 @@ def enqueue_case(
     DATABASE_URL), and SQLAlchemy's errors when the database cannot be reached.
     """
     job = admit(external_tenant_id, case, idempotency_key, priority)
-    protection = Protection.from_environment(os.environ)
     if session is not None:
-        return insert(session.connection(), job, protection)
+        return insert(session.connection(), job, Protection.from_environment(os.environ))
     settings = Settings.from_environment(needs=("DATABASE_URL",))
     with transaction(get_engine(settings.database_url)) as connection:
-        return insert(connection, job, protection)
+        return insert(connection, job, Protection.of(settings))
 
 
 def admit(external_tenant_id: Any, case: Any, idempotency_key: Any = None, priority: Any = "normal") -> NewJob:
