@@ -6,12 +6,12 @@ Small transactions, each right by itself: it can be cut off at any moment and be
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
-from uuid import UUID
+from functools import partial
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from worker.case_json import reference_in
 from worker.errors import CaseSealed
@@ -48,67 +48,62 @@ class _AsFound:
     currency: None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind(Generic[F, M]):
+    """One kind of text."""
+
+    first: tuple[Any, ...]
+    """The key before all others."""
+    find: Callable[..., Sequence[F]]
+    """Locks and reads what comes after a key."""
+    make: Callable[[F], M]
+    """What becomes of it. Raises CaseSealed."""
+    put: Callable[[Connection, Sequence[Any]], None]
+    """Stores what was made, each behind its key."""
+
+
 def rekey(engine: Engine, protection: Protection, tell: Callable[[Resealed], object] = lambda _: None) -> Resealed:
     """Seal every text with the newest key, and hide what CASE_READABLE does not name. `tell` is called as it goes on.
 
     Jobs that are on the queue, under way or locked are left for another run. `protection` has a keyring.
     """
-    done = Resealed()
-    for step in (_jobs, _versions, _messages):
-        for _ in step(engine, protection, done):
+    assert protection.keyring is not None
+    done, newest, hides_amount = Resealed(), protection.keyring.newest, protection.hides_amount
+    jobs = partial(
+        reseal.jobs_to_seal, newest=newest, hides_reference=protection.hides_reference, hides_amount=hides_amount
+    )
+    put_jobs = partial(reseal.put_jobs, hides_amount=hides_amount)
+    versions = partial(reseal.versions_to_seal, newest=newest)
+    messages = partial(reseal.messages_to_seal, newest=newest)
+    kinds: tuple[_Kind[Any, Any], ...] = (
+        _Kind((NO_JOB,), jobs, partial(_kept, protection), put_jobs),
+        _Kind((NO_JOB, 0), versions, partial(_case, protection), reseal.put_versions),
+        _Kind((0,), messages, partial(_message, protection), reseal.put_messages),
+    )
+    for kind in kinds:
+        after = kind.first
+        while found := _step(engine, kind, after, done):
+            after = found[-1].key
             tell(done)
     return done
 
 
-def _jobs(engine: Engine, protection: Protection, done: Resealed) -> Iterator[None]:
-    assert protection.keyring is not None
-    after: UUID = NO_JOB
-    while True:
-        with transaction(engine) as connection:
-            found = reseal.jobs_to_seal(
-                connection, after, newest=protection.keyring.newest, hides_reference=protection.hides_reference,
-                hides_amount=protection.hides_amount, chunk=CHUNK,
-            )  # fmt: skip
-            made = _made(found, lambda job: _kept(protection, job), done)
-            if made:
-                rows = [(job.owner, kept) for job, kept in made]
-                reseal.put_jobs(connection, rows, hides_amount=protection.hides_amount)
-        if not found:
-            return
-        after = found[-1].owner
-        yield
+def _step(engine: Engine, kind: _Kind[F, M], after: tuple[Any, ...], done: Resealed) -> Sequence[F]:
+    """One transaction: the texts that come next. Returns them; none is left when there are none."""
+    with transaction(engine) as connection:
+        found = kind.find(connection, *after, chunk=CHUNK)
+        made = _made(found, kind.make, done)
+        if made:
+            kind.put(connection, [(*one.key, new) for one, new in made])
+    return found
 
 
-def _versions(engine: Engine, protection: Protection, done: Resealed) -> Iterator[None]:
-    assert protection.keyring is not None
-    after: tuple[UUID, int] = (NO_JOB, 0)
-    while True:
-        with transaction(engine) as connection:
-            found = reseal.versions_to_seal(connection, *after, newest=protection.keyring.newest, chunk=CHUNK)
-            made = _made(found, lambda v: protection.seal_case(v.owner, protection.open_case(v.owner, v.text)), done)
-            if made:
-                reseal.put_versions(connection, [(v.key[0], v.key[1], body) for v, body in made])
-        if not found:
-            return
-        after = (found[-1].key[0], found[-1].key[1])
-        yield
+def _case(protection: Protection, version: Found) -> str:
+    return protection.seal_case(version.owner, protection.open_case(version.owner, version.text))
 
 
-def _messages(engine: Engine, protection: Protection, done: Resealed) -> Iterator[None]:
-    assert protection.keyring is not None
-    after = 0
-    while True:
-        with transaction(engine) as connection:
-            found = reseal.messages_to_seal(connection, after, newest=protection.keyring.newest, chunk=CHUNK)
-            made = _made(
-                found, lambda m: protection.seal_message(m.owner, protection.open_message(m.owner, m.text)), done
-            )
-            if made:
-                reseal.put_messages(connection, [(m.owner, sent) for m, sent in made])
-        if not found:
-            return
-        after = found[-1].owner
-        yield
+def _message(protection: Protection, message: Found) -> str:
+    return protection.seal_message(message.owner, protection.open_message(message.owner, message.text))
 
 
 def _kept(protection: Protection, job: FoundJob) -> Kept:
