@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
+from worker.alerts.loop import Loop
 from worker.alerts.messages import SIGNATURE_HEADER, Message, generic_body, signature, slack_body
 from worker.alerts.retry import Again, Delivered, GivenUp, after_try
 from worker.alerts.settings import AlertSettings, Target
@@ -28,9 +27,8 @@ log = structlog.get_logger(__name__)
 PATIENCE = 5.0
 #: Seconds for which an alert that is being sent is nobody else's.
 TAKEN_FOR = 60.0
-#: Seconds between two looks for something to deliver, and to rest after the ledger could not be asked.
+#: Seconds between two looks for something to deliver.
 LOOK_EVERY = 1.0
-REST = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +66,19 @@ class Receiver:
         return Answer(reply.status, reply.body[:1000].decode("utf-8", "replace"), reply.retry_after)
 
 
-class Courier:
+class Courier(Loop):
     """Delivers what is due to one receiver, while the dispatcher of its worker leads."""
+
+    failed = "alert_courier_failed"
 
     def __init__(self, target: Target, settings: AlertSettings, engine: Engine, *, name: str) -> None:
         """`name` is the worker's, as its dispatcher calls itself."""
+        super().__init__()
         self._key = target.receiver.target
         self._receiver = Receiver(target, settings)
         self._settings = settings
         self._engine = engine
         self._name = name
-        self._stop = threading.Event()
-
-    def run(self) -> None:
-        """Deliver until told to stop. Trouble with the ledger is waited out."""
-        while not self._stop.is_set():
-            pause = LOOK_EVERY
-            try:
-                while not self._stop.is_set() and self.deliver_next():
-                    pass
-            except SQLAlchemyError as error:
-                log.warning("alerts_wait_for_ledger", error=type(error).__name__)
-                pause = REST
-            except Exception as error:
-                log.exception("alert_courier_failed", error=type(error).__name__)
-                pause = REST
-            self._stop.wait(pause)
-
-    def stop(self) -> None:
-        """End `run` after the try that is under way."""
-        self._stop.set()
 
     def deliver_next(self) -> bool:
         """Try one alert that is due, with no transaction open meanwhile. False: none is."""
@@ -127,12 +108,17 @@ class Courier:
                     log.error("alert_given_up", **facts, error=error)
         return True
 
+    def _round(self) -> float:
+        while not self._stop.is_set() and self.deliver_next():
+            pass
+        return LOOK_EVERY
+
     def _try(self, taken: TakenDelivery) -> Answer:
         try:
             return self._receiver.send(message_of(taken, self._settings))
         except Exception as error:
             # A bug of ours must end as an alert that is given up, not as one that is tried for ever.
-            log.exception("alert_courier_failed", error=type(error).__name__)
+            log.exception(self.failed, error=type(error).__name__)
             return Answer(None, f"internal error, {type(error).__name__}")
 
 

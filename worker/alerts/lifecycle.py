@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from celery import signals
 
 from worker.alerts.courier import Courier
+from worker.alerts.loop import Loop
 from worker.alerts.settings import AlertSettings
 from worker.alerts.watch import AlertWatch
 from worker.batch import worker_name
@@ -23,21 +24,13 @@ log = structlog.get_logger(__name__)
 PATIENCE = 1.0
 
 
-class _Runs(Protocol):
-    def run(self) -> None:
-        """The thread."""
-
-    def stop(self) -> None:
-        """End it soon."""
-
-
 class Alerts:
     """One worker's threads: the watch, and a courier for each receiver."""
 
     def __init__(self, settings: Settings, alerts: AlertSettings, *, name: str) -> None:
         engine = get_engine(settings.database_url)
         couriers = [Courier(target, alerts, engine, name=name) for target in alerts.targets]
-        self._parts: list[_Runs] = [AlertWatch(alerts, engine, name=name), *couriers]
+        self._parts: list[Loop] = [AlertWatch(alerts, engine, name=name), *couriers]
         self._threads = [
             threading.Thread(target=part.run, name=f"alerts-{number}", daemon=True)
             for number, part in enumerate(self._parts)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from worker.alerts.changes import ENDINGS, WINDOW, Batch, changes
+from worker.alerts.loop import Loop
 from worker.alerts.observe import ending_facts, facts_of, observe
 from worker.alerts.settings import AlertSettings
 from worker.ledger.alert_models import AlertKind
@@ -26,8 +25,6 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = 2.0
 #: A look that takes long is followed by a rest this many times as long: the ledger has better things to do.
 REST_AFTER_LOOK = 20
-#: Seconds to rest after the ledger could not be asked.
-REST = 5.0
 #: Days after which an alert is forgotten, and after which one that nobody delivers is given up; seconds between two
 #: times that both are seen to.
 KEPT_DAYS = 30
@@ -35,35 +32,18 @@ ABANDONED_DAYS = 1
 FORGET_EVERY = 3600.0
 
 
-class AlertWatch:
+class AlertWatch(Loop):
     """Looks, as long as the dispatcher of its worker leads. `look` is one look, for tests too."""
+
+    failed = "alert_watch_failed"
 
     def __init__(self, settings: AlertSettings, engine: Engine, *, name: str) -> None:
         """`name` is the worker's, as its dispatcher calls itself."""
+        super().__init__()
         self._settings = settings
         self._engine = engine
         self._name = name
-        self._stop = threading.Event()
         self._forget_at = 0.0
-
-    def run(self) -> None:
-        """Look until told to stop. Trouble with the ledger is waited out."""
-        while not self._stop.is_set():
-            began = time.monotonic()
-            try:
-                self._turn()
-                pause = max(LOOK_EVERY, REST_AFTER_LOOK * (time.monotonic() - began))
-            except SQLAlchemyError as error:
-                log.warning("alerts_wait_for_ledger", error=type(error).__name__)
-                pause = REST
-            except Exception as error:
-                log.exception("alert_watch_failed", error=type(error).__name__)
-                pause = REST
-            self._stop.wait(pause)
-
-    def stop(self) -> None:
-        """End `run` at its next look."""
-        self._stop.set()
 
     def look(self, connection: Connection) -> int:
         """Find what has begun or ended since the last look, and write down what is to be told. Returns how much."""
@@ -78,6 +58,11 @@ class AlertWatch:
         if found.refreshed:
             writer.see_conditions(connection, found.refreshed)
         return sum(alerts)
+
+    def _round(self) -> float:
+        began = time.monotonic()
+        self._turn()
+        return max(LOOK_EVERY, REST_AFTER_LOOK * (time.monotonic() - began))
 
     def _turn(self) -> None:
         with transaction(self._engine) as connection:
