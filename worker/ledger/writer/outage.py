@@ -22,8 +22,11 @@ _COUNT_FAILURES = text(
 # good second is one in which more answers came than failures; failures of the mint are no answers in that count. Counts
 # and closings from times that have not come are from before the clock was set back.) What a worker left behind when it
 # died is no answer of the API's.
+_HOPELESS = "(failing_since < look.back AND failing_since < look.good) IS TRUE"
+_FAILED = """:api = 'customer' AND a.outcome IN ('server_error', 'unknown', 'not_sent')
+          AND a.error_type IS DISTINCT FROM 'lease_expired'"""
 _SEEN = text(
-    """
+    f"""
     WITH closing AS (
         SELECT max(closed_at) AS closed_at FROM circuit_closings WHERE circuit = :circuit AND closed_at <= now()
     ), look AS MATERIALIZED (
@@ -34,19 +37,15 @@ _SEEN = text(
                      AND answers > CASE WHEN :api = 'customer' THEN failures ELSE 0 END)) AS good
         FROM closing
     ), own AS (
-        SELECT id, (failing_since < look.back AND failing_since < look.good) IS TRUE AS hopeless
+        SELECT id, {_HOPELESS} AS hopeless
         FROM jobs, look WHERE id = ANY(:jobs)
     ), failed AS (
         SELECT DISTINCT a.job_id AS id FROM look, attempts a JOIN jobs j ON j.id = a.job_id
-        WHERE :api = 'customer' AND a.outcome IN ('server_error', 'unknown', 'not_sent')
-          AND a.finished_at > look.back AND a.error_type IS DISTINCT FROM 'lease_expired'
-          AND (j.failing_since < look.back AND j.failing_since < look.good) IS NOT TRUE
+        WHERE {_FAILED} AND a.finished_at > look.back AND NOT ({_HOPELESS})
         UNION SELECT id FROM own WHERE NOT hopeless
     ), in_silence AS (
         SELECT a.job_id AS id FROM look, attempts a
-        WHERE :api = 'customer' AND a.outcome IN ('server_error', 'unknown', 'not_sent')
-          AND a.finished_at > GREATEST(look.good, now() - make_interval(secs => :silence_back))
-          AND a.error_type IS DISTINCT FROM 'lease_expired'
+        WHERE {_FAILED} AND a.finished_at > GREATEST(look.good, now() - make_interval(secs => :silence_back))
         UNION SELECT id FROM own
     ), used AS (
         SELECT COALESCE(sum(failures), 0) AS failures, COALESCE(sum(answers), 0) AS answers
