@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -14,6 +13,7 @@ from buried import bury
 from command_line import run
 from local_servers import free_port
 
+from tests.at_once import at_once
 from tests.databases import Database
 from worker.alerts.courier import Courier
 from worker.alerts.messages import signature
@@ -147,20 +147,9 @@ def test_what_a_process_that_died_had_taken_is_delivered_by_the_next(
 
 
 def test_two_couriers_deliver_each_alert_once(ledger: Database, receiver: AlertReceiver) -> None:
-    told = Told(ledger, receiver.url)
-    others = [Told(ledger, receiver.url) for _ in range(2)]
-    together = threading.Barrier(3)
-    sent: list[bool] = []
+    told = [Told(ledger, receiver.url) for _ in range(3)]
 
-    def deliver(one: Told) -> None:
-        together.wait()
-        sent.extend(one.deliver())
-
-    threads = [threading.Thread(target=deliver, args=(one,)) for one in [told, *others]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    sent = [one for all_of_one in at_once(3, lambda n: told[n].deliver()) for one in all_of_one]
 
     assert sorted(sent) == [False, False, True]
     assert len(receiver.raw) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from buried import bury, bury_message
 from pipeline import Pipeline
 from sandbox_witness import Witness
 
+from tests.at_once import at_once
 from tests.databases import Database
 from worker.alerts.changes import MOST
 from worker.ledger.database import transaction
@@ -169,19 +169,9 @@ def test_what_had_failed_while_nobody_looked_is_told_too(looks: Looks, ledger: D
 def test_two_watches_at_once_tell_everything_once(ledger: Database) -> None:
     for n in range(3):
         bury(ledger, message="x" * (n + 1))
-    together = threading.Barrier(4)
-    told: list[int] = []
+    watches = [Looks(ledger) for _ in range(4)]
 
-    def watch() -> None:
-        looks = Looks(ledger)
-        together.wait()
-        told.append(looks.look())
-
-    threads = [threading.Thread(target=watch) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    told = at_once(4, lambda n: watches[n].look())
 
     assert sorted(told) == [0, 0, 0, 3]
     assert ledger.value("SELECT count(*) FROM alert_deliveries") == 6

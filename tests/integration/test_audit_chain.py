@@ -3,9 +3,6 @@ found."""
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import psycopg
 import pytest
 from command_line import run
@@ -13,6 +10,7 @@ from pipeline import Pipeline
 from psycopg.errors import InsufficientPrivilege
 from test_migrations import url_of
 
+from tests.at_once import at_once
 from tests.databases import Database
 from worker.ledger import migrate
 from worker.ledger.database import transaction
@@ -97,15 +95,12 @@ def test_what_is_rolled_back_leaves_no_gap(ledger: Database) -> None:
 
 def test_many_writers_at_once_make_one_chain(ledger: Database) -> None:
     """Each with rows of its own locked, in transactions of different length."""
-    everybody = threading.Barrier(8)
 
     def act(n: int) -> None:
-        everybody.wait(10)
         for turn in range(15):
             write(ledger, *(f"{n}-{turn}-{k}" for k in range(1 + (n + turn) % 4)))
 
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(act, range(8)))
+    at_once(8, act)
 
     walk = walked(ledger)
     assert walk.problems == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from hashlib import sha256
@@ -14,6 +13,7 @@ from sandbox_witness import Witness
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
+from tests.at_once import at_once
 from tests.databases import Database
 from worker import EnqueuedJob, IdempotencyKeyReused, InvalidCase, enqueue_case
 from worker.errors import SettingsError
@@ -146,19 +146,15 @@ def test_keys_belong_to_one_tenant(ledger: Database) -> None:
 
 
 def test_many_at_once_under_one_key_make_one_job(ledger: Database) -> None:
-    everybody = threading.Barrier(8)
-
     def enqueue(_: int) -> EnqueuedJob:
-        everybody.wait(10)
         return enqueue_case(external_tenant_id="acme", case=a_case(creditorReference="INV-1"))
 
-    with ThreadPoolExecutor(8) as threads:
-        for _ in range(5):
-            ledger.rows("TRUNCATE jobs CASCADE")
-            jobs = list(threads.map(enqueue, range(8)))
-            assert len({job.id for job in jobs}) == 1
-            assert [job.created for job in jobs].count(True) == 1
-            assert count(ledger) == 1
+    for _ in range(5):
+        ledger.rows("TRUNCATE jobs CASCADE")
+        jobs = at_once(8, enqueue)
+        assert len({job.id for job in jobs}) == 1
+        assert [job.created for job in jobs].count(True) == 1
+        assert count(ledger) == 1
 
 
 def test_whoever_waits_for_an_open_transaction_with_the_key_gets_the_job_if_that_one_rolls_back(

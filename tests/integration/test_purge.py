@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from sqlalchemy.orm import Session
 from test_migrations import url_of
 from web_visitor import USERS, Visitor, report
 
+from tests.at_once import at_once
 from tests.databases import Database
 from worker.enqueue import EnqueuedJob, admit, insert
 from worker.ledger import migrate
@@ -115,18 +115,14 @@ def test_enqueued_again_while_it_is_being_purged_it_is_still_one_job(
 
 
 def test_many_at_once_under_different_settings_make_one_job(ledger: Database) -> None:
-    everybody = threading.Barrier(8)
-
     def arrive(n: int) -> EnqueuedJob:
-        everybody.wait(10)
         return enqueue(ledger, SEALED if n % 2 else READABLE, creditorReference="INV-1")
 
-    with ThreadPoolExecutor(8) as threads:
-        for _ in range(5):
-            ledger.rows("TRUNCATE jobs CASCADE")
-            jobs = list(threads.map(arrive, range(8)))
-            assert len({job.id for job in jobs}) == 1
-            assert [job.created for job in jobs].count(True) == 1
+    for _ in range(5):
+        ledger.rows("TRUNCATE jobs CASCADE")
+        jobs = at_once(8, arrive)
+        assert len({job.id for job in jobs}) == 1
+        assert [job.created for job in jobs].count(True) == 1
 
 
 def test_a_purged_job_stays_one_when_the_schema_goes_down_and_up(database: Database) -> None:

@@ -14,6 +14,7 @@ import pytest
 import redis
 from local_servers import LocalValkey
 
+from tests.at_once import at_once
 from worker.debitura.apis import MintedToken
 from worker.debitura.token_cache import RedisTokenCache
 from worker.debitura.tokens import Rejected, TokenStore, fingerprint_of
@@ -79,15 +80,12 @@ def test_many_threads_of_many_processes_cost_one_mint_for_each_tenant(
 ) -> None:
     stores = [new_store() for _ in range(4)]
     mint.slow = 0.1
-    everybody = threading.Barrier(24)
 
     def get(n: int) -> tuple[str, str]:
-        everybody.wait(10)
         tenant = f"tenant-{n % 3}"
         return tenant, stores[n % 4].get(tenant).value
 
-    with ThreadPoolExecutor(24) as threads:
-        found = set(threads.map(get, range(24)))
+    found = set(at_once(24, get))
     assert len(found) == 3
     assert mint.count == 3
 

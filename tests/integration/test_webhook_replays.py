@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from sandbox_witness import Witness
 from test_operations import items, operation
 from web_visitor import Visitor, report
 
+from tests.at_once import at_once
 from tests.databases import Database
 from worker.ledger.database import transaction
 from worker.ledger.writer.webhooks import keep_event
@@ -169,19 +169,9 @@ def test_what_dies_while_it_works_on_an_event_leaves_it_to_the_next(
 def test_two_processes_work_on_an_event_once(events: Events, pipeline: Pipeline, ledger: Database) -> None:
     pipeline.submit("missing-acme")
     events.keep(tenant="missing-acme")
-    together = threading.Barrier(4)
-    did: list[bool] = []
+    inboxes = [Events(ledger).inbox for _ in range(4)]
 
-    def work() -> None:
-        inbox = Events(ledger).inbox
-        together.wait()
-        did.append(inbox.work_next())
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    did = at_once(4, lambda n: inboxes[n].work_next())
 
     assert sorted(did) == [False, False, False, True]
     assert ledger.value("SELECT count(*) FROM operations") == 1

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from token_doubles import Clock, MemoryCache, Mint
 
+from tests.at_once import at_once
 from worker.debitura.tokens import (
     EXPIRY_MARGIN,
     MEMORY_SECONDS,
@@ -235,15 +234,12 @@ def test_a_cache_that_goes_away_later_does_not_cost_a_mint_either(
 
 def test_many_threads_of_one_process_mint_once(mint: Mint) -> None:
     cache = MemoryCache(Clock())
-    everybody = threading.Barrier(16)
     store = TokenStore(mint, cache, longest_mint=25.0)
 
     def get(_: int) -> str:
-        everybody.wait(10)
         return store.get("acme").value
 
-    with ThreadPoolExecutor(16) as threads:
-        assert set(threads.map(get, range(16))) == {"acme-token-1"}
+    assert set(at_once(16, get)) == {"acme-token-1"}
     assert store.mints == 1
 
 
