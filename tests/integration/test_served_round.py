@@ -117,6 +117,8 @@ def test_who_wakes_or_is_replayed_joins_it_too(fleet: Pipeline) -> None:
     fleet.ledger.rows("DELETE FROM jobs")
     woken = fleet.submit("woken", tag="sandbox:status=500")
     dead = fleet.submit("dead", tag="sandbox:status=403")
+    # Its backoff is drawn at random: it must not be over before the others are served.
+    fleet.ledger.rows("UPDATE jobs SET due_at = now() + interval '1 hour' WHERE id = %s", woken)
     for _ in range(10):
         fleet.enqueue("slow")
         fleet.enqueue("quick-1")
