@@ -19,6 +19,7 @@ from tests.many_failures import fill
 from worker.ledger import queries
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.queries import FailureFilter
+from worker.ledger.queries.finding import find_jobs
 from worker.ledger.writer.days import close_days
 
 TABLES = ("jobs", "dead_letters", "attempts", "audit_log", "operation_items")
@@ -101,8 +102,10 @@ def test_no_filter_makes_the_report_read_a_whole_table(
         queries.invalid_links,
         lambda c: queries.invalid_links(c, after=(3, "tenant-7")),
         close_days,
+        lambda c: find_jobs(c, "dead-77"),
+        lambda c: find_jobs(c, "submitted-77", tenant="tenant-7"),
     ],
-    ids=["tiles", "counts", "menus", "links", "more links", "closing days"],
+    ids=["tiles", "counts", "menus", "links", "more links", "closing days", "a reference", "a tenant's reference"],
 )
 def test_no_other_question_does_either(seeded: Database, ask: Callable[[Connection], Any]) -> None:
     plan = plan_of(seeded, ask)

@@ -117,6 +117,12 @@ class Job(Base):
         ),
         Index("ix_jobs_dead_tenant", "external_tenant_id", "id", postgresql_where=text("state = 'dead'")),
         Index("ix_jobs_dead_reference", text("left(creditor_reference, 50)"), postgresql_where=text("state = 'dead'")),
+        # Any job, whatever its state, by what somebody reads on an invoice.
+        Index(
+            "ix_jobs_reference",
+            text("left(creditor_reference, 50)"),
+            postgresql_where=text("creditor_reference IS NOT NULL"),
+        ),
         # Those dead jobs that a replay looks up first.
         Index(
             "ix_jobs_dead_lookup",
@@ -294,7 +300,13 @@ class AuditEntry(Base):
     """Who did what, when and why."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),)
+    __table_args__ = (
+        Index("ix_audit_log_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),
+        # The audit view reads backwards in time, all of it, one person's or one action's.
+        Index("ix_audit_log_at", "at", "id"),
+        Index("ix_audit_log_actor", text("left(actor, 100)"), "at", "id"),
+        Index("ix_audit_log_action", "action", "at", "id"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=func.now())
