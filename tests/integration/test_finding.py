@@ -51,7 +51,9 @@ def test_a_filter_by_reference_that_finds_no_failure_offers_all_jobs(ledger: Dat
 
     for page in ("/", "/jobs"):
         assert 'href="/find?q=INV-1"' in visitor.get(f"{page}?reference=INV-1").text
-        assert "/find?q=" not in visitor.get(f"{page}?tenant=nobody").text
+        other = visitor.get(f"{page}?tenant=nobody")
+        assert "Nothing fits this filter" in other.text
+        assert "/find?q=" not in other.text
 
 
 def test_show_takes_a_reference_and_a_tenant(pipeline: Pipeline, variables: Vars) -> None:

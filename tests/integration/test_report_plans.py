@@ -19,11 +19,13 @@ from tests.many_failures import fill
 from worker.ledger import queries
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.queries import FailureFilter
+from worker.ledger.queries.audit import AuditFilter, acts, different_actions, different_actors
 from worker.ledger.queries.finding import find_jobs
 from worker.ledger.writer.days import close_days
 
 TABLES = ("jobs", "dead_letters", "attempts", "audit_log", "operation_items")
 CAUSE = UUID(int=1)
+YEARS_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,13 @@ def seeded(postgres: LocalPostgres) -> Iterator[Database]:
         f"{postgres.url.rsplit('/', 1)[0]}/report_plans", get_engine(sqlalchemy_url(postgres.url, "report_plans"))
     )
     fill(ledger.url, submitted=90_000, dead=10_000, resolved=10_000, tenants=500)
+    ledger.rows(
+        "INSERT INTO audit_log (at, actor, action, job_id)"
+        " SELECT now() - n * interval '1 min', 'person-' || mod(n, 50),"
+        " CASE mod(n, 500) WHEN 0 THEN 'reveal' ELSE 'replay' END, gen_random_uuid() FROM generate_series(1, 20000) n"
+    )
+    with psycopg.connect(ledger.url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE audit_log")
     with transaction(ledger.engine) as connection:
         close_days(connection)
     yield ledger
@@ -102,10 +111,29 @@ def test_no_filter_makes_the_report_read_a_whole_table(
         queries.invalid_links,
         lambda c: queries.invalid_links(c, after=(3, "tenant-7")),
         close_days,
+        lambda c: acts(c, AuditFilter()),
+        lambda c: acts(c, AuditFilter(actor="person-7"), older_than=5000),
+        lambda c: acts(c, AuditFilter(action="reveal", since=YEARS_AGO)),
+        lambda c: acts(c, AuditFilter(job=CAUSE, before=YEARS_AGO)),
+        lambda c: (different_actions(c), different_actors(c)),
         lambda c: find_jobs(c, "dead-77"),
         lambda c: find_jobs(c, "submitted-77", tenant="tenant-7"),
     ],
-    ids=["tiles", "counts", "menus", "links", "more links", "closing days", "a reference", "a tenant's reference"],
+    ids=[
+        "tiles",
+        "counts",
+        "menus",
+        "links",
+        "more links",
+        "closing days",
+        "audit",
+        "older audit",
+        "audit of an action",
+        "audit of a job",
+        "audit's menus",
+        "a reference",
+        "a tenant's reference",
+    ],
 )
 def test_no_other_question_does_either(seeded: Database, ask: Callable[[Connection], Any]) -> None:
     plan = plan_of(seeded, ask)
@@ -119,8 +147,7 @@ def test_one_job_s_page_reads_its_own_rows_only(seeded: Database) -> None:
 
     plan = plan_of(seeded, lambda c: (queries.story(c, job), queries.case_versions(c, job)))
 
-    # (The audit log is empty here, so a look at it is as short as one at its index.)
-    for table in ("jobs", "dead_letters", "attempts"):
+    for table in ("jobs", "dead_letters", "attempts", "audit_log"):
         assert f"Seq Scan on {table}" not in plan, plan
 
 

@@ -59,7 +59,8 @@ def hostile_job(pipeline: Pipeline, ledger: Database) -> str:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/jobs", "/jobs/{job}", "/links", "/operations", "/act?verb=discard&scope=filter", "/jobs?tenant={tenant}",
+    ["/", "/jobs", "/jobs/{job}", "/links", "/operations", "/audit",
+     "/find?q={tenant}", "/act?verb=discard&scope=filter", "/jobs?tenant={tenant}",
      "/nowhere", "/jobs?min=x", "/messages/2"],
 )  # fmt: skip
 def test_nothing_that_a_case_says_becomes_part_of_the_page(

@@ -25,6 +25,7 @@ from worker.report.web.doorkeeper import Doorkeeper
 from worker.report.web.gate import Gate
 from worker.report.web.pages import (
     act,
+    audit,
     edit,
     entry,
     export,
@@ -78,6 +79,8 @@ def routes() -> list[BaseRoute]:
         route("/act", act.look, needs=Role.OPERATOR),
         route("/act", act.confirm, post=True, needs=Role.OPERATOR),
         route("/operations", progress.activity),
+        route("/audit", audit.audit_view),
+        route("/audit.csv", export.audit_csv),
         route("/operations/{number:int}", progress.progress),
         route("/operations/{number:int}/progress.json", progress.progress_json),
         route("/operations/{number:int}/cancel", progress.to_progress),
