@@ -92,6 +92,9 @@ def _file(ask: Ask, name: str, write: Callable[[TextIO, Connection], object]) ->
     """Write it whole, then send it: no connection to the ledger waits for a slow reader, and none is sent in part."""
     file = tempfile.SpooledTemporaryFile(IN_MEMORY, "w+", encoding="utf-8", newline="")  # noqa: SIM115 - closed below
     try:
+        if name.endswith(".csv"):
+            # Excel takes a file without this mark for one in the old code page, and shows Müller as MÃ¼ller.
+            file.write("\ufeff")
         # Page by page, so that no transaction stays open as long as a big file takes.
         with ask.report.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             write(cast(TextIO, file), connection)  # it acts as the TextIO it holds

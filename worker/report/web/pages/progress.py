@@ -15,7 +15,7 @@ from worker.ledger.writer.operations import cancel
 from worker.report.operations import CANARY
 from worker.report.web import addresses
 from worker.report.web.asking import Ask
-from worker.report.web.pages.front import by_size
+from worker.report.web.pages.front import sums
 
 ROWS = 40
 #: Items on an operation's page; the file has them all.
@@ -43,7 +43,7 @@ def progress(ask: Ask) -> Response:
         items = list(islice(queries.operation_items(connection, found.id, page=ITEMS), ITEMS))
     return ask.page(
         "operation.html", operation=found, items=items, words=words(found), running=_runs(found),
-        amounts=by_size(found.amounts), view=_view(found), selected=addresses.selection(found.filter),
+        amounts=sums(found.amounts), view=_view(found), selected=addresses.selection(found.filter),
         past=_PAST[Verb(found.verb)], stages=CANARY,
     )  # fmt: skip
 
