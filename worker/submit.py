@@ -44,6 +44,7 @@ from worker.ledger.writer.pace import lock_for_release, take, use
 from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitted, waiting
 from worker.pace import Pace
 from worker.protection import Protection
+from worker.scrub import scrubbed
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -249,7 +250,7 @@ class Submitter:
         except ApiError as error:
             found = Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
         log.info("case_looked_up", job_id=str(job.id), http_status=found.status)
-        return found
+        return scrubbed(found, job.case_body)
 
     def _count_one_more(self) -> None:
         """A request beside the released one counts too. If the ledger is away just now, the API's own limit remains."""
@@ -269,7 +270,7 @@ class Submitter:
             return Silence(arrived=False, message=str(error))
         except MaybeArrived as error:
             return Silence(arrived=True, message=str(error))
-        return judge(reply)
+        return scrubbed(judge(reply), job.case_body)
 
     def _no_token(self, job: ClaimedJob, error: ApiError, first: Sent | None = None) -> Outcome:
         """What a failed mint means for the job. `first` is the attempt that got a 401 before, if there was one."""

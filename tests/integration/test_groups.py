@@ -26,12 +26,18 @@ SAME = [
     ("Due 2024-01-31, 12:30:05 at the latest", "Due 2025-12-01 at the latest"),
     ("Wrong\n  spaces 1", "Wrong spaces 2"),
     ("See https://x.example/cases/17/a", "See https://y.example/cases/4/b"),
+    ("Reference INV-2026-001 is taken", "Reference A-7 is taken"),
+    ("Trace a4bf92f3577b34da6 failed", "Trace customer/42 failed"),
+    ("claims[0].amount: Invalid", "claims[17].amount: Invalid"),
     ("x" * 600 + " first", "x" * 600 + " second"),
 ]
 DIFFERENT = [
     ("debtor.email: Invalid", "debtor.zipCode: Invalid"),
     ("The client's data is wrong", "The client's name is wrong"),
     ("Too short", "Too long"),
+    ("debtor.stateAlpha2: Invalid", "debtor.countryAlpha2: Invalid"),
+    ("line2 is missing.", "line1 is missing."),
+    ("Give amountOver12Months.", "Give amountOver24Months."),
     ("", "Something"),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -10,8 +11,10 @@ import pytest
 from buried import bury
 from sqlalchemy.exc import OperationalError
 from test_operations import items, operation, previewed, started, states
+from web_visitor import Visitor
 
 from tests.databases import Database
+from tests.faults.until import until
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import FailureFilter, Operation
@@ -20,6 +23,8 @@ from worker.ledger.writer.resolve import Actor
 from worker.report import operations
 from worker.report.operations import Step, carry_on, run
 from worker.report.runner import OperationRunner
+from worker.report.web import application
+from worker.settings import Settings
 
 
 def test_cancelling_stops_at_the_next_chunk_and_keeps_what_is_done(
@@ -198,3 +203,26 @@ def test_what_fails_for_good_is_stopped_with_a_word(ledger: Database, monkeypatc
     assert told.state == "stopped"
     assert "TypeError" in str(told.message)
     assert states(ledger) == ["dead"]
+
+
+def test_a_database_that_refuses_for_a_while_costs_nobody_their_operation(
+    database: Database, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application, "OperationRunner", partial(OperationRunner, every=0.02))
+    monkeypatch.setattr("worker.report.runner.LONGEST_PAUSE", 0.05)
+    job = bury(database)
+    number = started(database, previewed(database))
+    here = {**variables, "DATABASE_URL": database.url}
+    visitor = Visitor(application.create_application(Settings.from_environment(here), database.engine, here))
+    # Given that the page's process may not read what there is to do
+    database.rows("ALTER TABLE operations RENAME TO away")
+    with visitor.http:  # starts what the page does in the background
+        until("it is not ready", lambda: "cannot be carried out" in visitor.get("/readyz").text, within=10)
+
+        # When somebody mends that
+        database.rows("ALTER TABLE away RENAME TO operations")
+
+        # Then it goes on without a new start
+        until("it is ready again", lambda: visitor.get("/readyz").text == "ready\n", within=10)
+        until("the operation is done", lambda: operation(database, number).state == "done", within=10)
+    assert database.value("SELECT state FROM jobs WHERE id = %s", job) == "pending"

@@ -19,10 +19,13 @@ from tests.many_failures import fill
 from worker.ledger import queries
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.queries import FailureFilter, alerts
+from worker.ledger.queries.audit import AuditFilter, acts, different_actions, different_actors
+from worker.ledger.queries.finding import find_jobs
 from worker.ledger.writer.days import close_days
 
 TABLES = ("jobs", "dead_letters", "attempts", "audit_log", "operation_items")
 CAUSE = UUID(int=1)
+YEARS_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,13 @@ def seeded(postgres: LocalPostgres) -> Iterator[Database]:
         f"{postgres.url.rsplit('/', 1)[0]}/report_plans", get_engine(sqlalchemy_url(postgres.url, "report_plans"))
     )
     fill(ledger.url, submitted=90_000, dead=10_000, resolved=10_000, tenants=500)
+    ledger.rows(
+        "INSERT INTO audit_log (at, actor, action, job_id)"
+        " SELECT now() - n * interval '1 min', 'person-' || mod(n, 50),"
+        " CASE mod(n, 500) WHEN 0 THEN 'reveal' ELSE 'replay' END, gen_random_uuid() FROM generate_series(1, 20000) n"
+    )
+    with psycopg.connect(ledger.url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE audit_log")
     with transaction(ledger.engine) as connection:
         close_days(connection)
     yield ledger
@@ -105,6 +115,13 @@ def test_no_filter_makes_the_report_read_a_whole_table(
         lambda c: alerts.bad_links_since(c, datetime.now(UTC), margin=60),
         lambda c: alerts.still_bad_links(c, ["tenant-7", "nobody"]),
         alerts.oldest_pending,
+        lambda c: acts(c, AuditFilter()),
+        lambda c: acts(c, AuditFilter(actor="person-7"), older_than=5000),
+        lambda c: acts(c, AuditFilter(action="reveal", since=YEARS_AGO)),
+        lambda c: acts(c, AuditFilter(job=CAUSE, before=YEARS_AGO)),
+        lambda c: (different_actions(c), different_actors(c)),
+        lambda c: find_jobs(c, "dead-77"),
+        lambda c: find_jobs(c, "submitted-77", tenant="tenant-7"),
     ],
     ids=[
         "tiles",
@@ -117,6 +134,13 @@ def test_no_filter_makes_the_report_read_a_whole_table(
         "new bad links",
         "known bad links",
         "oldest pending",
+        "audit",
+        "older audit",
+        "audit of an action",
+        "audit of a job",
+        "audit's menus",
+        "a reference",
+        "a tenant's reference",
     ],
 )
 def test_no_other_question_does_either(seeded: Database, ask: Callable[[Connection], Any]) -> None:
@@ -131,8 +155,7 @@ def test_one_job_s_page_reads_its_own_rows_only(seeded: Database) -> None:
 
     plan = plan_of(seeded, lambda c: (queries.story(c, job), queries.case_versions(c, job)))
 
-    # (The audit log is empty here, so a look at it is as short as one at its index.)
-    for table in ("jobs", "dead_letters", "attempts"):
+    for table in ("jobs", "dead_letters", "attempts", "audit_log"):
         assert f"Seq Scan on {table}" not in plan, plan
 
 

@@ -172,3 +172,14 @@ def test_a_connection_that_breaks_leaves_the_outcome_unknown(
     assert (job["state"], job["outcome_unknown"], job["attempt_count"]) == ("waiting", True, 1)
     assert (attempt["outcome"], attempt["http_status"]) == (outcome, None)
     assert attempt["error_message"] == job["last_error"] == "the connection broke before the answer came"
+
+
+def test_what_the_api_repeats_of_a_case_is_not_written_down(pipeline: Pipeline) -> None:
+    born = "Anna Andersson born 1970"
+    job_id = pipeline.submit(date=born)
+
+    job, (letter,), (attempt,) = pipeline.job(job_id), pipeline.letters(job_id), pipeline.attempts(job_id)
+    assert letter["reason"] == "validation"
+    for kept in (job["last_error"], repr(letter["detail"]), attempt["error_message"]):
+        assert "‹date›" in kept
+        assert born not in kept

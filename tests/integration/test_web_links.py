@@ -61,3 +61,47 @@ def test_a_check_says_that_the_api_is_away(ledger: Database, variables: Vars) ->
     assert (
         "DEBITURA_API_KEY is not set" in Visitor(report(ledger, keyless)).post("/links/check", at="/", tenant="a").text
     )
+
+
+def test_tenants_are_searched_and_one_that_is_not_listed_is_checked(
+    pipeline: Pipeline, ledger: Database, variables: Vars, sandbox: Witness
+) -> None:
+    pipeline.submit("missing-tenant")
+    sandbox.control("links", externalTenantId="Other", state="ok")
+    visitor = Visitor(report(ledger, variables))
+
+    assert 'data-tenant="missing-tenant"' in visitor.get("/links?tenant=ING-Ten").text
+    nobody = visitor.get("/links?tenant=Other").text
+    assert "data-tenant=" not in nobody
+    assert "all the same" in nobody
+    checked = visitor.post("/links/check", tenant="Other", search="Other").text
+    assert 'data-check="fine"' in checked
+    assert "canary=yes" not in checked
+
+
+def test_a_tenant_whose_tokens_were_refused_is_replayed_as_a_canary_once_its_link_is_fine(
+    pipeline: Pipeline, ledger: Database, variables: Vars, sandbox: Witness
+) -> None:
+    pipeline.submit("invalid-link")
+    pipeline.submit("invalid-link")
+    sandbox.control("links", externalTenantId="invalid-link", state="ok")
+    visitor = Visitor(report(ledger, variables))
+
+    checked = visitor.post("/links/check", at="/links", tenant="invalid-link").text
+
+    assert "let one job go first" in checked
+    assert "canary=yes" in checked
+    preview = visitor.get("/act?verb=replay&scope=filter&tenant=invalid-link&links=invalid&canary=yes").text
+    assert 'name="canary" value="yes" checked' in preview
+
+
+def test_the_front_page_says_how_many_tenants_and_how_many_jobs_wait(
+    pipeline: Pipeline, ledger: Database, variables: Vars
+) -> None:
+    for tenant in ("missing-tenant", "missing-tenant", "invalid-link"):
+        pipeline.submit(tenant)
+
+    page = Visitor(report(ledger, variables)).get("/").text
+
+    assert 'data-tile="links">2 <span class="unit">tenants' in page
+    assert "3 jobs wait: see for whom" in page

@@ -59,7 +59,8 @@ def hostile_job(pipeline: Pipeline, ledger: Database) -> str:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/jobs", "/jobs/{job}", "/links", "/operations", "/act?verb=discard&scope=filter", "/jobs?tenant={tenant}",
+    ["/", "/jobs", "/jobs/{job}", "/links", "/operations", "/audit",
+     "/find?q={tenant}", "/act?verb=discard&scope=filter", "/jobs?tenant={tenant}",
      "/nowhere", "/jobs?min=x", "/messages/2"],
 )  # fmt: skip
 def test_nothing_that_a_case_says_becomes_part_of_the_page(
@@ -226,7 +227,7 @@ def test_the_file_for_spreadsheets_runs_no_formula_and_keeps_to_the_filter(
 
     answer = visitor.get("/export.csv?reason=validation")
 
-    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    rows = list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff"))))
     assert answer.headers["content-disposition"] == 'attachment; filename="failures.csv"'
     assert answer.headers["content-type"].startswith("text/csv")
     assert [row["creditor_reference"] for row in rows] == ['\'=HYPERLINK("http://evil.example")']
@@ -240,3 +241,33 @@ def test_the_file_for_programs_has_groups_and_failures(pipeline: Pipeline, ledge
 
     assert len(found["groups"]) == len(found["failures"]) == 1
     assert visitor.get("/export.json?status=x").status_code == 400
+
+
+def test_a_job_s_page_follows_it_while_it_is_under_way(pipeline: Pipeline, ledger: Database, variables: Vars) -> None:
+    job = pipeline.enqueue()
+    visitor = Visitor(report(ledger, variables))
+
+    assert f'data-follow="/jobs/{job}/mark.json" data-mark="pending-0"' in visitor.get(f"/jobs/{job}").text
+    assert visitor.get(f"/jobs/{job}/mark.json").json() == {"mark": "pending-0"}
+    pipeline.run()
+    assert visitor.get(f"/jobs/{job}/mark.json").json() == {"mark": "submitted-1"}
+    assert "data-follow" not in visitor.get(f"/jobs/{job}").text
+
+
+def test_files_of_the_page_are_marked_for_excel(ledger: Database, variables: Vars) -> None:
+    bury(ledger)
+    visitor = Visitor(report(ledger, variables))
+
+    assert visitor.get("/export.csv").text.startswith('\ufeff"job_id"')
+    assert visitor.get("/export.json").text.startswith("{")
+
+
+def test_the_currency_of_most_jobs_comes_first(ledger: Database, variables: Vars) -> None:
+    for amount, currency in (("9000", "DKK"), ("1", "EUR"), ("2", "EUR"), ("5000", "AAA")):
+        bury(ledger, amount=amount, currency=currency)
+    visitor = Visitor(report(ledger, variables))
+
+    for path in ("/", "/jobs", "/act?verb=replay&scope=filter"):
+        page = visitor.get(path).text.rpartition("</form>")[0] + visitor.html
+        sums = [page.find(f"{total}.00") for total in ("3", "5,000", "9,000")]
+        assert -1 < sums[0] < sums[1] < sums[2], path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.ledger.states import Reason
-from worker.report.advice import ADVICE, BY_TYPE, what_to_do
+from worker.report.advice import ADVICE, BY_TYPE, all_there_is_to_do, what_to_do
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -31,3 +31,9 @@ def test_the_type_says_more_than_the_reason() -> None:
 def test_after_an_unknown_outcome_the_type_does_not_hide_that_the_case_may_exist() -> None:
     """A duplicate that the look-up does not find is dead as outcome_unknown."""
     assert what_to_do("outcome_unknown", "DuplicateReference") == ADVICE[Reason.OUTCOME_UNKNOWN]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_pages_for_support_name_no_command(reason: Reason) -> None:
+    assert "case-worker" not in what_to_do(reason)
+    assert all_there_is_to_do(reason).startswith(what_to_do(reason))

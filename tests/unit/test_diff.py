@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.report.diff import MISSING, Change, differences, leaves
+from worker.case_fields import leaves
+from worker.report.diff import MISSING, Change, differences
 from worker.report.edit import errors_by_path
 
 JSON = st.recursive(

@@ -8,10 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from worker.case_fields import is_harmless
 from worker.ledger.states import Reason
 from worker.report.diff import differences
 from worker.report.web import chart
-from worker.report.web.masking import is_harmless, shown_case, shown_change
+from worker.report.web.masking import shown_case, shown_change
 from worker.report.web.rendering import amount, foreign, is_web_address, link
 from worker.report.web.words import TITLES, title
 
@@ -60,12 +61,32 @@ def test_amounts_have_separators_and_all_their_digits() -> None:
     ["debtor.name", "debtor.email", "comments", "claimDescription", "debtor.newField", "anything", "claims[0].note"],
 )
 def test_what_may_be_personal_is_hidden(path: str) -> None:
-    assert not is_harmless(path)
+    assert not is_harmless(path, "x")
 
 
-@pytest.mark.parametrize("path", ["currencyCode", "debtor.countryAlpha2", "claims[12].amount", "dueDate"])
-def test_what_everybody_may_see_is_shown(path: str) -> None:
-    assert is_harmless(path)
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("currencyCode", "EUR"), ("debtor.countryAlpha2", "DE"), ("claims[12].amount", "1,250.50"), ("dueDate", None),
+        ("dueDate", "2026-13-45"), ("date", "31.12.2026"), ("date", "2026-01-31T08:00:00Z"), ("isTest", True),
+        ("amountToRecover", Decimal("1250.10")), ("amountToRecover", 1e20), ("debtor.type", "Company"),
+        ("creditorReference", "INV 1"), ("dueDate", ""),
+    ],
+)  # fmt: skip
+def test_what_everybody_may_see_is_shown(path: str, value: object) -> None:
+    assert is_harmless(path, value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("date", "Anna Andersson born 1970"), ("dueDate", "19700101-1234"), ("amountToRecover", "070 123 45 67"),
+        ("debtor.type", "Anna Andersson"), ("debtor.countryAlpha2", "Kirkevej 3"), ("isTest", "Anna"),
+        ("collectionPartnerId", "anna@example.com"), ("date", {"born": "1970"}),
+    ],
+)  # fmt: skip
+def test_what_does_not_look_like_its_field_is_hidden_too(path: str, value: object) -> None:
+    assert not is_harmless(path, value)
 
 
 def test_a_case_is_shown_with_its_personal_data_left_out() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from uuid import UUID
 
 import click
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from worker.cli.ledger import one_moment, open_ledger
+from worker.cli.options import Words
+from worker.errors import JobNotFound
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries.alert_deliveries import receivers
+from worker.ledger.queries.finding import find_jobs
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.queries.webhooks import webhook_standing
 from worker.ledger.writer.days import close_days
@@ -20,6 +23,7 @@ from worker.report import overview, story, telling
 from worker.report.export import as_json
 from worker.report.terminal import Screen
 from worker.report.waiting import job_in_words
+from worker.report.wording import one_line
 
 
 @click.command(short_help="Show how many jobs are where, and what holds them.")
@@ -51,12 +55,17 @@ def _close_days(engine: Engine) -> None:
 
 
 @click.command(short_help="Tell one job's story.")
-@click.argument("job_id", type=click.UUID)
+@click.argument("job_id", type=click.UUID, required=False)
+@click.option("--reference", type=Words(1000), metavar="REF", help="Instead of an id: its creditorReference.")
+@click.option("--tenant", type=Words(255), metavar="TENANT", help="With --reference: this externalTenantId.")
 @click.option("--json", "json_wanted", is_flag=True, help="One JSON object, for programs.")
-def show(*, job_id: UUID, json_wanted: bool) -> None:
+def show(*, job_id: UUID | None, reference: str | None, tenant: str | None, json_wanted: bool) -> None:
     """Tell one job's story: every attempt, what it meant, what people did, and what is to be done."""
+    if (job_id is None) == (reference is None):
+        raise click.UsageError("give a job's id, or --reference (and --tenant)")
     settings, engine = open_ledger()
     with one_moment(engine) as connection:
+        job_id = job_id or _the_one(connection, reference or "", tenant)
         told = queries.story(connection, job_id)
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
         why = job_in_words(told.job, turn(connection, job_id), waits, tenant_cap=settings.tenant_concurrency)
@@ -64,3 +73,14 @@ def show(*, job_id: UUID, json_wanted: bool) -> None:
         click.echo(as_json(story.as_data(told) | {"waits_for": why}))
     else:
         story.show_story(Screen(), told, why)
+
+
+def _the_one(connection: Connection, reference: str, tenant: str | None) -> UUID:
+    """The job with that reference. Raises JobNotFound, and UsageError where there are several."""
+    found = [job for job in find_jobs(connection, reference, tenant=tenant) if job.creditor_reference == reference]
+    if not found:
+        raise JobNotFound(f"there is no job with the reference {one_line(reference)} in this database")
+    if len(found) > 1:
+        listed = "".join(f"\n  {job.id}  {job.state}, of {one_line(job.external_tenant_id)}" for job in found)
+        raise click.UsageError(f"several jobs have this reference: give --tenant, or one of these ids{listed}")
+    return found[0].id

@@ -11,14 +11,17 @@ from __future__ import annotations
 #: be searched.
 DECIDING, TYPE, SEARCHED = 500, 100, 4000
 
+# A field's name may have a digit or two (`debtor.stateAlpha2`) and is what tells causes apart.
+_IDENTIFIER = r"[A-Za-z][A-Za-z_.]*(\d[A-Za-z_.]*){1,2}(?![\w./+-])"
 # In this order: line breaks and runs of spaces; quoted values; e-mail addresses; every word with a digit in it
-# (numbers, dates, references, UUIDs, hexadecimal traces, addresses with an id); and rows of such values.
+# (numbers, dates, references, UUIDs, hexadecimal traces, addresses with an id) that is no such name; and rows of such
+# values.
 _VARIABLE = (
     (r"\s+", " "),
     (r""""[^"]*"|`[^`]*`|(?<!\w)''[^'']*''(?!\w)""", "#"),
     (r"[\u201c\u201e][^\u201c\u201d]*[\u201c\u201d]|\u00ab[^\u00bb]*\u00bb|(?<!\w)\u2018[^\u2019]*\u2019(?!\w)", "#"),
     (r"[^\s@]+@[^\s@]+", "#"),
-    (r"[\w./+-]*\d[\w./+-]*", "#"),
+    (rf"(?<![\w./+-])(?!{_IDENTIFIER})[\w./+-]*\d[\w./+-]*", "#"),
     (r"#([ .,:;]+#)+", "#"),
 )
 

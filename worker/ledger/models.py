@@ -141,6 +141,12 @@ class Job(Base):
         ),
         Index("ix_jobs_dead_tenant", "external_tenant_id", "id", postgresql_where=text("state = 'dead'")),
         Index("ix_jobs_dead_reference", text("left(creditor_reference, 50)"), postgresql_where=text("state = 'dead'")),
+        # Any job, whatever its state, by what somebody reads on an invoice.
+        Index(
+            "ix_jobs_reference",
+            text("left(creditor_reference, 50)"),
+            postgresql_where=text("creditor_reference IS NOT NULL"),
+        ),
         # Those dead jobs that a replay looks up first.
         Index(
             "ix_jobs_dead_lookup",

@@ -13,8 +13,7 @@ ADVICE: dict[Reason, str] = {
         "then replay."
     ),
     Reason.VALIDATION: (
-        "The API refused the data of the case: correct it (on the job's page, or case-worker edit JOB_ID), which "
-        "replays it, or correct it at the sender, enqueue it under a new idempotency key and discard this job."
+        "The API refused the data of the case: correct it on the job's page, which replays it, or at the sender."
     ),
     Reason.BUSINESS_RULE: (
         "A rule of Debitura stands against the case: follow the link where there is one (a signature, an identity "
@@ -66,8 +65,21 @@ BY_TYPE: dict[str, str] = {
     ),
 }
 
+#: What somebody who has one such job before them may want to know besides.
+_BESIDES: dict[Reason, str] = {
+    Reason.VALIDATION: (
+        "(In a terminal: case-worker edit JOB_ID. Corrected at the sender, it is enqueued under a new idempotency key, "
+        "and this job is discarded.)"
+    ),
+}
+
 
 def what_to_do(reason: str, error_type: str | None = None) -> str:
     """The sentence for a dead letter. Raises ValueError for a word that is no reason."""
     known = ADVICE[Reason(reason)]
     return BY_TYPE.get(error_type or "", known) if reason == Reason.BUSINESS_RULE else known
+
+
+def all_there_is_to_do(reason: str, error_type: str | None = None) -> str:
+    """The same, and what else there is to know. Raises ValueError for a word that is no reason."""
+    return f"{what_to_do(reason, error_type)} {_BESIDES.get(Reason(reason), '')}".strip()

@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from worker.case_fields import members
+
 
 class Missing(Enum):
     """The value of what is not there. (JSON's null is a value: None.)"""
@@ -38,17 +40,9 @@ def differences(old: Any, new: Any) -> list[Change]:
     return list(_differences(old, new, ""))
 
 
-def leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    """Every place in a JSON value that holds no further ones, with its path: for a form."""
-    members = _members(value, path)
-    if not members:
-        return [(path, value)]
-    return [leaf for member, (_, inner) in members.items() for leaf in leaves(inner, member)]
-
-
 def _differences(old: Any, new: Any, path: str) -> list[Change]:
     if type(old) is type(new) and isinstance(old, (dict, list)):
-        before, after = _members(old, path), _members(new, path)
+        before, after = members(old, path), members(new, path)
         found: list[Change] = []
         for member in dict.fromkeys([*before, *after]):
             _, was = before.get(member, (None, MISSING))
@@ -56,15 +50,6 @@ def _differences(old: Any, new: Any, path: str) -> list[Change]:
             found += _differences(was, now, member)
         return found
     return [] if _same(old, new) else [Change(path, old, new)]
-
-
-def _members(value: Any, path: str) -> dict[str, tuple[str | int, Any]]:
-    match value:
-        case dict():
-            return {f"{path}.{name}" if path else name: (name, member) for name, member in value.items()}
-        case list():
-            return {f"{path}[{index}]": (index, member) for index, member in enumerate(value)}
-    return {}
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from worker.case_fields import leaves
 from worker.case_json import read_json
 from worker.enqueue import admit
 from worker.errors import InvalidCase, WrongState
@@ -18,7 +19,7 @@ from worker.ledger.writer import resolve
 from worker.ledger.writer.edit import EDITABLE, edit_case
 from worker.ledger.writer.resolve import Actor
 from worker.protection import UNPROTECTED, Protection
-from worker.report.diff import Change, differences, leaves
+from worker.report.diff import Change, differences
 from worker.report.story import PRIORITIES, open_letter
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import islice
 
 from worker.ledger.queries import Failure, Group, Selected
-from worker.report.advice import what_to_do
+from worker.report.advice import all_there_is_to_do
 from worker.report.terminal import Column, Screen
 from worker.report.wording import counted, moment, money, one_line, said
 
@@ -121,7 +121,7 @@ def _title(cause: Group) -> str:
 
 
 def _remedy(cause: Group) -> list[tuple[str, str]]:
-    facts = [("to do", what_to_do(cause.reason, cause.error_type))]
+    facts = [("to do", all_there_is_to_do(cause.reason, cause.error_type))]
     if cause.solution_url:
         facts.append(("link", one_line(cause.solution_url)))
     elif cause.solution_urls:

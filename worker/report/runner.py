@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from worker.ledger.database import is_passing, transaction
 from worker.ledger.queries import abandoned_operations
@@ -17,6 +17,9 @@ from worker.ledger.writer.operations import finish
 from worker.report.operations import run
 
 log = structlog.get_logger(__name__)
+
+#: Seconds between two looks at most, while the database refuses them.
+LONGEST_PAUSE = 60.0
 
 
 class OperationRunner:
@@ -31,6 +34,8 @@ class OperationRunner:
         self._engine = engine
         self._most = most
         self._every = every
+        self.trouble: str | None = None
+        """Why operations are not taken up just now, for whoever looks after the process; None: they are."""
         self._stop = threading.Event()
         self._look = threading.Event()
         self._running: dict[int, threading.Thread] = {}
@@ -54,14 +59,20 @@ class OperationRunner:
                 thread.join(within)
 
     def _watch(self) -> None:
+        pause = self._every
         while not self._stop.is_set():
             try:
                 self._take_up()
-            except DBAPIError as error:
-                if not is_passing(error):
-                    raise
-                log.warning("operations_unreachable", error=type(error.orig).__name__)
-            self._look.wait(self._every)
+                self.trouble, pause = None, self._every
+            except SQLAlchemyError as error:
+                name = type(getattr(error, "orig", None) or error).__name__
+                if is_passing(error):
+                    log.warning("operations_unreachable", error=name)
+                else:
+                    # A missing right or table does not mend itself, but somebody may mend it while we look on.
+                    self.trouble, pause = name, min(2 * pause, LONGEST_PAUSE)
+                    log.warning("operations_refused", error=name, again_in_s=round(pause, 1))
+            self._look.wait(pause)
             self._look.clear()
 
     def _take_up(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, Resolution, State, Trigger
-from worker.report.advice import what_to_do
+from worker.report.advice import all_there_is_to_do
 from worker.report.terminal import Screen
 from worker.report.wording import milliseconds, moment, money, one_line, said
 
@@ -87,7 +87,7 @@ def standing(story: Story) -> str:
 def to_do(story: Story) -> str | None:
     """What a person should do now; None when nobody has to do anything."""
     letter = open_letter(story)
-    return what_to_do(letter["reason"], letter["detail"].get("type")) if letter else None
+    return all_there_is_to_do(letter["reason"], letter["detail"].get("type")) if letter else None
 
 
 def open_letter(story: Story) -> dict[str, Any] | None:

@@ -32,7 +32,8 @@ class Group:
     """Jobs; for `malformed_message`, messages."""
     tenants: int
     amounts: dict[str, str]
-    """The sum by currency, each a plain decimal number; `?` for amounts whose currency is not known."""
+    """The sum by currency, each a plain decimal number; `?` for amounts whose currency is not known. The currency of
+    most jobs first: sums of different currencies say nothing about which is more."""
     without_amount: int
     """Failures whose amount is not known: they are in none of the sums."""
     first_seen: datetime
@@ -83,7 +84,8 @@ _GROUPS = """
         SELECT cause, sum(failures)::bigint AS failures, (sum(failures) - sum(known))::bigint AS without_amount,
                min(first_seen) AS first_seen, max(last_seen) AS last_seen, max(newest) AS newest,
                max(solvable) AS solvable,
-               jsonb_object_agg(currency, total::text) FILTER (WHERE known > 0) AS amounts, count(*) OVER () AS groups
+               json_object_agg(currency, total::text ORDER BY known DESC, currency) FILTER (WHERE known > 0) AS amounts,
+               count(*) OVER () AS groups
         FROM parts GROUP BY cause ORDER BY failures DESC, cause LIMIT :limit
     ), tenants AS (
         SELECT cause, count(tenant) AS tenants FROM (SELECT cause, tenant FROM found GROUP BY 1, 2) pairs GROUP BY 1
@@ -92,7 +94,7 @@ _GROUPS = """
         FROM (SELECT cause, solution FROM found WHERE solution IS NOT NULL GROUP BY 1, 2) pairs GROUP BY 1
     )
     SELECT d.reason, d.invalid_client_link, d.detail ->> 'type' AS error_type, d.detail ->> 'message' AS message,
-           failures, tenants, COALESCE(amounts, '{{}}') AS amounts, without_amount, first_seen, last_seen,
+           failures, tenants, COALESCE(amounts, CAST('{{}}' AS json)) AS amounts, without_amount, first_seen, last_seen,
            CASE WHEN solution_urls = 1 THEN (SELECT s.solution_url FROM dead_letters s WHERE s.id = solvable) END
            AS solution_url, COALESCE(solution_urls, 0) AS solution_urls, chosen.cause AS key, {pattern} AS pattern,
            newest, groups

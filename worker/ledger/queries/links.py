@@ -16,7 +16,8 @@ class InvalidLink:
     jobs: int
     """Dead jobs that wait for the link."""
     amounts: dict[str, str]
-    """Their sums by currency, each a plain decimal number; `?` where the currency is not known."""
+    """Their sums by currency, each a plain decimal number; `?` where the currency is not known. The currency of most
+    jobs first."""
     without_amount: int
     """Jobs whose amount is not known: they are in none of the sums."""
     since: datetime
@@ -46,6 +47,7 @@ _LINKS = text(
                max(d.created_at) FILTER (WHERE d.reason = 'second_unauthorized') AS last_second_unauthorized
         FROM dead_letters d JOIN jobs j ON j.id = d.job_id AND j.state = 'dead'
         WHERE d.resolved_at IS NULL AND d.invalid_client_link
+          AND (CAST(:search AS text) IS NULL OR strpos(lower(j.external_tenant_id), lower(:search)) > 0)
         GROUP BY 1, 2
     ), tenants AS (
         SELECT tenant, sum(jobs)::bigint AS jobs, (sum(jobs) - sum(known))::bigint AS without_amount,
@@ -57,8 +59,8 @@ _LINKS = text(
         ORDER BY -jobs, tenant LIMIT :limit
     )
     SELECT tenant AS external_tenant_id, jobs,
-           COALESCE((SELECT jsonb_object_agg(COALESCE(p.currency, '?'), p.total::text) FROM parts p
-                     WHERE p.tenant = page.tenant AND p.known > 0), '{}') AS amounts,
+           COALESCE((SELECT json_object_agg(COALESCE(p.currency, '?'), p.total::text ORDER BY p.known DESC, p.currency)
+                     FROM parts p WHERE p.tenant = page.tenant AND p.known > 0), CAST('{}' AS json)) AS amounts,
            without_amount, since, last_second_unauthorized,
            (SELECT s.finalized_at FROM jobs s WHERE s.state = 'submitted' AND s.external_tenant_id = page.tenant
             ORDER BY s.external_tenant_id DESC, s.finalized_at DESC LIMIT 1) AS last_submitted, tenants
@@ -66,12 +68,29 @@ _LINKS = text(
     """
 )
 _MOST = 2**62
+_REFUSED = text(
+    """
+    SELECT EXISTS (SELECT FROM jobs j JOIN dead_letters d ON d.job_id = j.id AND d.resolved_at IS NULL
+                   WHERE j.state = 'dead' AND j.external_tenant_id = :tenant AND d.reason = 'second_unauthorized')
+    """
+)
 
 
-def invalid_links(connection: Connection, *, after: tuple[int, str] | None = None, limit: int = 50) -> InvalidLinks:
-    """The tenants whose link is invalid, those with most jobs first. `after` is what the page before gave."""
+def invalid_links(
+    connection: Connection, *, after: tuple[int, str] | None = None, search: str | None = None, limit: int = 50
+) -> InvalidLinks:
+    """The tenants whose link is invalid, those with most jobs first. `after` is what the page before gave.
+
+    With `search` only those with that text in their id, in capitals or not.
+    """
     jobs, tenant = after or (_MOST, "")
-    rows = connection.execute(_LINKS, {"jobs": jobs, "tenant": tenant, "limit": limit + 1}).mappings().all()
+    parameters = {"jobs": jobs, "tenant": tenant, "search": search or None, "limit": limit + 1}
+    rows = connection.execute(_LINKS, parameters).mappings().all()
     links = [InvalidLink(**{name: value for name, value in row.items() if name != "tenants"}) for row in rows[:limit]]
     following = (links[-1].jobs, links[-1].external_tenant_id) if len(rows) > limit else None
     return InvalidLinks(links, rows[0]["tenants"] if rows else 0, following)
+
+
+def refused_tokens(connection: Connection, tenant: str) -> bool:
+    """Whether jobs of that tenant wait because even a fresh token was refused: there was a link to mint it for."""
+    return bool(connection.execute(_REFUSED, {"tenant": tenant}).scalar_one())

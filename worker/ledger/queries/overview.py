@@ -31,8 +31,11 @@ class Tiles:
     open_failures: int
     """Open dead letters: dead jobs and unreadable messages."""
     invalid_client_links: int
+    """Jobs that wait for a client link."""
+    tenants_with_invalid_links: int
     amounts: dict[str, str]
-    """At stake: the dead jobs' sums by currency, each a plain decimal number; `?` where the currency is not known."""
+    """At stake: the dead jobs' sums by currency, each a plain decimal number; `?` where the currency is not known.
+    The currency of most jobs first."""
     without_amount: int
     """Dead jobs whose amount is not known: they are in none of the sums."""
     oldest: datetime | None
@@ -73,9 +76,13 @@ _REASONS = text(
     "SELECT reason, count(*) AS failures, min(created_at) AS oldest FROM dead_letters WHERE resolved_at IS NULL"
     " GROUP BY reason ORDER BY failures DESC, reason"
 )
+_UNLINKED = text(
+    "SELECT count(*) FROM (SELECT j.external_tenant_id FROM dead_letters d JOIN jobs j ON j.id = d.job_id"
+    " AND j.state = 'dead' WHERE d.resolved_at IS NULL AND d.invalid_client_link GROUP BY 1) tenants"
+)
 _AT_STAKE = text(
     "SELECT COALESCE(currency, '?') AS currency, sum(amount)::text AS total, count(*) - count(amount) AS without"
-    " FROM jobs WHERE state = 'dead' GROUP BY 1"
+    " FROM jobs WHERE state = 'dead' GROUP BY 1 ORDER BY count(amount) DESC, 1"
 )
 _TODAY = text(
     "SELECT count(*) FROM jobs WHERE state = 'submitted'"
@@ -114,7 +121,8 @@ def tiles(connection: Connection) -> Tiles:
     return Tiles(
         open_failures=sum(row.failures for row in reasons),
         invalid_client_links=sum(row.failures for row in reasons if row.reason in INVALID_LINK_REASONS),
-        amounts={row.currency: row.total for row in sorted(money) if row.total is not None},
+        tenants_with_invalid_links=connection.execute(_UNLINKED).scalar_one(),
+        amounts={row.currency: row.total for row in money if row.total is not None},
         without_amount=sum(row.without for row in money),
         oldest=min((row.oldest for row in reasons), default=None),
         living=living(connection),

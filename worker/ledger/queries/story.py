@@ -45,3 +45,12 @@ def story(connection: Connection, job_id: UUID) -> Story:
         ),
         read("SELECT * FROM audit_log WHERE job_id = :id ORDER BY id"),
     )
+
+
+def mark_of(connection: Connection, job_id: UUID) -> str:
+    """A mark that changes whenever the job has moved. Raises JobNotFound."""
+    mark = connection.execute(text("SELECT state || '-' || request_count FROM jobs WHERE id = :id"), {"id": job_id})
+    found: str | None = mark.scalar()
+    if found is None:
+        raise JobNotFound(f"there is no job {job_id} in this database")
+    return found

@@ -39,7 +39,8 @@ class Selected:
     newest: int
     """The highest dead letter's id: what dies later does not belong to the selection."""
     amounts: dict[str, str] = field(default_factory=dict)
-    """The sum by currency, each a plain decimal number; `?` for amounts whose currency is not known."""
+    """The sum by currency, each a plain decimal number; `?` for amounts whose currency is not known. The currency
+    of most jobs first."""
     without_amount: int = 0
     """Jobs whose amount is not known: they are in none of the sums."""
 
@@ -60,7 +61,8 @@ _SELECTED = """
            COALESCE(sum(jobs) - sum(unknown), 0)::bigint AS outcome_known,
            COALESCE(sum(unknown), 0)::bigint AS unknown, COALESCE(max(newest), 0) AS newest,
            COALESCE(sum(jobs) - sum(known), 0)::bigint AS without_amount,
-           COALESCE(jsonb_object_agg(currency, total::text) FILTER (WHERE known > 0), '{{}}') AS amounts,
+           COALESCE(json_object_agg(currency, total::text ORDER BY known DESC, currency) FILTER (WHERE known > 0),
+                    CAST('{{}}' AS json)) AS amounts,
            (SELECT count(tenant) FROM (SELECT tenant FROM found GROUP BY 1) different) AS tenants
     FROM parts
 """

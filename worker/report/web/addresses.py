@@ -156,6 +156,14 @@ def query_for(wanted: FailureFilter) -> str:
     return urlencode({name: write(value) for name, (value, write) in parts.items() if _narrows(value)})
 
 
+def selection(stored: Mapping[str, Any]) -> dict[str, str] | None:
+    """A kept filter by the names that it has in an address, empty for all; None where it is of an older kind."""
+    try:
+        return read_query(query_for(FailureFilter.from_dict(dict(stored)))).typed
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
+        return None
+
+
 def _narrows(value: Any) -> bool:
     """Whether a part of a filter is set. (An amount of 0 is: it only equals False.)"""
     return value is not None and value is not False and value != ()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from worker.case_fields import as_text, leaves
 from worker.report.amounts import parse_amount
-from worker.report.diff import MISSING, leaves
+from worker.report.diff import MISSING
 from worker.report.edit import Draft
-from worker.report.web.masking import as_text
 
 #: Fields that a case may lack, and people may want to add (referral-partners/integration-guides/case-submission).
 _OFFERED = (

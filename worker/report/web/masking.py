@@ -1,27 +1,12 @@
-"""Which parts of a case may be seen by everybody, and which only after somebody has asked to see them.
-
-By a list of what is harmless: a field that nobody has thought of is hidden. (The fields are those of
-referral-partners/integration-guides/case-submission.)
-"""
+"""A case as it is shown: what `worker.case_fields` calls harmless to everybody, the rest once somebody reveals it."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
-from worker.report.diff import MISSING, Change, leaves
-
-_HARMLESS = {
-    "currencyCode", "amountToRecover", "amountToRecoverOver6Months", "amountToRecoverOver12Months",
-    "amountToRecoverOver24Months", "date", "dueDate", "creditorReference", "allowPendingContracts", "isTest", "tag",
-    "skipDebituraVerification", "skipCreationEmails", "collectionPartnerId", "creditorDivisionId", "debtor.type",
-    "debtor.countryAlpha2", "debtor.stateAlpha2", "claims[].amount", "claims[].amountToRecover",
-    "claims[].currencyCode", "claims[].currency", "claims[].date", "claims[].dueDate", "claims[].reference",
-    "claims[].creditorReference",
-}  # fmt: skip
-_PLACE = re.compile(r"\[\d+\]")
+from worker.case_fields import as_text, is_harmless, leaves
+from worker.report.diff import MISSING, Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,37 +28,19 @@ class ShownChange:
     new: str | None
 
 
-def is_harmless(path: str) -> bool:
-    """Whether everybody may see what stands there."""
-    return _PLACE.sub("[]", path) in _HARMLESS
-
-
 def shown_case(case: Any, *, revealed: bool) -> list[Shown]:
     """Every value of a case, those that may not be seen left out."""
-    return [Shown(path, as_text(value) if revealed or is_harmless(path) else None) for path, value in leaves(case)]
+    return [
+        Shown(path, as_text(value) if revealed or is_harmless(path, value) else None) for path, value in leaves(case)
+    ]
 
 
 def shown_change(change: Change, *, revealed: bool) -> ShownChange:
     """Where two wordings differ, and how, as far as it may be seen."""
-    if not revealed and not is_harmless(change.path):
+    seen = all(side is MISSING or is_harmless(change.path, side) for side in (change.old, change.new))
+    if not revealed and not seen:
         return ShownChange(change.path, hidden=True, old=None, new=None)
     return ShownChange(change.path, hidden=False, old=_side(change.old), new=_side(change.new))
-
-
-def as_text(value: Any) -> str:
-    """A value of a case in the way in which people write it."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case None:
-            return "null"
-        case Decimal():
-            return format(value, "f")
-        case dict():
-            return "{}"
-        case list():
-            return "[]"
-    return str(value)
 
 
 def _side(value: Any) -> str | None:

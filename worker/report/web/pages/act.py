@@ -12,7 +12,7 @@ from worker.report import operations
 from worker.report.preview import Preview, preview, read_token
 from worker.report.web import addresses
 from worker.report.web.asking import Ask
-from worker.report.web.pages.front import by_size
+from worker.report.web.pages.front import sums
 from worker.report.web.words import sentence
 
 #: Characters of a note.
@@ -57,9 +57,9 @@ def _again(ask: Ask, verb: Verb, wanted: FailureFilter, problem: str) -> Respons
 def _page(ask: Ask, made: Preview, *, problem: str | None = None, status: int = 200) -> Response:
     found = made.selected
     return ask.page(
-        "act.html", status, preview=made, found=found, amounts=by_size(found.amounts), problem=problem,
+        "act.html", status, preview=made, found=found, amounts=sums(found.amounts), problem=problem,
         replay=made.verb is Verb.REPLAY, back=addresses.query_for(made.wanted), note=ask.text("note", LONGEST_NOTE),
-        canary=ask.text("canary") == "yes",
+        canary="yes" in (ask.text("canary"), ask.query.get("canary")),
     )  # fmt: skip
 
 

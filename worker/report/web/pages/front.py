@@ -49,15 +49,15 @@ def front(ask: Ask) -> Response:
         found = Groups([], 0) if wanted.problems else queries.groups(connection, wanted.filter, limit=MOST)
         bars = queries.histogram(connection, wanted.filter, found.groups)
     return ask.page(
-        "front.html", 400 if wanted.problems else 200, tiles=tiles, stake=by_size(tiles.amounts), menus=menus,
+        "front.html", 400 if wanted.problems else 200, tiles=tiles, stake=sums(tiles.amounts), menus=menus,
         wanted=wanted, total=found.total, causes=[_cause(group, bars, wanted) for group in found.groups],
         pipeline=pipeline(tiles, waits), axis=BUCKETS * bars.width.total_seconds(),
     )  # fmt: skip
 
 
-def by_size(amounts: dict[str, str]) -> list[tuple[str, Decimal]]:
-    """Sums by currency, largest number first."""
-    return sorted(((currency, Decimal(total)) for currency, total in amounts.items()), key=lambda sum_: -sum_[1])
+def sums(amounts: dict[str, str]) -> list[tuple[str, Decimal]]:
+    """Sums by currency, in the order in which they were asked for: the currency of most jobs first."""
+    return [(currency, Decimal(total)) for currency, total in amounts.items()]
 
 
 def pipeline(tiles: Tiles, waits: FleetWaits) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _cause(group: Group, bars: Histogram, wanted: addresses.Wanted) -> Cause:
     more = wanted.without("cause")
     return Cause(
         group,
-        by_size(group.amounts),
+        sums(group.amounts),
         what_to_do(group.reason, group.error_type),
         chart.bars(counts, start=bars.start, width=bars.width),
         f"cause={key}" + (f"&{more}" if more else ""),

@@ -9,7 +9,7 @@ from worker.ledger.queries import FailurePage, Selected
 from worker.report.advice import what_to_do
 from worker.report.web import addresses
 from worker.report.web.asking import Ask
-from worker.report.web.pages.front import by_size
+from worker.report.web.pages.front import sums
 
 ROWS = 50
 _HIGHEST = 2**63 - 1
@@ -30,7 +30,7 @@ def jobs(ask: Ask) -> Response:
     cause = page.failures[0] if page.failures and wanted.filter.cause else None
     return ask.page(
         "jobs.html", 400 if wanted.problems else 200, wanted=wanted, menus=menus, page=page, found=found,
-        count=_count(found), amounts=by_size(found.amounts) if found else [], cause=cause,
+        count=_count(found), amounts=sums(found.amounts) if found else [], cause=cause,
         todo=what_to_do(cause.reason, cause.error_type) if cause else None, solution=_solution(page),
     )  # fmt: skip
 

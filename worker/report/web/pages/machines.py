@@ -22,7 +22,10 @@ def healthz(_ask: Ask) -> Response:
 
 
 def readyz(ask: Ask) -> Response:
-    """The database answers, and its schema is this code's. What is wrong with it is in the log, not for passers-by."""
+    """The database answers, its schema is this code's, and operations are carried out.
+
+    What is wrong with it is in the log, not for passers-by.
+    """
     try:
         require_newest(ask.report.engine, ask.report.settings.database_url)
     except SchemaMismatch as error:
@@ -31,6 +34,9 @@ def readyz(ask: Ask) -> Response:
     except SQLAlchemyError as error:
         log.warning("not_ready", why=type(error).__name__)
         return PlainTextResponse("the database cannot be reached\n", 503)
+    if trouble := ask.report.runner.trouble:
+        log.warning("not_ready", why=trouble)
+        return PlainTextResponse("replays and discards cannot be carried out: the database refuses it\n", 503)
     return PlainTextResponse("ready\n")
 
 

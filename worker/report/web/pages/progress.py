@@ -15,7 +15,7 @@ from worker.ledger.writer.operations import cancel
 from worker.report.operations import CANARY
 from worker.report.web import addresses
 from worker.report.web.asking import Ask
-from worker.report.web.pages.front import by_size
+from worker.report.web.pages.front import sums
 
 ROWS = 40
 #: Items on an operation's page; the file has them all.
@@ -32,7 +32,7 @@ def activity(ask: Ask) -> Response:
     with ask.reading() as connection:
         found = queries.operations(connection, before=place, limit=ROWS + 1)
     following = found[ROWS - 1].id if len(found) > ROWS else None
-    listed = [(operation, _selected(operation)) for operation in found[:ROWS]]
+    listed = [(operation, addresses.selection(operation.filter)) for operation in found[:ROWS]]
     return ask.page("operations.html", operations=listed, following=following, first=place is None)
 
 
@@ -43,7 +43,7 @@ def progress(ask: Ask) -> Response:
         items = list(islice(queries.operation_items(connection, found.id, page=ITEMS), ITEMS))
     return ask.page(
         "operation.html", operation=found, items=items, words=words(found), running=_runs(found),
-        amounts=by_size(found.amounts), view=_view(found), selected=_selected(found),
+        amounts=sums(found.amounts), view=_view(found), selected=addresses.selection(found.filter),
         past=_PAST[Verb(found.verb)], stages=CANARY,
     )  # fmt: skip
 
@@ -116,12 +116,6 @@ def _view(operation: Operation) -> str | None:
         return addresses.query_for(FailureFilter.from_dict(operation.filter))
     except (KeyError, TypeError, ValueError, ArithmeticError):
         return None
-
-
-def _selected(operation: Operation) -> dict[str, str] | None:
-    """The filter by the names that it has in an address, empty for all; None where it is of an older kind."""
-    view = _view(operation)
-    return None if view is None else addresses.read_query(view).typed
 
 
 def _operation(ask: Ask, connection: Connection) -> Operation:

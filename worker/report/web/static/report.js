@@ -79,3 +79,23 @@ for (const live of document.querySelectorAll("[data-progress]")) {
   };
   setTimeout(follow, 300);
 }
+
+// A job under way: the page is loaded anew when the job has moved, at the place where its reader is.
+for (const place of document.querySelectorAll("[data-follow]")) {
+  place.hidden = false;
+  const look = async () => {
+    let pause = 2000;
+    try {
+      const answer = await fetch(place.dataset.follow, { headers: { Accept: "application/json" } });
+      if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
+      if ((await answer.json()).mark !== place.dataset.mark) {
+        location.reload();
+        return;
+      }
+    } catch {
+      pause = 10000;
+    }
+    setTimeout(look, pause);
+  };
+  setTimeout(look, 1000);
+}

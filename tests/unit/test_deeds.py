@@ -1,0 +1,62 @@
+"""The audit log in words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from worker.ledger.queries.audit import Act
+from worker.report.deeds import NAMES, in_words, name_of, way
+from worker.report.web.audit_addresses import read_audit_filter
+
+
+def act(action: str, **detail: Any) -> Act:
+    return Act(1, datetime(2026, 1, 1, tzinfo=UTC), "ada", action, None, detail, None)
+
+
+@pytest.mark.parametrize(
+    ("done", "words"),
+    [
+        (act("replay", submission_key="renewed", operation=7), "Replayed the job under a new submission key"),
+        (act("replay", submission_key="kept"), "Replayed the job under the same key, its outcome being unknown"),
+        (act("discard"), "Gave up the job for good"),
+        (act("discard", dead_letter=4), "Gave up the unreadable message 4"),
+        (act("edit", version=2, changed=["debtor.email"]), "Corrected the job's case (version 2): debtor.email"),
+        (act("reveal"), "Looked at the job's personal data"),
+        (act("reveal", **{"for": "edit"}), "Looked at the job's personal data to correct it"),
+        (act("reveal", dead_letter=4), "Looked at what was sent in the unreadable message 4"),
+        (act("operation_started", operation=7, verb="replay", canary=True, jobs=12, messages=0, tenants=1),
+         "Started operation 7: replay 12 jobs of 1 tenant, as a canary"),
+        (act("operation_started", operation=8, verb="discard", jobs=1, messages=2, tenants=0),
+         "Started operation 8: discard 1 job and 2 unreadable messages"),
+        (act("operation_finished", operation=7, state="stopped", done=1, skipped=2),
+         "Operation 7 stopped: 1 done, 2 left out"),
+        (act("operation_cancelled", operation=7), "Asked for operation 7 to be stopped"),
+        (act("key_rotated", door="command line", jobs=12), "Key rotated: jobs 12"),
+    ],
+)  # fmt: skip
+def test_every_action_is_told_in_words(done: Act, words: str) -> None:
+    assert in_words(done) == words
+
+
+@pytest.mark.parametrize("action", NAMES)
+def test_an_entry_of_which_little_was_kept_is_told_all_the_same(action: str) -> None:
+    assert in_words(act(action))
+    assert name_of(action) == NAMES[action]
+
+
+def test_the_way_in_is_told_where_it_is_known() -> None:
+    assert way({"door": "web page", "address": "10.0.0.7"}) == "web page, 10.0.0.7"
+    assert way({"operation": 1}) is None
+
+
+def test_days_are_whole_ones_and_what_cannot_be_read_is_said() -> None:
+    found = read_audit_filter({"from": "2026-01-31", "to": "2026-01-31"}).filter
+    assert found.since == datetime(2026, 1, 31, tzinfo=UTC)
+    assert found.before == datetime(2026, 2, 1, tzinfo=UTC)
+
+    bad = read_audit_filter({"from": "yesterday", "to": "9999-12-31", "job": "7", "who": "a\x00", "action": "edit"})
+    assert set(bad.problems) == {"from", "to", "job", "who"}
+    assert bad.filter == read_audit_filter({}).filter

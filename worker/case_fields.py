@@ -1,0 +1,82 @@
+"""The fields of a case: where each value stands, and which values may be seen by everybody. Pure functions.
+
+By a list of what is harmless: a field that nobody has thought of is hidden, and so is what does not look like that
+which belongs into its field. (The fields are those of referral-partners/integration-guides/case-submission.)
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+_DATE = re.compile(
+    r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?(Z|[+-]\d{2}:?\d{2})?"
+    r"|\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})"
+)
+_AMOUNT = re.compile(r"-?(\d{1,16}|\d{1,3}([,. ]\d{3}){1,5})([.,]\d{1,6})?|-?\d{1,16}([.]\d{1,6})?[eE][+-]?\d{1,3}")
+_CODE = re.compile(r"\S{1,3}|[A-Za-z0-9-]{1,6}")
+_WORD = re.compile(r"[A-Za-z]{1,20}")
+_FLAG = re.compile(r"true|false|null")
+_ID = re.compile(r"[0-9a-fA-F-]{1,36}")
+#: References and tags are the sender's own, and stand in lists anyway.
+_ANY = re.compile(r".*", re.DOTALL)
+
+_HARMLESS = {
+    "currencyCode": _CODE, "amountToRecover": _AMOUNT, "amountToRecoverOver6Months": _AMOUNT,
+    "amountToRecoverOver12Months": _AMOUNT, "amountToRecoverOver24Months": _AMOUNT, "date": _DATE, "dueDate": _DATE,
+    "creditorReference": _ANY, "allowPendingContracts": _FLAG, "isTest": _FLAG, "tag": _ANY,
+    "skipDebituraVerification": _FLAG, "skipCreationEmails": _FLAG, "collectionPartnerId": _ID,
+    "creditorDivisionId": _ID, "debtor.type": _WORD, "debtor.countryAlpha2": _CODE, "debtor.stateAlpha2": _CODE,
+    "claims[].amount": _AMOUNT, "claims[].amountToRecover": _AMOUNT, "claims[].currencyCode": _CODE,
+    "claims[].currency": _CODE, "claims[].date": _DATE, "claims[].dueDate": _DATE, "claims[].reference": _ANY,
+    "claims[].creditorReference": _ANY,
+}  # fmt: skip
+_PLACE = re.compile(r"\[\d+\]")
+
+
+def leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    """Every place in a JSON value that holds no further ones, with its path as the API names fields."""
+    inner = members(value, path)
+    if not inner:
+        return [(path, value)]
+    return [leaf for place, (_, member) in inner.items() for leaf in leaves(member, place)]
+
+
+def members(value: Any, path: str) -> dict[str, tuple[str | int, Any]]:
+    """What an object or a list holds: by its path, its name or index and its value. Nothing for other values."""
+    match value:
+        case dict():
+            return {f"{path}.{name}" if path else name: (name, member) for name, member in value.items()}
+        case list():
+            return {f"{path}[{index}]": (index, member) for index, member in enumerate(value)}
+    return {}
+
+
+def kind_of(path: str) -> str:
+    """The path without numbers: the same for every entry of a list, such as `claims[].amount`."""
+    return _PLACE.sub("[]", path) if "[" in path else path
+
+
+def is_harmless(path: str, value: Any) -> bool:
+    """Whether everybody may see what stands there: a field of the list, with a value that looks like one of it."""
+    shape = _HARMLESS.get(kind_of(path))
+    if shape is None:
+        return False
+    return value is None or value in ("", [], {}) or shape.fullmatch(as_text(value).strip()) is not None
+
+
+def as_text(value: Any) -> str:
+    """A value of a case in the way in which people write it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "null"
+        case Decimal():
+            return format(value, "f")
+        case dict():
+            return "{}"
+        case list():
+            return "[]"
+    return str(value)
