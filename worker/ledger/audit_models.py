@@ -22,7 +22,12 @@ class AuditEntry(Base):
     """Who did what, when and why."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),)
+    __table_args__ = (
+        Index("ix_audit_log_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),
+        Index("ix_audit_log_at", "at", "id"),
+        Index("ix_audit_log_actor", text("left(actor, 100)"), "at", "id"),
+        Index("ix_audit_log_action", "action", "at", "id"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=func.now())
