@@ -23,6 +23,7 @@ from worker.ledger.states import Api, Priority
 from worker.ledger.writer import release as ledger
 from worker.ledger.writer.holds import end_lapsed_holds, start_probe
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
+from worker.metrics import catalog, count, observe
 from worker.pace import Pace
 from worker.settings import Settings
 
@@ -79,13 +80,19 @@ class Dispatcher:
         self._saved = dict.fromkeys(LOWER_SHARES, 0.0)
         self._walked_to = ""
 
-    def run(self, *, stopped: Callable[[], bool]) -> None:
-        """Dispatch until told to stop. Trouble with the ledger or the broker is waited out, never fatal."""
+    def run(self, *, stopped: Callable[[], bool], beat: Callable[[], None] = lambda: None) -> None:
+        """Dispatch until told to stop. Trouble with the ledger or the broker is waited out, never fatal.
+
+        `beat` is called each time round.
+        """
         while not self._stop.is_set() and not stopped():
+            beat()
             try:
                 pause = TICK if self._leads() else FOLLOW_EVERY
                 if pause == TICK:
+                    began = time.monotonic()
                     self.tick()
+                    observe(catalog.TICK, time.monotonic() - began)
             except SQLAlchemyError as error:
                 log.warning("dispatcher_waits_for_ledger", error=type(error).__name__, code=error.code)
                 pause = REST
@@ -119,6 +126,7 @@ class Dispatcher:
                     self._probe(connection, standing) if standing.probing else self._release(connection, standing)
                 )
         self._publish(released)
+        count(catalog.RELEASED, by=len(released))
         return len(released)
 
     def _sweep(self) -> None:
@@ -135,6 +143,8 @@ class Dispatcher:
             end_lapsed_holds(connection)
         if lost or expired:
             log.warning("jobs_taken_back", unclaimed=lost, expired=len(expired))
+            count(catalog.TAKEN_BACK, "unclaimed", by=lost)
+            count(catalog.TAKEN_BACK, "lease_expired", by=len(expired))
         if time.monotonic() >= self._roll_up_at:
             self._roll_up_at = time.monotonic() + ROLL_UP_EVERY
             with transaction(self._engine) as connection:

@@ -53,10 +53,7 @@ class Turn:
 def fleet_waits(connection: Connection, pace: Pace) -> FleetWaits:
     """What keeps the fleet from releasing more just now."""
     used: Use = use(connection, Api.CUSTOMER, pace)
-    windows = [
-        WindowUse(window, used.requests[window.seconds], _frees_in(connection, window, used.requests[window.seconds]))
-        for window in pace.windows
-    ]
+    windows = windows_in(connection, pace, used)
     backlog = connection.execute(
         text(
             "SELECT (SELECT count(*) FROM jobs WHERE state = 'pending')"
@@ -68,6 +65,14 @@ def fleet_waits(connection: Connection, pace: Pace) -> FleetWaits:
     ).mappings()
     leader = connection.execute(text("SELECT leader FROM dispatcher WHERE lease_until > now()")).scalar()
     return FleetWaits(backlog, windows, [dict(row) for row in holds], leader, pace.seconds_for(backlog, used.requests))
+
+
+def windows_in(connection: Connection, pace: Pace, used: Use) -> list[WindowUse]:
+    """How much of each window is used, and when a full one frees."""
+    return [
+        WindowUse(window, used.requests[window.seconds], _frees_in(connection, window, used.requests[window.seconds]))
+        for window in pace.windows
+    ]
 
 
 def turn(connection: Connection, job_id: UUID) -> Turn | None:

@@ -17,6 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from worker.errors import JobNotFound, OperationNotFound
+from worker.fleet.reading import FleetReader
+from worker.fleet.settings import FleetSettings
 from worker.pace import Pace
 from worker.report.runner import OperationRunner
 from worker.report.web.asking import Report, meet, route
@@ -53,6 +55,7 @@ def routes() -> list[BaseRoute]:
         route("/healthz", machines.healthz, needs=None),
         route("/readyz", machines.readyz, needs=None),
         route("/metrics", machines.metrics, needs=None),
+        route("/scaling", machines.scaling, needs=None),
         Route("/static/{mark}/{name}", files.static),
         route("/login", entry.login_form, needs=None),
         route("/login", entry.login, post=True, needs=None),
@@ -120,6 +123,7 @@ def create_application(
         Renderer(),
         runner,
         Pace.parse(settings.rate_limits),
+        FleetReader(settings, FleetSettings.from_environment(environ), engine),
     )
     # Around everything, Starlette's own answer to an unforeseen error included.
     return Gate(app, web)
