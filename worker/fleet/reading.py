@@ -47,7 +47,7 @@ class FleetReader:
     ) -> None:
         self._engine = engine
         self._pace = Pace.parse(settings.rate_limits)
-        self._terms = Terms(
+        self.terms = Terms(
             slots=fleet.concurrency * settings.threads,
             children=fleet.concurrency,
             tenant_cap=settings.tenant_concurrency,
@@ -71,7 +71,7 @@ class FleetReader:
         self._close_days()
         one_moment = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with one_moment.connect() as connection:
-            return look(connection, self._pace, self._terms)
+            return look(connection, self._pace, self.terms)
 
     def _close_days(self) -> None:
         """Count the days that are over, once; who may not write counts them anew each time."""
