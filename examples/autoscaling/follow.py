@@ -3,9 +3,9 @@
     python examples/autoscaling/follow.py http://127.0.0.1:8080/scaling --most 8 -- \
         docker compose up --detach --no-recreate --scale worker={workers}
 
-It asks every few seconds how many workers are useful and runs the command with that number whenever it changes: upwards at
-once, downwards only after the number has been lower for a while, so that a lull of seconds ends no worker. Workers that are
-to go get a SIGTERM from the platform; they finish what is under way and hand back the rest.
+It asks every few seconds how many workers are useful and runs the command with that number whenever it changes: upwards
+at once, downwards only after the number has been lower for a while, so that a lull of seconds ends no worker. Workers
+that are to go get a SIGTERM from the platform; they finish what is under way and hand back the rest.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def main() -> int:
             wanted = there
         if wanted != there:
             print(f"{wanted} workers", flush=True)
-            if subprocess.run([part.replace("{workers}", str(wanted)) for part in asked.command], check=False).returncode:
+            command = [part.replace("{workers}", str(wanted)) for part in asked.command]
+            if subprocess.run(command, check=False).returncode:
                 print("the command failed; it is run again with the next look", file=sys.stderr)
             else:
                 there = wanted

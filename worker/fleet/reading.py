@@ -14,7 +14,7 @@ from worker.fleet.settings import FleetSettings
 from worker.fleet.useful import Advice, Demand, Terms, allowed_rate, useful_workers
 from worker.ledger import queries
 from worker.ledger.database import transaction
-from worker.ledger.queries.demand import DueWork, due_work
+from worker.ledger.queries.demand import COUNTED_TENANTS, DueWork, due_work
 from worker.ledger.queries.waiting import WindowUse, windows_in
 from worker.ledger.states import Api, State
 from worker.ledger.writer.days import close_days
@@ -93,7 +93,8 @@ def look(connection: Connection, pace: Pace, terms: Terms) -> Fleet:
         pending=counts.jobs[State.PENDING],
         due_soon=due.due_soon,
         under_way=counts.jobs[State.QUEUED] + counts.jobs[State.SUBMITTING],
-        tenants=due.tenants,
+        # Who stopped counting does not know of a limit.
+        tenants=due.tenants if due.tenants < COUNTED_TENANTS else counts.jobs[State.PENDING],
         latency=due.latency,
         allowed=allowed_rate(pace, windows, terms.drain),
         held=any(hold["in_force"] or hold["name"] in CIRCUITS for hold in counts.holds),

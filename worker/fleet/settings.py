@@ -40,8 +40,8 @@ class FleetSettings:
         return cls(
             metrics_port=_whole(env, "WORKER_METRICS_PORT", 0, at_least=0, at_most=65_535) if port else None,
             metrics_host=setting_text(env, "WORKER_METRICS_HOST") or DEFAULT_METRICS_HOST,
-            metrics_folder=setting_text(env, "PROMETHEUS_MULTIPROC_DIR"),
-            liveness_file=setting_text(env, "WORKER_LIVENESS_FILE"),
+            metrics_folder=env.get("PROMETHEUS_MULTIPROC_DIR", "").strip(),
+            liveness_file=env.get("WORKER_LIVENESS_FILE", "").strip(),
             liveness=_seconds(env, "WORKER_LIVENESS_SECONDS", 60),
             concurrency=_whole(env, "WORKER_CONCURRENCY", 2, at_least=1, at_most=1000),
             scaling_minimum=_whole(env, "WORKER_SCALING_MINIMUM", 0, at_least=0, at_most=10_000),

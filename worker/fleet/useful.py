@@ -62,7 +62,7 @@ class Demand:
     under_way: int
     """Jobs that are queued or being submitted."""
     tenants: int
-    """Tenants that have pending jobs; counted up to a limit that no cap reaches."""
+    """Tenants that have pending jobs, or more."""
     latency: float | None
     """Seconds that a request took lately, on average."""
     allowed: float

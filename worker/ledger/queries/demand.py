@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 #: Submitted jobs, and failed attempts of the last minute, that are looked at to know how long a request takes.
 SAMPLE = 100
-#: Tenants counted at most; that many have enough jobs under way at once for any fleet.
+#: Tenants counted at most; beyond that their number is not what keeps jobs from being under way.
 COUNTED_TENANTS = 500
 
 
