@@ -49,6 +49,7 @@ def living_thread() -> Iterator[threading.Thread]:
 
 
 def is_touched(pulse: Pulse, file: Path) -> bool:
+    file.touch()
     os.utime(file, (1, 1))
     pulse.consumer_beats()
     return file.stat().st_mtime > 1
@@ -56,6 +57,7 @@ def is_touched(pulse: Pulse, file: Path) -> bool:
 
 def test_a_worker_that_begins_lives_before_it_has_a_dispatcher(pulse: Pulse, file: Path) -> None:
     assert pulse.trouble() == []
+    assert not file.exists(), "nothing has come round yet"
     assert is_touched(pulse, file)
 
 
@@ -101,6 +103,8 @@ def test_a_worker_that_stops_may_fall_silent(pulse: Pulse, clock: Clock) -> None
 
 
 def test_whoever_ends_leaves_no_file(pulse: Pulse, file: Path) -> None:
+    pulse.consumer_beats()
+    assert file.exists()
     pulse.end()
     assert not file.exists()
 
@@ -111,7 +115,6 @@ def test_a_file_that_cannot_be_written_ends_the_process_with_its_setting_s_name(
 
 
 def test_a_file_that_can_no_longer_be_written_does_not_harm_the_consumer(pulse: Pulse, file: Path) -> None:
-    file.unlink()
     file.parent.rmdir()
     pulse.consumer_beats()
     assert pulse.trouble() == []

@@ -39,7 +39,9 @@ class Pulse:
         if self._file is None:
             return
         try:
+            # Only to see whether it can be: it is the consumer that says that it lives.
             self._file.touch()
+            self._file.unlink()
         except OSError as error:
             raise SettingsError(
                 f"WORKER_LIVENESS_FILE should name a file that can be written: {error.strerror}"
