@@ -39,14 +39,25 @@ def children_count_together(stage: Stage) -> None:
     assert "sender" not in node.ask("/metrics").text
     assert "tenant-" not in node.ask("/metrics").text
     files = _value_files(node)
-    for _ in range(2):
-        victim = node.children()[0]
+    victims = node.children()
+    for victim in victims:
         victim.kill()
-        until("another child has taken its place", lambda v=victim: _replaced(node, v), within=20, but=node.said)
+    until("others have taken their places", lambda: _replaced(node, victims), within=20, but=node.said)
     stage.enqueue(30)
     stage.settle()
     until("the dead ones' numbers are still there", lambda: _submitted(node, 60), within=20, but=stage.trouble)
     assert _value_files(node) == files
+    stage.require_invariant()
+
+
+def threads_are_watched_too(stage: Stage) -> None:
+    node = watched(stage)
+    stage.enqueue(10)
+    stage.settle()
+    until("all is counted", lambda: _submitted(node, 10), within=20, but=stage.trouble)
+    assert node.ask("/healthz").text == "ok\n"
+    began = node.touched_at()
+    until("its file is touched again and again", lambda: node.touched_at() > began + 1, within=20)
     stage.require_invariant()
 
 
@@ -106,9 +117,9 @@ def _submitted(node: WatchedNode, number: int) -> dict[str, float] | None:
     return shown if shown[SUBMITTED] == number else None
 
 
-def _replaced(node: WatchedNode, victim: psutil.Process) -> bool:
-    children = node.children()
-    return len(children) == 2 and victim.pid not in {child.pid for child in children}
+def _replaced(node: WatchedNode, victims: list[psutil.Process]) -> bool:
+    children = {child.pid for child in node.children()}
+    return len(children) == len(victims) and not children & {victim.pid for victim in victims}
 
 
 def _folders(node: WatchedNode) -> list[str]:
@@ -132,9 +143,13 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     "a wedged consumer goes stale": a_wedged_consumer_goes_stale,
     "a dead dispatcher goes stale": a_dead_dispatcher_goes_stale,
 }
-PLANS = (Plan(SCENARIOS, lanes=1, stage={"pools": ("prefork",), "make_worker": WatchedNode}),)
+THREADS: dict[str, Callable[[Stage], None]] = {"with threads": threads_are_watched_too}
+PLANS = (
+    Plan(THREADS, lanes=1, stage={"pools": ("threads",), "make_worker": WatchedNode}),
+    Plan(SCENARIOS, lanes=1, stage={"pools": ("prefork",), "make_worker": WatchedNode}),
+)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *THREADS])
 def test_a_worker_shows_what_it_does_and_whether_it_lives(programme: Programme, scenario: str) -> None:
     programme.outcome(scenario)

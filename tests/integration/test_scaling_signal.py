@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from local_servers import free_port
 from pipeline import Pipeline
-from sqlalchemy import event
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import OperationalError
 from web_visitor import USERS, Visitor, report
 
 from tests.databases import Database
@@ -152,3 +154,19 @@ def test_many_who_ask_cost_the_ledger_no_more_than_one(pipeline: Pipeline, ledge
     now += KEPT_FOR
     assert reader.read() is not first
     event.remove(ledger.engine, "before_cursor_execute", note)
+
+
+def test_a_ledger_that_is_away_is_not_asked_by_each_who_waits(pipeline: Pipeline) -> None:
+    connects: list[object] = []
+    engine = create_engine(f"postgresql+psycopg://postgres@127.0.0.1:{free_port()}/x")
+    event.listen(engine, "do_connect", lambda *said: connects.append(said) or None)
+    now = 100.0
+    reader = FleetReader(pipeline.settings, FleetSettings.from_environment({}), engine, clock=lambda: now)
+    for _ in range(3):
+        with pytest.raises(OperationalError):
+            reader.read()
+    assert len(connects) == 1
+    now += KEPT_FOR
+    with pytest.raises(OperationalError):
+        reader.read()
+    assert len(connects) == 2

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from worker.fleet.settings import FleetSettings
 from worker.fleet.useful import Advice, Demand, Terms, allowed_rate, useful_workers
@@ -25,6 +25,8 @@ from worker.settings import Settings
 
 #: Seconds for which an answer is given again, so that many who ask cost no more than one.
 KEPT_FOR = 3.0
+#: Whoever asks does not wait for longer than a few seconds; a ledger that is so slow is as good as away.
+PATIENCE = text("SET LOCAL statement_timeout = '5s'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +58,28 @@ class FleetReader:
         )
         self._clock = clock
         self._guard = threading.Lock()
-        self._known: Fleet | None = None
+        self._known: Fleet | SQLAlchemyError | None = None
         self._read_at = 0.0
 
     def read(self) -> Fleet:
         """The state as of the last few seconds. Raises SQLAlchemyError when the ledger does not answer."""
         with self._guard:
             if self._known is None or self._clock() >= self._read_at + KEPT_FOR:
-                self._known = self._look()
+                try:
+                    self._known = self._look()
+                except SQLAlchemyError as error:
+                    # Kept as well: those who wait behind us must not each wait for a ledger that is away.
+                    self._known = error
                 self._read_at = self._clock()
+            if isinstance(self._known, SQLAlchemyError):
+                raise self._known.with_traceback(None)
             return self._known
 
     def _look(self) -> Fleet:
         self._close_days()
         one_moment = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with one_moment.connect() as connection:
+            connection.execute(PATIENCE)
             return look(connection, self._pace, self.terms)
 
     def _close_days(self) -> None:

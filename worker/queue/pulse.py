@@ -80,8 +80,9 @@ class Pulse:
 
     def end(self) -> None:
         """The worker ends: nobody is to take its file for a living one's."""
-        if self._file is not None:
-            self._file.unlink(missing_ok=True)
+        file, self._file = self._file, None
+        if file is not None:
+            file.unlink(missing_ok=True)
 
     def _touch(self, file: Path) -> None:
         try:
