@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from processes import clean_environment, program
@@ -37,12 +36,6 @@ def test_a_port_that_is_taken(variables: Vars, taken: int) -> None:
     assert len(said) == 1
     assert "WORKER_METRICS_PORT should be an address to listen on" in said[0]
     assert "Traceback" not in done.stderr
-
-
-def test_a_liveness_file_that_cannot_be_written(variables: Vars, tmp_path: Path) -> None:
-    done = start(variables, WORKER_LIVENESS_FILE=str(tmp_path / "nowhere" / "alive"))
-    assert done.returncode == 2
-    assert "case-worker: WORKER_LIVENESS_FILE should name a file that can be written" in done.stderr
 
 
 def test_a_number_that_is_none(variables: Vars) -> None:
