@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 
 import structlog
 
@@ -39,6 +40,11 @@ class HealthServer(ThreadingHTTPServer):
     def port(self) -> int:
         """The port that was got, where any would do."""
         return int(self.server_address[1])
+
+    def server_bind(self) -> None:
+        """Bind, without asking a name server who we are."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "case-worker", self.port
 
     def start(self) -> None:
         """Answer from now on, in a thread."""

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from worker.errors import JobNotFound, OperationNotFound
 from worker.fleet.reading import FleetReader
 from worker.fleet.settings import FleetSettings
+from worker.metrics.book import open_book
 from worker.pace import Pace
 from worker.report.runner import OperationRunner
 from worker.report.web.asking import Report, meet, route
@@ -97,6 +98,7 @@ def create_application(
     `local_name` is whom the audit log names where nobody has to sign in.
     """
     web = WebSettings.from_environment(environ, settings)
+    open_book()
     runner = OperationRunner(engine)
 
     @asynccontextmanager
