@@ -14,13 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.faults.until import until
 from tests.faults.worker_node import WorkerNode
 
-#: Seconds without a sign of life, here.
-STALE_AFTER = 2.0
 _PORT = re.compile(r'"port": (\d+).*"event": "metrics_served"')
 
 
 class WatchedNode(WorkerNode):
     """A worker with a port of its own."""
+
+    #: Seconds without a sign of life, after which it is taken to hang.
+    stale_after = 2.0
 
     def __init__(self, name: str, folder: Path, environment: Mapping[str, str], **options: Any) -> None:
         self.file = folder / f"{name}.alive"
@@ -28,7 +29,7 @@ class WatchedNode(WorkerNode):
         watched = {
             "WORKER_METRICS_PORT": "0",
             "WORKER_LIVENESS_FILE": str(self.file),
-            "WORKER_LIVENESS_SECONDS": f"{STALE_AFTER:g}",
+            "WORKER_LIVENESS_SECONDS": f"{self.stale_after:g}",
             "PROMETHEUS_MULTIPROC_DIR": str(self.values_folder),
         }
         super().__init__(name, folder, {**environment, **watched}, **options)
@@ -52,7 +53,13 @@ class WatchedNode(WorkerNode):
 
     def is_stale(self) -> bool:
         """What a container's health check finds out."""
-        return time.time() - self.touched_at() > STALE_AFTER
+        return time.time() - self.touched_at() > self.stale_after
+
+
+class PatientNode(WatchedNode):
+    """One that is given longer than it takes to find out that the broker cannot be reached."""
+
+    stale_after = 12.0
 
 
 def _written(name: str, labels: Mapping[str, str]) -> str:
