@@ -4,6 +4,7 @@ broker."""
 from __future__ import annotations
 
 from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from celery.worker.consumer import Consumer
 from kombu import Connection
 from local_servers import free_port
 
+from worker.queue.app import make_app
 from worker.queue.consumer import BEAT_EVERY, make_consumer
+from worker.settings import Settings
 
 
 class Enough(Exception):
@@ -30,6 +33,23 @@ def consumer(beats: list[str]) -> Any:
     consumer.hub = None
     consumer._pending_operations = deque()
     return consumer
+
+
+def test_it_sends_no_events_over_which_it_would_hang_with_a_silent_broker() -> None:
+    app = make_app(Settings.from_environment({"REDIS_URL": "redis://127.0.0.1:1/0"}))
+    pool = SimpleNamespace(is_green=False)
+    consumer = make_consumer("postgresql+psycopg://nowhere/x", lambda: None)(
+        lambda _request: None,
+        app=app,
+        pool=pool,
+        hub=object(),
+        controller=SimpleNamespace(use_eventloop=True),
+        worker_options={"without_gossip": True, "task_events": False},
+    )
+    steps = {type(step).__name__ for step in consumer.steps}
+    assert "Tasks" in steps
+    assert not steps & {"Heart", "Events"}
+    app.close()
 
 
 def test_in_the_event_loop_a_timer_beats(consumer: Any, beats: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

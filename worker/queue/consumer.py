@@ -31,6 +31,11 @@ class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
     keeper: Keeper
     beat: Callable[[], None]
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Without Celery's heartbeat events, which nobody reads here: sending one to a broker that is silent would hold
+        the loop up for as long as that lasts."""
+        super().__init__(*args, **{**options, "without_heartbeat": True})
+
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, for as long as it takes, looking again every few seconds: Celery's own pause grows to 30 s.
 
