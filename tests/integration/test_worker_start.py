@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from processes import clean_environment, program
@@ -29,13 +30,14 @@ def taken() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_port_that_is_taken(variables: Vars, taken: int) -> None:
-    done = start(variables, WORKER_METRICS_PORT=str(taken))
+def test_a_port_that_is_taken(variables: Vars, taken: int, tmp_path: Path) -> None:
+    done = start(variables, WORKER_METRICS_PORT=str(taken), PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
     said = [line for line in done.stderr.splitlines() if line.startswith("case-worker: ")]
     assert done.returncode == 2
     assert len(said) == 1
     assert "WORKER_METRICS_PORT should be an address to listen on" in said[0]
     assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_number_that_is_none(variables: Vars) -> None:

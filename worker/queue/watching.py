@@ -55,7 +55,11 @@ class Watching:
             "/metrics": lambda accept: _metrics([folder, gauges], accept),
             "/healthz": lambda _accept: self._health(),
         }
-        self._server = listen(self._fleet.metrics_host, self._fleet.metrics_port, pages)
+        try:
+            self._server = listen(self._fleet.metrics_host, self._fleet.metrics_port, pages)
+        except SettingsError:
+            self.end()
+            raise
         self._server.start()
         log.info("metrics_served", host=self._fleet.metrics_host, port=self._server.port)
 
