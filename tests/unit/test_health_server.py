@@ -12,7 +12,7 @@ from worker.errors import SettingsError
 from worker.queue.health_server import HealthServer, listen
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[HealthServer]:
     server = listen(
         "127.0.0.1",
