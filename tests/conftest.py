@@ -20,7 +20,8 @@ from worker.settings import Settings
 for name in [
     n
     for n in os.environ
-    if n.startswith(("WORKER_", "DEBITURA_", "DATABASE_", "REDIS_", "CELERY_", "ALERT_", "REPORT_", "CASE_", "PURGE_"))
+    if n.partition("_")[0]
+    in {"WORKER", "DEBITURA", "DATABASE", "REDIS", "CELERY", "ALERT", "REPORT", "CASE", "PURGE", "PROMETHEUS"}
 ]:
     del os.environ[name]
 

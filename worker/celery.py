@@ -8,26 +8,29 @@ import sys
 from worker.alerts.lifecycle import connect_alerts
 from worker.alerts.settings import AlertSettings
 from worker.errors import SettingsError
+from worker.fleet.settings import FleetSettings
 from worker.protection import Protection
 from worker.queue.app import make_app
 from worker.queue.consumer import make_consumer
 from worker.queue.lifecycle import ThisProcess, connect_lifecycle
 from worker.queue.redis_transport import make_transport
 from worker.queue.tasks import register_tasks
+from worker.queue.watching import Watching
 from worker.settings import Settings
 
 try:
     settings = Settings.from_environment(needs=("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY"))
     alerts = AlertSettings.from_environment(os.environ)
+    _watching = Watching(settings, FleetSettings.from_environment())
 except SettingsError as error:
     sys.stderr.write(f"case-worker: {error}\n")
     sys.exit(2)
 
 app = make_app(settings)
-app.conf.worker_consumer = make_consumer(settings.database_url, Protection.of(settings))
+app.conf.worker_consumer = make_consumer(settings.database_url, Protection.of(settings), _watching.pulse.consumer_beats)
 if app.conf.worker_disable_prefetch:  # on Redis or Valkey
     app.conf.broker_transport = make_transport(settings.database_url, Protection.of(settings))
 _this_process = ThisProcess(settings)
 register_tasks(app, settings, _this_process)
-connect_lifecycle(app, settings, _this_process)
+connect_lifecycle(app, settings, _this_process, _watching)
 connect_alerts(settings, alerts)

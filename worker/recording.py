@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Engine
 
+from worker.counting import count_result
 from worker.ledger.database import insist, is_passing
 from worker.ledger.states import Api, State
 from worker.ledger.writer.holds import hold
@@ -58,7 +59,7 @@ class Recorder:
         mints = mints_now - self._mints_before
         final, trouble = list(results), False
 
-        def work(connection: Connection) -> set[UUID]:
+        def work(connection: Connection) -> dict[UUID, float]:
             nonlocal final, trouble
             final, trouble = self._mind_trouble(connection, results, mints)
             answers = sum(1 for result in results if result.sent)
@@ -73,6 +74,8 @@ class Recorder:
         self._mints_before = mints_now
         for result in final:
             _log(result, ours=result.job_id in moved)
+            if result.job_id in moved:
+                count_result(result, moved[result.job_id])
         return trouble
 
     def _mind_trouble(self, connection: Connection, results: Sequence[Result], mints: int) -> tuple[list[Result], bool]:

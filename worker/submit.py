@@ -42,6 +42,7 @@ from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, open_secon
 from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
 from worker.ledger.writer.pace import lock_for_release, take, use
 from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitted, waiting
+from worker.metrics import catalog, count
 from worker.pace import Pace
 from worker.protection import Protection
 from worker.scrub import scrubbed
@@ -136,6 +137,8 @@ class Submitter:
             )  # fmt: skip
         if not may_send():
             return Outcome(handed_back(job.id, job.request_count))
+        if job.next_trigger is Trigger.UNAUTHORIZED_RETRY:
+            count(catalog.UNAUTHORIZED_RETRIES)
         sent_at, number = time.monotonic(), job.request_count
         heard = self._post(job, token)
         if _is_401(heard):
@@ -187,6 +190,8 @@ class Submitter:
         )
         if number is None:
             raise LeaseLost(f"job {job.id} was taken back while its token was renewed")
+        count(catalog.SUBMISSIONS, closed.outcome)
+        count(catalog.UNAUTHORIZED_RETRIES)
         sent_at = time.monotonic()
         heard = self._post(job, token)
         if _is_401(heard):
@@ -300,7 +305,7 @@ class Submitter:
         )  # fmt: skip
 
     def _mint(self, tenant: str) -> MintedToken:
-        def count(connection: Connection) -> bool:
+        def reserve(connection: Connection) -> bool:
             lock_for_release(connection, Api.REFERRAL)
             used = use(connection, Api.REFERRAL, self._referral_pace)
             if not self._referral_pace.within(used.requests):
@@ -308,15 +313,27 @@ class Submitter:
             take(connection, Api.REFERRAL, self._referral_pace, 1)
             return True
 
-        if not insist(self._engine, count, until=lambda: True, otherwise=True):
+        if not insist(self._engine, reserve, until=lambda: True, otherwise=True):
             raise MintRateLimited(MINT_PAUSE, said_by="our own count")
         try:
             minted = mint_token(self._referral, api_key=self._api_key, external_tenant_id=tenant)
-        except (ClientLinkNotFound, MintRefused):
-            self.mint_answers += 1
+        except ApiError as error:
+            count(catalog.MINTS, _MINT_RESULTS[type(error)])
+            if isinstance(error, (ClientLinkNotFound, MintRefused)):
+                self.mint_answers += 1
             raise
+        count(catalog.MINTS, "minted")
         self.mint_answers += 1
         return minted
+
+
+_MINT_RESULTS: dict[type[ApiError], str] = {
+    ClientLinkNotFound: "no_client_link",
+    MintRefused: "refused",
+    PartnerKeyRejected: "key_rejected",
+    MintRateLimited: "rate_limited",
+    MintUnavailable: "unavailable",
+}
 
 
 def _later(

@@ -136,6 +136,14 @@ class Stage:
         skew = {"FAULTS_CLOCK_SKEW": str(self._skews[number])} if number in self._skews else {}
         return self._make_worker(f"worker{number}", self.folder, self.environment | skew, pool=pool, app=self._app)
 
+    def another_worker(self) -> WorkerNode:
+        """Start one more, without waiting until it is ready."""
+        node = self._worker(len(self.nodes), self._pools[0])
+        self.nodes.append(node)
+        self._ends.callback(node.teardown)
+        node.start()
+        return node
+
     @property
     def database_url(self) -> str:
         """Past the proxy."""

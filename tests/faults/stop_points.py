@@ -64,6 +64,8 @@ def come_past(point: str) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
         case "freeze_worker":
             os.killpg(os.getpgrp(), signal.SIGSTOP)
+        case "hang":
+            time.sleep(3600)
         case "raise":
             raise getattr(builtins, stop.error)("a bug on purpose")
 

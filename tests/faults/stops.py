@@ -34,7 +34,7 @@ class Stop:
     """What is to happen at a point, once."""
 
     action: str
-    """kill_child, kill_worker, freeze_child, freeze_worker, or raise."""
+    """kill_child, kill_worker, freeze_child, freeze_worker, hang (that thread alone), or raise."""
     nth: int = 1
     """At the n-th time that one process comes past the point."""
     error: str = "ZeroDivisionError"

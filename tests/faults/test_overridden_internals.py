@@ -8,10 +8,13 @@ from hashlib import sha256
 from importlib.metadata import version
 
 import pytest
+from celery.worker import loops
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 from kombu import Connection
 from kombu.transport import redis, virtual
+from kombu.utils.functional import retry_over_time
+from prometheus_client import values
 
 PINNED = {"celery": "5.7.0", "kombu": "5.7.0"}
 
@@ -24,6 +27,27 @@ OVERRIDDEN: list[tuple[Callable[..., object], str, str]] = [
     (Consumer.on_invalid_task, "worker/queue/consumer.py: CaseConsumer.on_invalid_task", "9893e7a4eee33a33"),
     (Consumer.ensure_connected, "worker/queue/consumer.py: CaseConsumer.ensure_connected", "3f79cf3bb6d6da8c"),
     (Connection.ensure_connection, "worker/queue/consumer.py: CaseConsumer.ensure_connected", "6eadd030fa740ae6"),
+    (
+        Consumer.register_with_event_loop,
+        "worker/queue/consumer.py: CaseConsumer.register_with_event_loop",
+        "aacc1dedab420d4c",
+    ),
+    (
+        Consumer.perform_pending_operations,
+        "worker/queue/consumer.py: CaseConsumer.perform_pending_operations",
+        "b41e677f42e78432",
+    ),
+    (
+        loops.asynloop,
+        "worker/queue/consumer.py: CaseConsumer.register_with_event_loop is called for each loop",
+        "05a53e51998887ca",
+    ),
+    (retry_over_time, "worker/queue/consumer.py: a worker that waits for its broker calls back", "9bc1eb21fe894dd2"),
+    (
+        values.MultiProcessValue,
+        "worker/metrics/book.py: how the values of several processes are kept",
+        "8077cd2c482fc32e",
+    ),
     (Consumer.on_ready, "worker/queue/consumer.py: CaseConsumer.on_ready", "16eff40603fe2678"),
     (Request.on_failure, "worker/queue/lost_child.py: AcceptRequest.on_failure", "21736ec661cd60d7"),
     (redis.QoS.append, "worker/queue/redis_take.py: what it writes is what kombu writes", "35c655f6ecc62fe6"),

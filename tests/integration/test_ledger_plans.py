@@ -14,6 +14,7 @@ from sqlalchemy import Connection, event
 from tests.databases import Database, sqlalchemy_url
 from worker.enqueue import admit
 from worker.ledger.database import get_engine
+from worker.ledger.queries.demand import due_work
 from worker.ledger.states import Api
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.arrival import insert_job
@@ -121,6 +122,7 @@ def revive(connection: Connection) -> None:
         (release.wake_due, ["ix_jobs_waiting_due"]),
         (lambda c: release.take_back_unclaimed(c, requeue_seconds=60), ["ix_jobs_queued_at"]),
         (expire, ["ix_jobs_lease_until"]),
+        (lambda c: due_work(c, within=60), ["ix_jobs_waiting_due", "ix_jobs_pending_tenant", "ix_jobs_finalized"]),
         (arrive, ["ix_jobs_pending_turn", "ix_jobs_pending_tenant"]),
         (lambda c: claim(c, NOBODY, lease=uuid4(), worker="w", lease_seconds=1), ["pk_jobs"]),
         (give_back, ["pk_attempts"]),
@@ -128,8 +130,8 @@ def revive(connection: Connection) -> None:
         (lambda c: release.put_back(c, NOBODY), ["pk_jobs"]),
         (mind, ["ix_attempts_trouble", "pk_jobs", "pk_api_use"]),
     ],
-    ids=["release", "probe", "wake", "unclaimed", "expired", "next round", "claim", "record", "replay", "put back",
-         "failures"],
+    ids=["release", "probe", "wake", "unclaimed", "expired", "demand", "next round", "claim", "record", "replay",
+         "put back", "failures"],
 )  # fmt: skip
 def test_no_statement_of_the_way_reads_the_whole_table(
     seeded: Database, work: Callable[[Connection], Any], indexes: list[str]

@@ -27,9 +27,9 @@ def test_probes_and_figures_need_nobody_to_sign_in(pipeline: Pipeline, ledger: D
     assert visitor.get("/healthz").text == "ok\n"
     assert visitor.get("/readyz").text == "ready\n"
     metrics = visitor.get("/metrics").text
-    assert 'case_worker_jobs{state="dead"} 1\n' in metrics
-    assert 'case_worker_jobs{state="submitted"} 1\n' in metrics
-    assert 'case_worker_open_dead_letters{reason="validation"} 1\n' in metrics
+    assert 'case_worker_jobs{state="dead"} 1.0\n' in metrics
+    assert 'case_worker_jobs{state="submitted"} 1.0\n' in metrics
+    assert 'case_worker_open_dead_letters{reason="validation"} 1.0\n' in metrics
 
 
 def test_without_a_database_it_is_alive_but_not_ready_and_says_so_in_words(variables: Vars) -> None:

@@ -15,6 +15,7 @@ from worker.cli.check_settings import check_settings, setting_names, without
 from worker.cli.finding import Verdict
 from worker.cli.options import Words
 from worker.cli.trouble import database_trouble, in_words
+from worker.fleet import settings as fleet_settings
 from worker.report.ages import parse_age
 
 
@@ -54,8 +55,12 @@ def test_the_doctor_knows_every_setting_that_the_settings_read() -> None:
     source = Path(settings.__file__).read_text(encoding="utf-8")
     read = set(re.findall(r'(?:env\.\w+\(|setting_text\(environ,)\s*"([A-Z_]+)"', source))
 
+    source = Path(fleet_settings.__file__).read_text(encoding="utf-8")
+    of_the_fleet = set(re.findall(r'(?:env\.get\(|\(env, )"([A-Z_]+)"', source)) - {"WORKER_LIVENESS_FILE"}
+
     assert len(read) > 10
-    assert set(setting_names()) == read
+    assert len(of_the_fleet) > 5
+    assert set(setting_names()) == read | of_the_fleet
 
 
 def test_each_setting_is_judged_by_itself() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from worker.cli.finding import Finding, Verdict
 from worker.errors import SettingsError
+from worker.fleet.settings import FleetSettings
 from worker.settings import Settings
 
 REQUIRED = ("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY")
@@ -15,7 +16,7 @@ SECRET = {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DEBITURA_API_KEY", 
 #: Checked together, since one must not exceed the other.
 _RETRY = ("WORKER_RETRY_BASE_SECONDS", "WORKER_RETRY_MAX_SECONDS")
 #: Names of ours that other parts read.
-_ELSEWHERE = {"REPORT_USERS", "DEBITURA_WEBHOOK_SECRET"}
+_ELSEWHERE = {"REPORT_USERS", "DEBITURA_WEBHOOK_SECRET", "WORKER_LIVENESS_FILE"}
 _OURS = ("WORKER_", "DEBITURA_", "CASE_", "PURGE_")
 
 
@@ -40,6 +41,7 @@ def setting_names() -> list[str]:
     """The names of all settings, in the order in which they are read."""
     asked = _Asked()
     Settings.from_environment(asked)
+    FleetSettings.from_environment(asked)
     return [name for name in dict.fromkeys(asked.names) if not name.endswith("_FILE")]
 
 
@@ -67,6 +69,7 @@ def _check(name: str, environ: Mapping[str, str]) -> Finding:
     given = any(environ.get(variable, "").strip() for variable in (name, f"{name}_FILE"))
     try:
         Settings.from_environment(alone, needs=(name,) if name in REQUIRED else ())
+        FleetSettings.from_environment(alone)
     except SettingsError as error:
         problem = str(error)
         return Finding(

@@ -19,10 +19,13 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
 from worker.errors import MaybeArrived, NotSent
+from worker.metrics import catalog, observe
 
 #: Bytes of an answer that are read at most. A case's answer has a few kilobytes.
 MAX_BODY = 1024 * 1024
 CONNECT_TIMEOUT = 5.0
+#: The paths that are asked for, the longer ones first; what follows them names a tenant or a case.
+ENDPOINTS = ("/cases/by-creditor-reference", "/cases", "/oauth/token", "/clients")
 USER_AGENT = f"case-worker/{version('case-worker')} (debt-collection case submission)"
 
 
@@ -67,7 +70,8 @@ class HttpClient:
         prepared.body = body
         if body is not None:
             prepared.headers["Content-Length"] = str(len(body))
-        give_up_at = time.monotonic() + 2 * self._timeout
+        sent_at = time.monotonic()
+        give_up_at = sent_at + 2 * self._timeout
         try:
             response = self._adapter.send(
                 prepared,
@@ -77,8 +81,20 @@ class HttpClient:
                 proxies=self._proxies,
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+            _measure(sent_at, method, path, "not_sent" if _never_left(error) else "no_answer")
             raise (NotSent if _never_left(error) else MaybeArrived)(_in_words(error)) from None
-        return _read(response, give_up_at)
+        reply = _read(response, give_up_at)
+        _measure(sent_at, method, path, str(reply.status))
+        return reply
+
+
+def _measure(sent_at: float, method: str, path: str, status: str) -> None:
+    observe(catalog.API_REQUEST, time.monotonic() - sent_at, f"{method} {_endpoint(path)}", status)
+
+
+def _endpoint(path: str) -> str:
+    """The path without what names a tenant or a case."""
+    return next((known for known in ENDPOINTS if path == known or path.startswith(f"{known}/")), "other")
 
 
 def _read(response: requests.Response, give_up_at: float) -> Reply:

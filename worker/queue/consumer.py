@@ -14,13 +14,15 @@ from celery.worker.consumer import Consumer
 from kombu import Message
 from kombu.utils.json import dumps
 
-from worker.protection import UNPROTECTED, Protection
+from worker.protection import Protection
 from worker.queue.unreadable import Keeper, capped, problem_with
 
 log = structlog.get_logger(__name__)
 
 #: Seconds between two looks for a free thread.
 LOOK_FOR_FREE_SLOT = 0.02
+#: Seconds between two signs of life.
+BEAT_EVERY = 1.0
 
 
 class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
@@ -28,6 +30,7 @@ class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
 
     #: Set by `make_consumer`.
     keeper: Keeper
+    beat: Callable[[], None]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Without Celery's heartbeat events, which nobody reads here: sending one to a broker that is silent or gone
@@ -35,9 +38,30 @@ class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         super().__init__(*args, **{**options, "without_heartbeat": True})
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect, for as long as it takes, looking again every few seconds: Celery's own pause grows to 30 s."""
-        conn.ensure_connection = partial(conn.ensure_connection, interval_start=1, interval_step=1, interval_max=5)
+        """Connect, for as long as it takes, looking again every few seconds: Celery's own pause grows to 30 s.
+
+        A worker that waits for its broker is alive, and says so with each look.
+        """
+        conn.ensure_connection = partial(self._ensure_connection, conn.ensure_connection)
         return super().ensure_connected(conn)
+
+    def _ensure_connection(self, ensure: Callable[..., Any], *args: Any, callback: Callable[[], None]) -> Any:
+        def waiting() -> None:
+            self.beat()
+            callback()
+
+        self.beat()
+        return ensure(*args, callback=waiting, interval_start=1, interval_step=1, interval_max=5)
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Give a sign of life each second, from within the loop. Celery ends this timer with the connection."""
+        super().register_with_event_loop(hub)
+        hub.call_repeatedly(BEAT_EVERY, self.beat)
+
+    def perform_pending_operations(self) -> None:
+        """Without an event loop this is called each time round, at the latest every two seconds."""
+        super().perform_pending_operations()
+        self.beat()
 
     def on_ready(self) -> None:
         """The broker's connection stands: look for messages often enough, whatever the pool.
@@ -95,6 +119,7 @@ class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
             message.reject_log_error(log, self.connection_errors, requeue=True)
 
 
-def make_consumer(database_url: str, protection: Protection = UNPROTECTED) -> type:
-    """The consumer class that keeps unreadable messages in that ledger."""
-    return type("KeepingConsumer", (CaseConsumer,), {"keeper": Keeper(database_url, protection)})
+def make_consumer(database_url: str, protection: Protection, beat: Callable[[], None]) -> type:
+    """The consumer class that keeps unreadable messages in that ledger. `beat` is called while its loop comes round."""
+    members = {"keeper": Keeper(database_url, protection), "beat": staticmethod(beat)}
+    return type("KeepingConsumer", (CaseConsumer,), members)

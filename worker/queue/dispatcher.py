@@ -27,6 +27,7 @@ from worker.ledger.writer.holds import end_lapsed_holds, start_probe
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
 from worker.ledger.writer.sealed_jobs import wake_openable
 from worker.ledger.writer.walk import Walk, release_past_capped
+from worker.metrics import catalog, count, observe
 from worker.pace import Pace
 from worker.protection import Protection
 from worker.queue.nightly import NightlyPurge
@@ -95,14 +96,20 @@ class Dispatcher:
             self._engine, age=settings.purge_after, name=name, leads=lambda: time.monotonic() < self._lead_until
         )
 
-    def run(self, *, stopped: Callable[[], bool]) -> None:
-        """Dispatch until told to stop. Trouble with the ledger or the broker is waited out, never fatal."""
+    def run(self, *, stopped: Callable[[], bool], beat: Callable[[], None] = lambda: None) -> None:
+        """Dispatch until told to stop. Trouble with the ledger or the broker is waited out, never fatal.
+
+        `beat` is called each time round.
+        """
         while not self._stop.is_set() and not stopped():
+            beat()
             try:
                 pause = FOLLOW_EVERY
                 if self._leads():
                     pause = TICK
+                    began = time.monotonic()
                     self.tick()
+                    observe(catalog.TICK, time.monotonic() - began)
                     self._nightly.look()
             except DBAPIError as error:
                 log.warning("dispatcher_waits_for_ledger", error=type(error.orig).__name__, sqlstate=sqlstate(error))
@@ -150,6 +157,7 @@ class Dispatcher:
             with transaction(self._engine) as connection:
                 note_published(connection)
             log.info("publishing_again")
+        count(catalog.RELEASED, by=len(released))
         return len(released)
 
     def _sweep(self) -> None:
@@ -168,6 +176,8 @@ class Dispatcher:
                 self._keys_to_wake_for = ()
         if lost or expired:
             log.warning("jobs_taken_back", unclaimed=lost, expired=len(expired))
+            count(catalog.TAKEN_BACK, "unclaimed", by=lost)
+            count(catalog.TAKEN_BACK, "lease_expired", by=len(expired))
         if time.monotonic() >= self._roll_up_at:
             self._roll_up_at = time.monotonic() + ROLL_UP_EVERY
             with transaction(self._engine) as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,11 +16,13 @@ from billiard import active_children
 from celery import Celery, signals
 
 from worker.batch import BatchRunner, worker_name
+from worker.errors import SettingsError
 from worker.ledger.database import forget_engines
 from worker.logs import configure_logs
 from worker.queue import stopping
 from worker.queue.dispatcher import Dispatcher
 from worker.queue.publisher import CeleryPublisher
+from worker.queue.watching import Watching
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -102,9 +105,16 @@ def _end_now() -> None:
     os._exit(1)
 
 
-def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess) -> None:
+def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess, watching: Watching) -> None:
     """Start and stop the dispatcher with the worker, and give every child connections of its own."""
     dispatchers: list[tuple[Dispatcher, threading.Thread]] = []
+
+    def set_up(**_: Any) -> None:
+        try:
+            watching.begin()
+        except SettingsError as error:
+            sys.stderr.write(f"case-worker: {error}\n")
+            sys.exit(2)
 
     def ready(**_: Any) -> None:
         stopping.forget()
@@ -113,12 +123,13 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
         dispatcher = Dispatcher(settings, CeleryPublisher(app), name=worker_name())
         thread = threading.Thread(
             target=dispatcher.run,
-            kwargs={"stopped": lambda: stopping.seconds() is not None},
+            kwargs={"stopped": lambda: stopping.seconds() is not None, "beat": watching.pulse.dispatcher_beats},
             name="dispatcher",
             daemon=True,
         )
         dispatchers.append((dispatcher, thread))
         thread.start()
+        watching.pulse.watch(thread)
 
     def shutting_down(**_: Any) -> None:
         if stopping.seconds() is None:
@@ -133,14 +144,17 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
             dispatcher, thread = dispatchers.pop()
             dispatcher.stop()
             thread.join(5)
+        watching.end()
 
     def child_started(**_: Any) -> None:
         forget_engines()
         this_process.begin_anew()
+        watching.child_begins()
 
     def set_up_logs(loglevel: int | str | None = None, **_: Any) -> None:
         configure_logs(loglevel if isinstance(loglevel, int) else logging.INFO)
 
+    _connect(signals.celeryd_after_setup, set_up)
     _connect(signals.worker_ready, ready)
     _connect(signals.worker_shutting_down, shutting_down)
     _connect(signals.worker_shutdown, shut_down)

@@ -59,10 +59,7 @@ class Turn:
 def fleet_waits(connection: Connection, pace: Pace) -> FleetWaits:
     """What keeps the fleet from releasing more just now."""
     used: Use = use(connection, Api.CUSTOMER, pace)
-    windows = [
-        WindowUse(window, used.requests[window.seconds], _frees_in(connection, window, used.requests[window.seconds]))
-        for window in pace.windows
-    ]
+    windows = windows_in(connection, pace, used)
     pending, backing_off, next_due = connection.execute(
         text(
             "SELECT (SELECT count(*) FROM jobs WHERE state = 'pending'), count(*), min(due_at) FROM jobs"
@@ -86,6 +83,14 @@ def fleet_waits(connection: Connection, pace: Pace) -> FleetWaits:
     return FleetWaits(
         backlog, backing_off, next_due, windows, [dict(row) for row in holds], leader, unpublished_since, estimate
     )
+
+
+def windows_in(connection: Connection, pace: Pace, used: Use) -> list[WindowUse]:
+    """How much of each window is used, and when a full one frees."""
+    return [
+        WindowUse(window, used.requests[window.seconds], _frees_in(connection, window, used.requests[window.seconds]))
+        for window in pace.windows
+    ]
 
 
 def turn(connection: Connection, job_id: UUID) -> Turn | None:

@@ -155,7 +155,7 @@ _RECORD = text(
             failing_since = COALESCE(j.failing_since, CASE WHEN r.in_trouble THEN now() END),
             case_id = r.case_id, case_reference = r.case_reference
         FROM r WHERE j.id = r.job_id AND j.state = 'submitting' AND j.lease_token = :lease
-        RETURNING j.id
+        RETURNING j.id, EXTRACT(epoch FROM now() - j.created_at)::float8 AS age
     ), unsent AS (
         DELETE FROM attempts a USING r JOIN moved ON moved.id = r.job_id
         WHERE NOT r.was_sent AND a.job_id = r.job_id AND a.number = r.number AND a.outcome IS NULL
@@ -185,15 +185,15 @@ _RECORD = text(
         WHERE answers > 0
         ON CONFLICT (api, since) DO UPDATE SET answers = u.answers + EXCLUDED.answers
     )
-    SELECT id FROM moved
+    SELECT id, age FROM moved
     """
 ).bindparams(bindparam("results", type_=JSONB))
 
 
 def record(
     connection: Connection, results: Sequence[Result], *, lease: UUID, mints: int = 0, answers: int = 0
-) -> set[UUID]:
-    """Write what became of these jobs. Returns the ids that were still ours to move.
+) -> dict[UUID, float]:
+    """Write what became of these jobs. Returns those that were still ours to move: their ids and ages in seconds.
 
     A circuit whose probe is among them, and succeeded, closes in the same transaction. `mints` have been answered by
     the Referral API since the last record, with a token or with a refusal of the tenant: so the partner's API key and
@@ -201,7 +201,7 @@ def record(
     """
     parameters = {"results": [_row(r) for r in results], "lease": lease, "mints": mints, "answers": answers}
     rows = connection.execute(_RECORD, parameters)
-    return set(rows.scalars())
+    return {row.id: row.age for row in rows}
 
 
 def _row(result: Result) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from worker.errors import CaseSealed, JobNotFound, OperationNotFound
+from worker.fleet.reading import FleetReader
+from worker.fleet.settings import FleetSettings
+from worker.metrics.book import open_book
 from worker.pace import Pace
 from worker.report.runner import OperationRunner
 from worker.report.web.asking import Report, meet, route
@@ -60,6 +63,7 @@ def routes() -> list[BaseRoute]:
         route("/healthz", machines.healthz, needs=None),
         route("/readyz", machines.readyz, needs=None),
         route("/metrics", machines.metrics, needs=None),
+        route("/scaling", machines.scaling, needs=None),
         Route("/static/{mark}/{name}", files.static),
         route("/login", entry.login_form, needs=None),
         route("/login", entry.login, post=True, needs=None),
@@ -106,6 +110,7 @@ def create_application(
     """
     web = WebSettings.from_environment(environ, settings)
     secrets = webhook_secrets(environ)
+    open_book()
     runner = OperationRunner(engine)
     inbox = Inbox(engine, runner.kick)
 
@@ -136,6 +141,7 @@ def create_application(
         Renderer(),
         runner,
         Pace.parse(settings.rate_limits),
+        FleetReader(settings, FleetSettings.from_environment(environ), engine),
     )
     # Around everything, Starlette's own answer to an unforeseen error included.
     return Gate(app, web)

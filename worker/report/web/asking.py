@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from worker.fleet.reading import FleetReader
 from worker.ledger.writer.resolve import Actor
 from worker.pace import Pace
 from worker.protection import Protection
@@ -55,6 +56,7 @@ class Report:
     renderer: Renderer
     runner: OperationRunner
     pace: Pace
+    fleet: FleetReader
     menus: MenuCache = field(default_factory=MenuCache)
 
     @property

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import structlog
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from starlette.responses import PlainTextResponse, Response
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from worker.errors import SchemaMismatch
-from worker.ledger import queries
-from worker.ledger.database import transaction
+from worker.fleet.gauges import LedgerGauges
+from worker.fleet.scaling import as_data
 from worker.ledger.migrate import require_newest
-from worker.ledger.writer.days import close_days
+from worker.metrics.book import open_book
+from worker.metrics.exposition import write_down
 from worker.report.web.asking import Ask
 
 log = structlog.get_logger(__name__)
@@ -41,25 +42,17 @@ def readyz(ask: Ask) -> Response:
 
 
 def metrics(ask: Ask) -> Response:
-    """Jobs by state and open dead letters by reason, in the text format of Prometheus."""
-    _close_days(ask)
-    with ask.reading() as connection:
-        found = queries.counts(connection)
-    lines = ["# HELP case_worker_jobs Jobs by state.", "# TYPE case_worker_jobs gauge"]
-    lines += [f'case_worker_jobs{{state="{state}"}} {count}' for state, count in found.jobs.items()]
-    lines += [
-        "# HELP case_worker_open_dead_letters Failures that need a person, by reason.",
-        "# TYPE case_worker_open_dead_letters gauge",
-    ]
-    lines += [f'case_worker_open_dead_letters{{reason="{name}"}} {n}' for name, n in found.by_reason.items()]
-    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+    """What the ledger says of the fleet, and what this process has measured, for Prometheus."""
+    collectors = [open_book(), LedgerGauges(ask.report.fleet)]
+    body, content_type = write_down(collectors, ask.request.headers.get("accept"))
+    return Response(body, headers={"Content-Type": content_type})
 
 
-def _close_days(ask: Ask) -> None:
-    """Count the days that are over, once; a page that may not write counts them anew each time."""
+def scaling(ask: Ask) -> Response:
+    """How many workers are useful now, and why, for autoscalers."""
     try:
-        with transaction(ask.report.engine) as connection:
-            close_days(connection)
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) not in {"42501", "25006"}:  # no right to write; a read-only replica
-            raise
+        fleet = ask.report.fleet.read()
+    except SQLAlchemyError as error:
+        log.warning("scaling_without_ledger", error=type(error).__name__)
+        return JSONResponse({"error": "the database cannot be reached"}, 503)
+    return JSONResponse(as_data(fleet))

@@ -1,0 +1,94 @@
+"""Load comes and goes, and real workers follow the autoscaling signal: none is lost with the workers that are ended."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from autoscaling.follow import Follower
+
+from tests.faults.lanes import Plan, Programme
+from tests.faults.stage import Stage
+from tests.faults.until import until
+from worker.fleet.reading import Fleet, FleetReader, look
+from worker.fleet.settings import FleetSettings
+from worker.fleet.useful import Limit, Terms
+from worker.pace import Pace
+from worker.settings import Settings
+
+#: A worker of two children has 8 requests under way at once; a backlog should be through in 1 s.
+SIZES = {
+    "WORKER_THREADS": "4",
+    "WORKER_BATCH": "4",
+    "WORKER_CONCURRENCY": "2",
+    "WORKER_SCALING_DRAIN_SECONDS": "1",
+}
+MOST = 3
+
+
+class Autoscaler:
+    """Starts and ends workers by the signal, as a platform would."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        settings = Settings.from_environment(stage.environment)
+        self.pace = Pace.parse(settings.rate_limits)
+        self.terms: Terms = FleetReader(settings, FleetSettings.from_environment(stage.environment), stage.engine).terms
+        self.follower = Follower(fewest=0, most=MOST, patience=0.5)
+        self.seen: list[Fleet] = []
+        self.numbers: list[int] = []
+        self.ended: set[str] = set()
+
+    def step(self) -> int:
+        """Look once, and act. Returns how many workers there should be now."""
+        with self.stage.engine.connect() as connection:
+            fleet = look(connection, self.pace, self.terms)
+        wanted = self.follower.decide(fleet.advice.workers, now=time.monotonic())
+        self.seen.append(fleet)
+        self.numbers.append(wanted)
+        there = [node for node in self.stage.nodes if node.name not in self.ended]
+        for node in there[wanted:]:
+            node.kill("SIGTERM")
+            self.ended.add(node.name)
+        for _ in range(wanted - len(there)):
+            self.stage.another_worker()
+        return wanted
+
+    def until_idle(self) -> None:
+        """Follow the load until nothing is left to do and every worker has ended by itself."""
+
+        def idle() -> bool:
+            wanted = self.step()
+            return not wanted and all(node.status == "exited" for node in self.stage.nodes)
+
+        until("the load has gone, and the workers with it", idle, within=60, but=self.stage.trouble)
+
+
+def workers_follow_the_load(stage: Stage) -> None:
+    scaler = Autoscaler(stage)
+    stage.witness.be_slow(300)
+    stage.enqueue(150, tenants=20)
+    scaler.until_idle()
+    assert max(scaler.numbers) == MOST, "a backlog brought all the workers that may be had"
+    assert scaler.seen[-1].advice.limit is Limit.NOTHING_TO_DO
+    stage.enqueue(3, tenants=3)
+    scaler.numbers.clear()
+    scaler.until_idle()
+    assert max(scaler.numbers) == 1, "a few jobs brought one, although there was none to wake them"
+    stage.settle()
+    stage.require_invariant()
+    stage.require_all_submitted()
+    # One that was ended before it had begun dies of the signal.
+    assert {node.exit_code for node in stage.nodes} <= {0, -signal.SIGTERM}
+
+
+SCENARIOS = {"workers follow the load": workers_follow_the_load}
+PLANS = (Plan(SCENARIOS, lanes=1, stage={"pools": ("prefork",), "settings": SIZES}),)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_given_load_that_comes_and_goes_then_workers_follow_and_nothing_is_lost(
+    programme: Programme, scenario: str
+) -> None:
+    programme.outcome(scenario)

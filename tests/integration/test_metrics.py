@@ -1,0 +1,210 @@
+"""What is measured while jobs go their way, and what the ledger says of them, as Prometheus gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from local_servers import free_port
+from pipeline import Pipeline
+from prometheus_client.parser import text_string_to_metric_families
+from sandbox_witness import Witness
+from web_visitor import Visitor, report
+
+from tests.databases import Database
+from worker.counting import reason_of_401
+from worker.ledger.database import get_engine, transaction
+from worker.ledger.writer.holds import HoldName, hold
+from worker.metrics import book, catalog
+from worker.queue.dispatcher import Dispatcher
+from worker.report.web.application import create_application
+from worker.settings import Settings
+
+Shown = dict[tuple[str, ...], float]
+Look = Callable[[], Shown]
+
+
+@pytest.fixture
+def look(ledger: Database, variables: dict[str, str]) -> Iterator[Look]:
+    """What /metrics shows, all counters at 0 to begin with."""
+    book.close_book()
+    book.open_book()
+
+    def look() -> Shown:
+        text = Visitor(report(ledger, variables)).get("/metrics").text
+        assert "acme" not in text
+        return {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    yield look
+    book.close_book()
+
+
+def test_a_submitted_job_is_measured_at_each_step(pipeline: Pipeline, look: Look) -> None:
+    pipeline.submit()
+    pipeline.submit()
+
+    shown = look()
+    assert shown["case_worker_submissions_total", "submitted"] == 2
+    assert shown["case_worker_enqueue_to_submitted_seconds_count",] == 2
+    assert shown["case_worker_api_request_seconds_count", "POST /cases", "200"] == 2
+    assert shown["case_worker_api_request_seconds_count", "POST /oauth/token", "200"] == 1
+    assert shown["case_worker_token_mints_total", "minted"] == 1
+    assert shown["case_worker_token_cache_hits_total", "memory"] == 1
+    assert shown["case_worker_jobs", "submitted"] == 2
+    assert shown["case_worker_ledger_up",] == 1
+
+
+def test_the_seconds_from_enqueue_to_submitted_are_the_job_s_age(
+    pipeline: Pipeline, ledger: Database, look: Look
+) -> None:
+    job_id = pipeline.enqueue()
+    ledger.rows("UPDATE jobs SET created_at = created_at - interval '1 hour' WHERE id = %s", job_id)
+    pipeline.run()
+
+    shown = look()
+    assert shown["case_worker_enqueue_to_submitted_seconds_bucket", "3600.0"] == 0
+    assert shown["case_worker_enqueue_to_submitted_seconds_bucket", "14400.0"] == 1
+
+
+def test_another_process_s_token_is_a_hit_in_the_shared_cache(
+    new_pipeline: Callable[..., Pipeline], look: Look
+) -> None:
+    new_pipeline().submit()
+    new_pipeline().submit()
+    assert look()["case_worker_token_cache_hits_total", "shared"] == 1
+
+
+def test_a_401_and_the_request_after_it_are_both_counted(pipeline: Pipeline, look: Look) -> None:
+    pipeline.submit(tag="sandbox:401-once")
+
+    shown = look()
+    assert shown["case_worker_unauthorized_retries_total",] == 1
+    assert shown["case_worker_submissions_total", "unauthorized"] == 1
+    assert shown["case_worker_submissions_total", "submitted"] == 1
+    assert shown["case_worker_token_mints_total", "minted"] == 2
+    assert sum(n for (name, *_), n in shown.items() if name == "case_worker_second_unauthorized_total") == 0
+
+
+def test_a_second_401_is_counted_by_the_reason_that_was_given(pipeline: Pipeline, look: Look) -> None:
+    job_id = pipeline.submit("invalid-acme")
+
+    shown = look()
+    given = reason_of_401(pipeline.attempts(job_id)[-1]["error_type"])
+    assert shown["case_worker_second_unauthorized_total", given] == 1
+    assert shown["case_worker_jobs_died_total", "second_unauthorized"] == 1
+    assert shown["case_worker_submissions_total", "unauthorized"] == 2
+    assert shown["case_worker_open_dead_letters", "second_unauthorized"] == 1
+
+
+@pytest.mark.parametrize(
+    ("error_type", "word"),
+    [
+        (None, "none_given"),
+        ("", "none_given"),
+        ("unauthorized", "unauthorized"),
+        ("InvalidToken", "invalid_token"),
+        ("token-expired", "token_expired"),
+        ("Token Revoked", "token_revoked"),
+        ("Bearer eyJhbGciOi is no good", "other"),
+    ],
+)
+def test_a_reason_is_one_of_a_few_words(error_type: str | None, word: str) -> None:
+    assert reason_of_401(error_type) == word
+    assert word in catalog.SECOND_UNAUTHORIZED.words
+
+
+@pytest.mark.parametrize(
+    ("tenant", "result"), [("missing-acme", "no_client_link"), ("acme", "key_rejected"), ("acme", "unavailable")]
+)
+def test_a_mint_is_counted_by_what_came_of_it(
+    pipeline: Pipeline, sandbox: Witness, look: Look, tenant: str, result: str
+) -> None:
+    if result == "key_rejected":
+        sandbox.control("api-key", accepted=False)
+    if result == "unavailable":
+        sandbox.fault("token", "status", status=503)
+    pipeline.submit(tenant)
+    assert look()["case_worker_token_mints_total", result] == 1
+
+
+def test_an_api_that_cannot_be_reached_has_a_status_of_its_own(
+    new_pipeline: Callable[..., Pipeline], sandbox: Witness, look: Look
+) -> None:
+    away = new_pipeline(DEBITURA_CUSTOMER_API_URL=f"http://127.0.0.1:{free_port()}")
+    away.submit()
+    shown = look()
+    assert shown["case_worker_api_request_seconds_count", "POST /cases", "not_sent"] == 1
+    assert shown["case_worker_submissions_total", "not_sent"] == 1
+
+
+def test_a_look_up_shows_its_endpoint_and_not_what_was_looked_for(
+    pipeline: Pipeline, sandbox: Witness, ledger: Database, look: Look
+) -> None:
+    job_id = pipeline.enqueue(creditorReference="INV-77")
+    ledger.rows("UPDATE jobs SET outcome_unknown = true, next_trigger = 'replay' WHERE id = %s", job_id)
+    pipeline.run()
+    assert look()["case_worker_api_request_seconds_count", "GET /cases/by-creditor-reference", "404"] == 1
+
+
+def test_what_the_dispatcher_releases_and_takes_back_is_counted(
+    pipeline: Pipeline, ledger: Database, look: Look
+) -> None:
+    class Nowhere:
+        def publish(self, job_ids: object) -> None: ...
+        def close(self) -> None: ...
+
+    pipeline.enqueue()
+    dispatcher = Dispatcher(pipeline.settings, Nowhere(), name="one")
+    dispatcher.tick()
+    ledger.rows("UPDATE jobs SET queued_at = now() - interval '1 hour'")
+    dispatcher._sweep_at = 0.0
+    dispatcher.tick()
+    pipeline.claim([row[0] for row in ledger.rows("SELECT id FROM jobs")])
+    ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 second'")
+    dispatcher._sweep_at = 0.0
+    dispatcher.tick()
+
+    shown = look()
+    assert shown["case_worker_jobs_released_total",] >= 2
+    assert shown["case_worker_jobs_taken_back_total", "unclaimed"] == 1
+    assert shown["case_worker_jobs_taken_back_total", "lease_expired"] == 1
+
+
+def test_the_ledger_s_gauges(pipeline: Pipeline, ledger: Database, look: Look) -> None:
+    pipeline.submit()
+    pipeline.enqueue()
+    late = pipeline.enqueue()
+    ledger.rows("UPDATE jobs SET state = 'waiting', due_at = now() - interval '50 seconds' WHERE id = %s", late)
+    ledger.rows("UPDATE jobs SET pending_since = now() - interval '90 seconds' WHERE state = 'pending'")
+    with transaction(ledger.engine) as connection:
+        hold(connection, HoldName.CUSTOMER_API, seconds=60, detail="down")
+        hold(connection, HoldName.MINT_RATE_LIMIT, seconds=60, detail="429")
+
+    shown = look()
+    assert shown["case_worker_backlog_jobs",] == 2
+    assert 89 < shown["case_worker_oldest_pending_job_age_seconds",] < 600
+    assert 49 < shown["case_worker_dispatcher_lag_seconds",] < 600
+    assert shown["case_worker_dispatcher_leads",] == 0
+    circuits = ("customer_api", "referral_api", "api_key")
+    assert [shown["case_worker_circuit_open", name] for name in circuits] == [1, 0, 0]
+    assert shown["case_worker_rate_limit_held", "mint_rate_limit"] == 1
+    assert shown["case_worker_rate_limit_held", "rate_limit"] == 0
+    assert shown["case_worker_rate_limit_requests", "minute"] == 2000
+    assert shown["case_worker_rate_limit_used_requests", "day"] == 0, "the test released it by hand"
+    assert shown["case_worker_useful_workers",] == 1
+
+
+def test_without_a_ledger_the_process_s_own_are_still_shown(variables: dict[str, str]) -> None:
+    away = {**variables, "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{free_port()}/x"}
+    settings = Settings.from_environment(away)
+    visitor = Visitor(create_application(settings, get_engine(settings.database_url), away))
+    text = visitor.get("/metrics").text
+    assert "case_worker_ledger_up 0.0\n" in text
+    assert "case_worker_token_mints_total" in text
+    assert "case_worker_jobs{" not in text
+    answer = visitor.get("/scaling")
+    assert (answer.status_code, answer.json()) == (503, {"error": "the database cannot be reached"})

@@ -1,0 +1,111 @@
+"""Reading the fleet's state from the ledger: when somebody asks, and not more often than every few seconds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from worker.fleet.settings import FleetSettings
+from worker.fleet.useful import Advice, Demand, Terms, allowed_rate, useful_workers
+from worker.ledger import queries
+from worker.ledger.database import transaction
+from worker.ledger.queries.demand import COUNTED_TENANTS, DueWork, due_work
+from worker.ledger.queries.waiting import WindowUse, windows_in
+from worker.ledger.states import Api, State
+from worker.ledger.writer.days import close_days
+from worker.ledger.writer.holds import CIRCUITS
+from worker.ledger.writer.pace import use
+from worker.pace import Pace
+from worker.settings import Settings
+
+#: Seconds for which an answer is given again, so that many who ask cost no more than one.
+KEPT_FOR = 3.0
+#: Whoever asks does not wait for longer than a few seconds; a ledger that is so slow is as good as away.
+PATIENCE = text("SET LOCAL statement_timeout = '5s'")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The fleet at one moment."""
+
+    counts: queries.Counts
+    windows: list[WindowUse]
+    due: DueWork
+    demand: Demand
+    terms: Terms
+    advice: Advice
+
+
+class FleetReader:
+    """Reads the fleet's state. Safe for many threads."""
+
+    def __init__(
+        self, settings: Settings, fleet: FleetSettings, engine: Engine, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._engine = engine
+        self._pace = Pace.parse(settings.rate_limits)
+        self.terms = Terms(
+            slots=fleet.concurrency * settings.threads,
+            children=fleet.concurrency,
+            tenant_cap=settings.tenant_concurrency,
+            minimum=fleet.scaling_minimum,
+            drain=fleet.scaling_drain,
+        )
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._known: Fleet | SQLAlchemyError | None = None
+        self._read_at = 0.0
+
+    def read(self) -> Fleet:
+        """The state as of the last few seconds. Raises SQLAlchemyError when the ledger does not answer."""
+        with self._guard:
+            if self._known is None or self._clock() >= self._read_at + KEPT_FOR:
+                try:
+                    self._known = self._look()
+                except SQLAlchemyError as error:
+                    # Kept as well: those who wait behind us must not each wait for a ledger that is away.
+                    self._known = error
+                self._read_at = self._clock()
+            if isinstance(self._known, SQLAlchemyError):
+                raise self._known.with_traceback(None)
+            return self._known
+
+    def _look(self) -> Fleet:
+        self._close_days()
+        one_moment = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with one_moment.connect() as connection:
+            connection.execute(PATIENCE)
+            return look(connection, self._pace, self.terms)
+
+    def _close_days(self) -> None:
+        """Count the days that are over, once; who may not write counts them anew each time."""
+        try:
+            with transaction(self._engine) as connection:
+                close_days(connection)
+        except DBAPIError as error:
+            # No right to write; a read-only replica.
+            if getattr(error.orig, "sqlstate", None) not in {"42501", "25006"}:
+                raise
+
+
+def look(connection: Connection, pace: Pace, terms: Terms) -> Fleet:
+    """The fleet at this moment."""
+    counts = queries.counts(connection)
+    windows = windows_in(connection, pace, use(connection, Api.CUSTOMER, pace))
+    due = due_work(connection, within=terms.drain)
+    demand = Demand(
+        pending=counts.jobs[State.PENDING],
+        due_soon=due.due_soon,
+        under_way=counts.jobs[State.QUEUED] + counts.jobs[State.SUBMITTING],
+        # Who stopped counting does not know of a limit.
+        tenants=due.tenants if due.tenants < COUNTED_TENANTS else counts.jobs[State.PENDING],
+        latency=due.latency,
+        allowed=allowed_rate(pace, windows, terms.drain),
+        held=any(hold["in_force"] or hold["name"] in CIRCUITS for hold in counts.holds),
+    )
+    return Fleet(counts, windows, due, demand, terms, useful_workers(demand, terms))
