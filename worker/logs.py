@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import structlog
+
+from worker.log_safety import NoValuesOfExceptions, format_exception
+from worker.tracing import add_trace_ids
 
 
 def configure_logs(level: int = logging.INFO) -> None:
@@ -14,6 +18,11 @@ def configure_logs(level: int = logging.INFO) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_trace_ids,
+        # Before anything is written, also in a terminal: no locals, and no text of an exception.
+        structlog.processors.StackInfoRenderer(),
+        _exc_info,
+        format_exception,
     ]
     in_terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
@@ -30,11 +39,11 @@ def configure_logs(level: int = logging.INFO) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
+    handler.addFilter(NoValuesOfExceptions())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
                 renderer,
             ],
             foreign_pre_chain=shared,
@@ -46,3 +55,10 @@ def configure_logs(level: int = logging.INFO) -> None:
     # At INFO these two say one line for each request or message, and the request's line has its URL in it.
     for chatty in ("urllib3", "requests", "kombu"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _exc_info(_logger: Any, _method: str, event: Any) -> Any:
+    """`exc_info=True` stands for the exception that is being handled."""
+    if event.get("exc_info") is True:
+        event["exc_info"] = sys.exc_info()
+    return event

@@ -40,6 +40,7 @@ from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, open_secon
 from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
 from worker.ledger.writer.pace import take, use
 from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitted, waiting
+from worker.looked_up import after_look_up, may_look_up, without_reference
 from worker.pace import Pace
 from worker.settings import Settings
 
@@ -101,6 +102,8 @@ class Submitter:
         """
         if not may_send():
             return Outcome(handed_back(job.id, job.request_count))
+        if job.look_up_first and not may_look_up(job):
+            return Outcome(without_reference(job))
         rejected = None
         if job.next_trigger is Trigger.UNAUTHORIZED_RETRY and job.rejected_token:
             # The first 401 came earlier, and no fresh token could be had then.
@@ -112,7 +115,10 @@ class Submitter:
             token = self.tokens.get(job.external_tenant_id, rejected=rejected)
         except ApiError as error:
             return self._no_token(job, error)
-        if (found := self._found_before(job, token)) is not None:
+        if job.look_up_first:
+            if (outcome := self._look_up_first(job, token)) is not None:
+                return outcome
+        elif (found := self._found_before(job, token)) is not None:
             return Outcome(found)
         if job.attempt_count >= self.policy.max_attempts:
             # Its last worker died with it, or the limit was lowered. What could be looked up was looked up.
@@ -205,6 +211,17 @@ class Submitter:
             delay = self.policy.longest / 10
             return waiting(job.id, job.request_count, None, delay=delay, error=message, counts=False, unknown=None)
         return None
+
+    def _look_up_first(self, job: ClaimedJob, token: Token) -> Outcome | None:
+        """After a restore: is the case there already? None: it is not, so it may be sent."""
+        found = self._look_up(job, token)
+        result = after_look_up(job, found, self.policy, random.random())  # noqa: S311 - jitter is no secret
+        if result is None:
+            return None
+        hold = None
+        if found.meaning is Meaning.RATE_LIMITED:
+            hold = FleetHold(HoldName.RATE_LIMIT, found.retry_after, found.in_words())
+        return Outcome(result, hold)
 
     def _look_up(self, job: ClaimedJob, token: Token) -> Verdict:
         """GET /cases/by-creditor-reference/…, judged like any answer; status 0 where none came.

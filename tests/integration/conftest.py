@@ -44,7 +44,7 @@ def ledger(ledger_database: Database) -> Database:
     """An empty ledger: ten times as quick as a database of one's own."""
     ledger_database.rows(
         "TRUNCATE jobs, attempts, dead_letters, audit_log, holds, api_use, operations, operation_items, case_versions,"
-        " finished_days RESTART IDENTITY"
+        " finished_days, restores RESTART IDENTITY"
     )
     ledger_database.rows("UPDATE dispatcher SET leader = NULL, lease_until = NULL")
     ledger_database.rows("UPDATE pace SET next_at = now() - interval '1 hour'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from worker.cli import act, doctor, edit, enqueue, migrate, report, status, web
+from worker.cli import act, doctor, edit, enqueue, migrate, reconcile, report, status, tenant, web
 from worker.cli.group import OneLineErrors
 from worker.sandbox.__main__ import main as sandbox
 
@@ -34,6 +34,8 @@ for command in (
     web.web,
     web.hash_password_for,
     doctor.doctor,
+    reconcile.reconcile,
+    tenant.tenant_digest_of,
 ):
     main.add_command(command)
 main.add_command(sandbox, "sandbox")

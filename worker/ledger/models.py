@@ -29,6 +29,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.ledger import fingerprint
 from worker.ledger.base import Base, one_of
+from worker.ledger.operating_models import Restore, SchemaSupport
 from worker.ledger.report_models import CaseVersion, FinishedDay, Operation, OperationItem
 from worker.ledger.states import (
     INVALID_LINK_REASONS,
@@ -55,6 +56,8 @@ __all__ = [
     "Job",
     "Operation",
     "OperationItem",
+    "Restore",
+    "SchemaSupport",
 ]
 
 
@@ -81,6 +84,7 @@ class Job(Base):
             name="finalized_at_when_final",
         ),
         CheckConstraint("(state = 'submitted') = (case_id IS NOT NULL)", name="case_id_when_submitted"),
+        CheckConstraint("length(trace_context) <= 100", name="trace_context"),
         Index("uq_jobs_tenant_idempotency_key", "external_tenant_id", "idempotency_key", unique=True),
         # One partial index for each way in which living rows are looked for; final rows are in none of them.
         Index(
@@ -180,6 +184,11 @@ class Job(Base):
     case_id: Mapped[str | None]
     case_reference: Mapped[str | None]
     last_error: Mapped[str | None]
+    trace_context: Mapped[str | None]
+    """The W3C traceparent of whoever enqueued it: every attempt, however late, joins that trace."""
+    look_up_first: Mapped[bool] = mapped_column(server_default=text("false"))
+    """The ledger was restored from a backup, and an hour that it has forgotten may have submitted this case: nothing is
+    sent before a look-up by creditorReference has found nothing."""
 
 
 class Attempt(Base):

@@ -62,8 +62,12 @@ class Publisher(Protocol):
 class Dispatcher:
     """One worker's dispatcher. `run` is the thread; `tick` is one look, for tests too."""
 
-    def __init__(self, settings: Settings, publisher: Publisher, *, name: str) -> None:
+    def __init__(
+        self, settings: Settings, publisher: Publisher, *, name: str, may_begin: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`may_begin` says whether the ledger may be worked on; it is asked before each look, so it must be quick."""
         self._settings = settings
+        self._may_begin = may_begin
         self._publisher = publisher
         self._engine: Engine = get_engine(settings.database_url)
         self._name = name
@@ -83,7 +87,7 @@ class Dispatcher:
         """Dispatch until told to stop. Trouble with the ledger or the broker is waited out, never fatal."""
         while not self._stop.is_set() and not stopped():
             try:
-                pause = TICK if self._leads() else FOLLOW_EVERY
+                pause = TICK if self._may_begin() and self._leads() else FOLLOW_EVERY
                 if pause == TICK:
                     self.tick()
             except SQLAlchemyError as error:

@@ -20,6 +20,7 @@ from worker.logs import configure_logs
 from worker.queue import stopping
 from worker.queue.dispatcher import Dispatcher
 from worker.queue.publisher import CeleryPublisher
+from worker.queue.schema_gate import SchemaGate
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,7 @@ class ThisProcess:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.schema = SchemaGate(settings.database_url)
         self.begin_anew()
         self._in_child = False
 
@@ -108,7 +110,9 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
 
     def ready(**_: Any) -> None:
         stopping.forget()
-        dispatcher = Dispatcher(settings, CeleryPublisher(app), name=worker_name())
+        dispatcher = Dispatcher(
+            settings, CeleryPublisher(app), name=worker_name(), may_begin=this_process.schema.passes
+        )
         thread = threading.Thread(
             target=dispatcher.run,
             kwargs={"stopped": lambda: stopping.seconds() is not None},
@@ -117,6 +121,9 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
         )
         dispatchers.append((dispatcher, thread))
         thread.start()
+
+    def begins(**_: Any) -> None:
+        this_process.schema.begin()
 
     def shutting_down(**_: Any) -> None:
         if stopping.seconds() is None:
@@ -139,6 +146,7 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
     def set_up_logs(loglevel: int | str | None = None, **_: Any) -> None:
         configure_logs(loglevel if isinstance(loglevel, int) else logging.INFO)
 
+    _connect(signals.celeryd_init, begins)
     _connect(signals.worker_ready, ready)
     _connect(signals.worker_shutting_down, shutting_down)
     _connect(signals.worker_shutdown, shut_down)

@@ -10,9 +10,10 @@ import structlog
 from celery import Celery, Task
 from celery.exceptions import Reject
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from worker.enqueue import EnqueuedJob, admit, insert
-from worker.errors import IdempotencyKeyReused, InvalidCase
+from worker.errors import IdempotencyKeyReused, InvalidCase, SchemaMismatch
 from worker.ledger.database import get_engine, insist, is_passing
 from worker.queue import stopping
 from worker.queue.app import ACCEPT_TASK, INTAKE, SUBMIT_TASK
@@ -37,13 +38,28 @@ def register_tasks(app: Celery, settings: Settings, this_process: ThisProcess) -
     def accept(task: Task, *args: Any, **fields: Any) -> None:
         """From apps without access to our SQL: the same INSERT. Acked once its row is committed."""
         with this_process.at_work():
+            _require_schema(this_process)
             take_in(settings, task, args, fields)
 
     @app.task(name=SUBMIT_TASK)  # type: ignore[untyped-decorator]  # celery has no types
     def submit(job_ids: list[str]) -> None:
         """From the dispatcher: submit those of the jobs that are still queued."""
         with this_process.at_work():
+            _require_schema(this_process)
             this_process.runner().run([UUID(job_id) for job_id in job_ids])
+
+
+def _require_schema(this_process: ThisProcess) -> None:
+    """Raises celery's Reject when the ledger's schema does not suit this code, to have a held message put back.
+
+    (Ids are acked by then; their jobs are in the ledger, for a worker that suits it.)
+    """
+    try:
+        this_process.schema.require()
+    except SchemaMismatch:
+        raise Reject("the ledger's schema does not suit this code", requeue=True) from None
+    except SQLAlchemyError:
+        return  # it is away; what comes next waits for it, and puts the message back if it must
 
 
 def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> None:

@@ -30,7 +30,8 @@ def story(connection: Connection, job_id: UUID) -> Story:
     jobs = read(
         "SELECT id, external_tenant_id, idempotency_key, creditor_reference, amount, currency, state, priority, round,"
         " due_at, attempt_count, request_count, next_trigger, submission_key, outcome_unknown, lease_owner,"
-        " lease_until, queued_at, created_at, finalized_at, case_id, case_reference, last_error"
+        " lease_until, queued_at, created_at, finalized_at, case_id, case_reference, last_error,"
+        " look_up_first"
         " FROM jobs WHERE id = :id"
     )
     if not jobs:

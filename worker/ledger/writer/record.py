@@ -151,6 +151,7 @@ _RECORD = text(
             request_count = j.request_count - (NOT r.was_sent AND j.request_count = r.number)::int,
             next_trigger = COALESCE(r.next_trigger, CASE WHEN r.was_sent THEN 'retry' ELSE j.next_trigger END),
             outcome_unknown = COALESCE(r.outcome_unknown, j.outcome_unknown),
+            look_up_first = j.look_up_first AND NOT r.was_sent AND r.state <> 'submitted',
             last_error = COALESCE(r.last_error, j.last_error),
             case_id = r.case_id, case_reference = r.case_reference
         FROM r WHERE j.id = r.job_id AND j.state = 'submitting' AND j.lease_token = :lease
