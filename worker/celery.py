@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from worker.errors import SettingsError
@@ -11,9 +12,13 @@ from worker.queue.lifecycle import ThisProcess, connect_lifecycle
 from worker.queue.redis_transport import make_transport
 from worker.queue.tasks import register_tasks
 from worker.settings import Settings
+from worker.tenant_digest import tenant_key
+from worker.tracing import is_wanted
 
 try:
     settings = Settings.from_environment(needs=("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY"))
+    tenant_key(os.environ)
+    is_wanted(os.environ)
 except SettingsError as error:
     sys.stderr.write(f"case-worker: {error}\n")
     sys.exit(2)

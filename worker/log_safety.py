@@ -27,10 +27,10 @@ def say(error: BaseException) -> str:
 
 
 def say_traceback(info: ExcInfo) -> str:
-    """The traceback without values: files, lines and the code there, and each exception of the chain as `say` has it."""
+    """The traceback without values: files, lines, the code there, and each exception of the chain as `say` has it."""
     parts: list[str] = []
     error: BaseException | None = info[1]
-    while error is not None and len(parts) < 10:  # noqa: PLR2004 - a chain that bites its tail ends here
+    while error is not None and len(parts) < 10:
         frames = "".join(traceback.format_tb(error.__traceback__))
         parts.append(f"Traceback (most recent call last):\n{frames}{say(error)}")
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -20,6 +20,7 @@ _KINDS = {
 }
 #: Seconds that the last spans get on their way out of a process that ends.
 LAST_SPANS = 3.0
+_VERSION = version("case-worker")
 _providers: list[trace.TracerProvider] = []
 
 
@@ -46,7 +47,7 @@ def span(
     name: str, *, kind: str, parent: str | None, attributes: Mapping[str, str | float | bool | None]
 ) -> Iterator[ActiveSpan]:
     """See `worker.tracing.span`."""
-    tracer = trace.get_tracer("case-worker", version("case-worker"))
+    tracer = trace.get_tracer("case-worker", _VERSION)
     with tracer.start_as_current_span(
         name,
         context=_context_of(parent) if parent else None,

@@ -44,6 +44,8 @@ class Settings:
     max_attempts: int
     retry_base: float
     retry_max: float
+    trace_to_api: bool = False
+    """Whether requests to the APIs carry a traceparent header: ids of traces are nobody's business but ours."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, *, needs: tuple[str, ...] = ()) -> Settings:
@@ -85,6 +87,7 @@ class Settings:
             max_attempts=env.count("WORKER_MAX_ATTEMPTS", 12, at_most=1000),
             retry_base=env.seconds("WORKER_RETRY_BASE_SECONDS", 2, at_most=86_400),
             retry_max=env.seconds("WORKER_RETRY_MAX_SECONDS", 3600, at_most=604_800),
+            trace_to_api=env.one_of("WORKER_TRACE_TO_API", ("no", "yes"), "no") == "yes",
         )
         for name in needs:
             if not env.text(name):

@@ -35,7 +35,7 @@ from worker.errors import (
     PartnerKeyRejected,
 )
 from worker.ledger.database import insist
-from worker.ledger.states import Api, AttemptOutcome, Reason, TokenSource, Trigger
+from worker.ledger.states import Api, AttemptOutcome, Reason, State, TokenSource, Trigger
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, open_second_attempt
 from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
 from worker.ledger.writer.pace import take, use
@@ -43,6 +43,8 @@ from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitt
 from worker.looked_up import after_look_up, may_look_up, without_reference
 from worker.pace import Pace
 from worker.settings import Settings
+from worker.tenant_digest import tenant_digest
+from worker.tracing import current_traceparent, parse_traceparent, request_span, span
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +79,7 @@ class Submitter:
         self._engine = engine
         self._api_key = settings.api_key
         self._worker = worker
+        self._trace_to_api = settings.trace_to_api
         self._customer_pace = self._referral_pace = Pace.parse(settings.rate_limits)
         self.policy = RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_max)
         mint_timeout = min(MINT_TIMEOUT, settings.request_timeout)
@@ -100,6 +103,17 @@ class Submitter:
 
         Raises nothing but a bug's own exception and what the database raises when the second attempt is opened.
         """
+        with span(
+            "attempt", kind="consumer", parent=parse_traceparent(job.trace_context), job_id=str(job.id),
+            tenant=tenant_digest(job.external_tenant_id), attempt=job.request_count, trigger=str(job.next_trigger),
+        ) as attempting:  # fmt: skip
+            outcome = self._attempt(job, lease, may_send)
+            attempting.note(outcome=str(outcome.result.state), reason=outcome.result.reason)
+            if outcome.result.state is State.DEAD:
+                attempting.fail(str(outcome.result.reason))
+        return outcome
+
+    def _attempt(self, job: ClaimedJob, lease: UUID, may_send: Callable[[], bool]) -> Outcome:
         if not may_send():
             return Outcome(handed_back(job.id, job.request_count))
         if job.look_up_first and not may_look_up(job):
@@ -232,16 +246,28 @@ class Submitter:
         asked_at = time.monotonic()
         self._count_one_more()
         try:
-            found = judge(find_case(self._customer, token=token.value, creditor_reference=job.creditor_reference))
+            found = self._find(job, token)
             if found.meaning is Meaning.UNAUTHORIZED:
                 self.tokens.reject(job.external_tenant_id, token.fingerprint)
                 refused = Rejected(token.fingerprint, time.monotonic() - asked_at)
                 fresh = self.tokens.get(job.external_tenant_id, rejected=refused)
                 self._count_one_more()
-                found = judge(find_case(self._customer, token=fresh.value, creditor_reference=job.creditor_reference))
+                found = self._find(job, fresh)
         except ApiError as error:
             found = Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
-        log.info("case_looked_up", job_id=str(job.id), http_status=found.status)
+        log.info(
+            "case_looked_up",
+            job_id=str(job.id),
+            tenant=tenant_digest(job.external_tenant_id),
+            http_status=found.status,
+        )
+        return found
+
+    def _find(self, job: ClaimedJob, token: Token) -> Verdict:
+        assert job.creditor_reference is not None
+        with request_span("GET", "/cases/by-creditor-reference/{creditorReference}") as finding:
+            found = judge(find_case(self._customer, token=token.value, creditor_reference=job.creditor_reference))
+            finding.note(http__response__status_code=found.status)
         return found
 
     def _count_one_more(self) -> None:
@@ -255,9 +281,12 @@ class Submitter:
 
     def _post(self, job: ClaimedJob, token: Token) -> Heard:
         try:
-            reply: Reply = post_case(
-                self._customer, token=token.value, submission_key=str(job.submission_key), body=job.case_body.encode()
-            )
+            with request_span("POST", "/cases") as posting:
+                reply: Reply = post_case(
+                    self._customer, token=token.value, submission_key=str(job.submission_key),
+                    body=job.case_body.encode(), traceparent=current_traceparent() if self._trace_to_api else None,
+                )  # fmt: skip
+                posting.note(http__response__status_code=reply.status)
         except NotSent as error:
             return Silence(arrived=False, message=str(error))
         except MaybeArrived as error:
@@ -302,7 +331,8 @@ class Submitter:
         if not insist(self._engine, count, until=lambda: True, otherwise=True):
             raise MintRateLimited(MINT_PAUSE, said_by="our own count")
         try:
-            minted = mint_token(self._referral, api_key=self._api_key, external_tenant_id=tenant)
+            with span("mint", kind="client", http__request__method="POST", http__route="/oauth/token"):
+                minted = mint_token(self._referral, api_key=self._api_key, external_tenant_id=tenant)
         except (ClientLinkNotFound, MintRefused):
             self.mint_answers += 1
             raise

@@ -11,7 +11,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import structlog
@@ -119,6 +119,11 @@ def span(
         yield active
 
 
+def request_span(method: str, route: str) -> AbstractContextManager[Span]:
+    """A span around one HTTP request. `route` is a pattern: an address may hold a debtor's reference."""
+    return span(f"{method} {route}", kind="client", http__request__method=method, http__route=route)
+
+
 def current_traceparent() -> str | None:
     """The W3C traceparent of the current span; None without one."""
     backend = _backend()
@@ -134,8 +139,12 @@ def add_trace_ids(_logger: Any, _method: str, event: Any) -> Any:
 
 
 def _backend() -> Any:
-    """OpenTelemetry, if anybody in this process has imported it; we do not."""
-    if "opentelemetry.trace" not in sys.modules:
+    """OpenTelemetry, if somebody in this process takes its spans.
+
+    That it was imported says little: redis-py does so wherever it is installed.
+    """
+    api: Any = sys.modules.get("opentelemetry.trace")
+    if api is None or isinstance(api.get_tracer_provider(), api.ProxyTracerProvider):
         return None
     from worker import open_telemetry  # noqa: PLC0415 - only where OpenTelemetry is there already
 

@@ -25,6 +25,7 @@ from worker.ledger.writer.holds import end_lapsed_holds, start_probe
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
 from worker.pace import Pace
 from worker.settings import Settings
+from worker.tenant_digest import tenant_digest
 
 log = structlog.get_logger(__name__)
 
@@ -153,7 +154,7 @@ class Dispatcher:
         for job in released:
             start_probe(connection, job.id)
             take(connection, Api.CUSTOMER, self._pace, 1)
-            log.info("probe_sent", job_id=str(job.id))
+            log.info("probe_sent", job_id=str(job.id), tenant=tenant_digest(job.tenant))
         return released
 
     def _release(self, connection: Connection, standing: ledger.Standing) -> list[ledger.Released]:

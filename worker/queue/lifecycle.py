@@ -22,6 +22,7 @@ from worker.queue.dispatcher import Dispatcher
 from worker.queue.publisher import CeleryPublisher
 from worker.queue.schema_gate import SchemaGate
 from worker.settings import Settings
+from worker.tracing import begin_tracing, end_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,7 @@ class ThisProcess:
         self._lock = threading.Lock()
         self._runner: BatchRunner | None = None
         self._busy = 0
+        self._traces = False
         self._in_child = True
 
     def runner(self) -> BatchRunner:
@@ -66,6 +68,10 @@ class ThisProcess:
             signal.signal(signal.SIGTERM, self.on_sigterm)
         with self._lock:
             self._busy += 1
+            if not self._traces:
+                # Here, and not before the fork: a connection to a collector must not be shared with it.
+                self._traces = True
+                begin_tracing(os.environ)
         try:
             yield
         except MemoryError:
@@ -138,6 +144,10 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
             dispatcher, thread = dispatchers.pop()
             dispatcher.stop()
             thread.join(5)
+        end_tracing()
+
+    def child_ends(**_: Any) -> None:
+        end_tracing()
 
     def child_started(**_: Any) -> None:
         forget_engines()
@@ -151,6 +161,7 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
     _connect(signals.worker_shutting_down, shutting_down)
     _connect(signals.worker_shutdown, shut_down)
     _connect(signals.worker_process_init, child_started)
+    _connect(signals.worker_process_shutdown, child_ends)
     _connect(signals.setup_logging, set_up_logs)
 
 

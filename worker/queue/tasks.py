@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,8 @@ from worker.queue.lifecycle import ThisProcess
 from worker.queue.lost_child import request_class
 from worker.queue.unreadable import Keeper, as_sent
 from worker.settings import Settings
+from worker.tenant_digest import tenant_digest
+from worker.tracing import parse_traceparent, span
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +42,9 @@ def register_tasks(app: Celery, settings: Settings, this_process: ThisProcess) -
         """From apps without access to our SQL: the same INSERT. Acked once its row is committed."""
         with this_process.at_work():
             _require_schema(this_process)
-            take_in(settings, task, args, fields)
+            parent = parse_traceparent(task.request.get("traceparent"))
+            with span(ACCEPT_TASK, kind="consumer", parent=parent):
+                take_in(settings, task, args, fields)
 
     @app.task(name=SUBMIT_TASK)  # type: ignore[untyped-decorator]  # celery has no types
     def submit(job_ids: list[str]) -> None:
@@ -78,6 +83,7 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
 
     try:
         job = admit(**_arguments(args, fields))
+        job = replace(job, trace_context=parse_traceparent(task.request.get("traceparent")))
         arrived = insist(engine, arrive, until=enough)
     except Exception as error:  # noqa: BLE001 - see below; nothing may be lost here
         if is_passing(error):
@@ -92,7 +98,12 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
         if not kept:
             raise Reject("the ledger cannot be reached", requeue=True) from None
     else:
-        log.info("job_accepted", job_id=str(arrived.id), created=arrived.created)
+        log.info(
+            "job_accepted",
+            job_id=str(arrived.id),
+            tenant=tenant_digest(job.external_tenant_id),
+            created=arrived.created,
+        )
 
 
 def _arguments(args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:
