@@ -33,6 +33,7 @@ def test_nothing_set_gives_the_documented_defaults() -> None:
         "max_attempts": 12,
         "retry_base": 2,
         "retry_max": 3600,
+        "trace_to_api": False,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 
+from worker.cli.check_operating import LOG, REPORT
 from worker.cli.finding import Finding, Verdict
 from worker.errors import SettingsError
 from worker.settings import Settings
@@ -15,8 +16,8 @@ SECRET = {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DEBITURA_API_KEY"}
 #: Checked together, since one must not exceed the other.
 _RETRY = ("WORKER_RETRY_BASE_SECONDS", "WORKER_RETRY_MAX_SECONDS")
 #: Names of ours that other parts read.
-_ELSEWHERE = {"REPORT_USERS"}
-_OURS = ("WORKER_", "DEBITURA_")
+_ELSEWHERE = {*REPORT, LOG}
+_OURS = ("WORKER_", "DEBITURA_", "REPORT_", "LOG_TENANT")
 
 
 class _Asked(Mapping[str, str]):

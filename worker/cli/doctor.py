@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import click
 
+from worker.cli.check_operating import check_operating
 from worker.cli.check_servers import check_apis, check_broker, check_cache, check_database
 from worker.cli.check_settings import check_settings, without
 from worker.cli.finding import Finding, Verdict
@@ -39,6 +40,7 @@ def _findings() -> Iterator[Finding]:
         yield finding
         if finding.verdict is Verdict.FAILED:
             wrong.add(finding.name)
+    yield from check_operating(os.environ)
     settings = Settings.from_environment(without(os.environ, wrong))
     if settings.database_url:
         yield from check_database(settings)
