@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
+import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 import structlog
 
 from worker.errors import InvalidCase
-from worker.logs import configure_logs
+from worker.logs import configure_logs, log_uncaught
 
 DATA = "Debitor Jensen, jensen@example.com"
 
@@ -82,6 +86,37 @@ def test_an_exception_among_the_arguments_of_any_library_is_named_only(written: 
     logging.getLogger("any.library").warning("it went wrong: %r, %s", failure(), OSError(111, "Connection refused"))
 
     assert lines(written)[0]["event"] == "it went wrong: 'InvalidCase', ConnectionRefusedError: Connection refused"
+
+
+def test_what_nobody_catches_is_a_line_of_ours_too(written: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)
+    monkeypatch.setattr("threading.excepthook", threading.excepthook)
+    log_uncaught()
+
+    def fails() -> None:
+        raise failure()
+
+    thread = threading.Thread(target=fails, name="dispatcher")
+    thread.start()
+    thread.join()
+    error = failure()
+    sys.excepthook(type(error), error, error.__traceback__)
+
+    assert [line["event"] for line in lines(written)] == ["thread_failed", "process_failed"]
+    assert lines(written)[0]["thread"] == "dispatcher"
+    assert "Jensen" not in written.getvalue()
+
+
+def test_every_event_that_the_documentation_names_is_one() -> None:
+    project = Path(__file__).parents[2]
+    table = (project / "docs" / "logs-and-traces.md").read_text().partition("| event | means |")[2].partition("\n\n")[0]
+    events = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    named = {name for event in events for name in re.findall(r"`([a-z]+_[a-z_]+)`", event)}
+    code = "".join(path.read_text() for path in (project / "worker").rglob("*.py"))
+
+    assert len(named) > 30
+    states = {"job_submitted", "job_waiting", "job_dead"}  # made of a job's state
+    assert [name for name in sorted(named - states) if f'"{name}"' not in code] == []
 
 
 def test_an_event_in_a_terminal_is_readable(monkeypatch: pytest.MonkeyPatch, written: io.StringIO) -> None:

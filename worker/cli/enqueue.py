@@ -21,6 +21,7 @@ from worker.enqueue import insert, to_look_up_first
 from worker.errors import IdempotencyKeyReused, InvalidCase
 from worker.ledger.database import transaction
 from worker.report.wording import counted
+from worker.tracing import begin_tracing, end_tracing
 
 #: Lines in one transaction at most.
 CHUNK = 200
@@ -60,6 +61,7 @@ def enqueue(*, file: BinaryIO, look_up_first: bool) -> int:
     unchanged, numbers to the digit. Bad lines are listed at the end and do not stop the rest.
     """
     _, engine = open_ledger()
+    begin_tracing(os.environ)
     intake = Intake()
     with progress("enqueueing", _size(file)) as tell:
         try:
@@ -70,6 +72,8 @@ def enqueue(*, file: BinaryIO, look_up_first: bool) -> int:
             intake.stopped = "stopped by the keyboard"
         except OSError as error:
             intake.stopped = f"the file cannot be read on: {error.strerror}"
+        finally:
+            end_tracing()
     return _sum_up(intake)
 
 

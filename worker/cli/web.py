@@ -11,7 +11,7 @@ from worker.cli.actor import os_user
 from worker.cli.ledger import engine_of
 from worker.errors import SettingsError
 from worker.ledger.migrate import require_suitable
-from worker.logs import configure_logs
+from worker.logs import configure_logs, log_uncaught
 from worker.report.web.passwords import hash_password
 from worker.report.web.people import Role, User, parse_users
 from worker.report.web.serve import serve
@@ -30,6 +30,7 @@ def web(*, host: str, port: int) -> None:
     engine = engine_of(settings)
     require_suitable(engine)
     configure_logs()
+    log_uncaught()
     serve(settings, engine, os.environ, host=host, port=port, local_name=os_user(), tell=_tell)
 
 

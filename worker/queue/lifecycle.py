@@ -16,7 +16,7 @@ from celery import Celery, signals
 
 from worker.batch import BatchRunner, worker_name
 from worker.ledger.database import forget_engines
-from worker.logs import configure_logs
+from worker.logs import configure_logs, log_uncaught
 from worker.queue import stopping
 from worker.queue.dispatcher import Dispatcher
 from worker.queue.publisher import CeleryPublisher
@@ -155,6 +155,7 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
 
     def set_up_logs(loglevel: int | str | None = None, **_: Any) -> None:
         configure_logs(loglevel if isinstance(loglevel, int) else logging.INFO)
+        log_uncaught()
 
     _connect(signals.celeryd_init, begins)
     _connect(signals.worker_ready, ready)
