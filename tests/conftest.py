@@ -17,7 +17,8 @@ from worker.sandbox.server import SandboxServer
 from worker.settings import Settings
 
 # The tests say what they need; what the machine's environment has must not leak in.
-for name in [n for n in os.environ if n.startswith(("WORKER_", "DEBITURA_", "DATABASE_", "REDIS_", "CELERY_"))]:
+OURS = ("WORKER_", "DEBITURA_", "DATABASE_", "REDIS_", "CELERY_", "OTEL_", "LOG_TENANT")
+for name in [n for n in os.environ if n.startswith(OURS)]:
     del os.environ[name]
 
 TEMPLATE = "ledger_template"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from worker.errors import SettingsError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 _KINDS = {
     "internal": SpanKind.INTERNAL,
@@ -21,7 +26,7 @@ _KINDS = {
 #: Seconds that the last spans get on their way out of a process that ends.
 LAST_SPANS = 3.0
 _VERSION = version("case-worker")
-_providers: list[trace.TracerProvider] = []
+_providers: list[TracerProvider] = []
 
 
 class ActiveSpan:
@@ -97,18 +102,20 @@ def begin(environ: Mapping[str, str]) -> None:
             exporter = OTLPSpanExporter()
         except ValueError as error:
             raise SettingsError(f"an OTEL_EXPORTER_OTLP_… setting cannot be used: {error}") from None
-    provider = TracerProvider(resource=Resource.create({} if named else {"service.name": "case-worker"}))
+    resource = Resource.create({} if named else {"service.name": "case-worker"})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     _providers.append(provider)
 
 
 def end() -> None:
-    """Send what is still unsent, for a few seconds at most."""
+    """Send what is still unsent, for a few seconds at most: a collector that is away must not hold up the end."""
     while _providers:
-        provider = _providers.pop()
-        provider.force_flush(int(LAST_SPANS * 1000))  # type: ignore[attr-defined]  # the SDK's, which the API's type does not show
-        provider.shutdown()  # type: ignore[attr-defined]  # as above
+        # A daemon: the SDK tries again for longer than we wait.
+        last = threading.Thread(target=_providers.pop().shutdown, name="last-spans", daemon=True)
+        last.start()
+        last.join(LAST_SPANS)
 
 
 def _attribute(name: str) -> str:

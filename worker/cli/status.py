@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from worker.cli.ledger import one_moment, open_ledger
 from worker.ledger import queries
 from worker.ledger.database import transaction
+from worker.ledger.queries.restores import look_up_until
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.writer.days import close_days
 from worker.pace import Pace
@@ -18,6 +19,7 @@ from worker.report import overview, story
 from worker.report.export import as_json
 from worker.report.terminal import Screen
 from worker.report.waiting import job_in_words
+from worker.report.wording import moment
 
 
 @click.command(short_help="Show how many jobs are where, and what holds them.")
@@ -29,10 +31,14 @@ def status(*, json_wanted: bool) -> None:
     with one_moment(engine) as connection:
         found = queries.counts(connection)
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
+        restored = look_up_until(connection)
     if json_wanted:
-        click.echo(as_json(overview.as_data(found, waits)))
+        click.echo(as_json(overview.as_data(found, waits) | {"look_up_first_until": restored}))
     else:
-        overview.show_overview(Screen(), found, waits)
+        screen = Screen()
+        overview.show_overview(screen, found, waits)
+        if restored:
+            screen.line(f"The ledger was restored: until {moment(restored)}, jobs that arrive are looked up first.")
 
 
 def _close_days(engine: Engine) -> None:

@@ -35,6 +35,7 @@ _NEWEST = text(
                     (SELECT at FROM audit_log ORDER BY id DESC LIMIT 1))
     """
 )
+_LOOK_UP_UNTIL = text("SELECT max(look_up_until) FROM restores WHERE look_up_until > now()")
 _LEADER = text("SELECT leader FROM dispatcher WHERE lease_until > now()")
 
 
@@ -46,6 +47,12 @@ def to_reconcile(connection: Connection) -> list[ToReconcile]:
 def newest_entry(connection: Connection) -> datetime | None:
     """About the last moment that the ledger knows of; None for an empty one."""
     moment: datetime | None = connection.execute(_NEWEST).scalar()
+    return moment
+
+
+def look_up_until(connection: Connection) -> datetime | None:
+    """Until when jobs that arrive are looked up first, after a restore; None when they are not."""
+    moment: datetime | None = connection.execute(_LOOK_UP_UNTIL).scalar()
     return moment
 
 
