@@ -16,13 +16,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 import requests
-from command_line import line
 from local_servers import LocalPostgres
 from pipeline import a_case
 from sandbox_witness import Witness
+from sqlalchemy.orm import Session
 
 from tests.databases import Database, sqlalchemy_url
 from tests.faults.until import until
+from worker import enqueue_case
 from worker.ledger import migrate
 from worker.ledger.database import get_engine
 
@@ -52,10 +53,10 @@ class Installation:
     def command(self, name: str) -> str:
         return str(self.root / "env" / "bin" / name)
 
-    def run(self, *command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run one of its commands to its end."""
         return subprocess.run(
-            [self.command(command[0]), *command[1:]], env={"PATH": os.defpath, **self.variables}, input=stdin,
+            [self.command(command[0]), *command[1:]], env={"PATH": os.defpath, **self.variables},
             capture_output=True, text=True, cwd=self.root, timeout=60, check=False,
         )  # fmt: skip
 
@@ -110,30 +111,23 @@ def test_it_holds_all_that_it_needs_and_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_it_migrates_takes_cases_submits_them_and_serves_the_page(
-    installed: Installation, empty: Database, sandbox: Witness
-) -> None:
-    # When it is used for the first time, as the runbook has it
-    where = installed.run("python", "-c", "import worker; print(worker.__file__)")
-    assert where.stdout.startswith(str(installed.root)), where.stdout + where.stderr
-    assert "migrate" in installed.run("case-worker", "--help").stdout
+def test_it_migrates_submits_and_serves_the_page(installed: Installation, empty: Database, sandbox: Witness) -> None:
+    # When it is used for the first time
+    helped = installed.run("python", "-c", "import worker, worker.cli; print(worker.__file__); worker.cli.main(['-h'])")
+    assert helped.stdout.startswith(str(installed.root)), helped.stdout + helped.stderr
+    assert "Bring the database to the newest schema" in helped.stdout
     migrated = installed.run("case-worker", "migrate")
     assert migrated.returncode == 0, migrated.stderr
     migrate.require_suitable(empty.engine)
-    enqueued = installed.run("case-worker", "enqueue", "-", stdin=line(a_case()))
-    assert enqueued.returncode == 0, enqueued.stderr
+    with Session(empty.engine) as session, session.begin():
+        enqueue_case(external_tenant_id="acme", case=a_case(), session=session)
 
     # Then its worker submits the case, and its page shows what it should
     options = ("--without-gossip", "--without-mingle", "--concurrency", "1", "--loglevel", "ERROR")
-    with installed.start("python", "-m", "celery", "-A", "worker", "worker", *options) as worker:
-        try:
-            state = "SELECT state FROM jobs"
-            until("it is submitted", lambda: empty.rows(state) == [("submitted",)], within=40)
-            assert installed.run("case-worker", "doctor").returncode == 0
-        finally:
-            worker.terminate()
-    assert len(sandbox.cases()) == 1
-    with installed.start("case-worker", "web", "--port", "0") as web:
+    with (
+        installed.start("python", "-m", "celery", "-A", "worker", "worker", *options) as worker,
+        installed.start("case-worker", "web", "--port", "0") as web,
+    ):
         try:
             assert web.stdout is not None
             address = web.stdout.readline().split()[4]
@@ -141,5 +135,9 @@ def test_it_migrates_takes_cases_submits_them_and_serves_the_page(
             style = page.text.partition('rel="stylesheet" href="/')[2].partition('"')[0]
             assert (page.status_code, requests.get(f"{address}{style}", timeout=10).status_code) == (200, 200)
             assert requests.get(f"{address}readyz", timeout=10).text == "ready\n"
+            state = "SELECT state FROM jobs"
+            until("it is submitted", lambda: empty.rows(state) == [("submitted",)], within=40)
         finally:
+            worker.terminate()
             web.terminate()
+    assert len(sandbox.cases()) == 1

@@ -10,17 +10,19 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from command_line import run
+from command_line import line, run
 from local_servers import LocalPostgres
 from processes import Child, clean_environment
 from processes import program as path_of
 from sandbox_witness import Witness
+from sqlalchemy.orm import Session
 
 from tests.databases import Database, sqlalchemy_url
 from tests.faults.until import until
 from worker import enqueue_case
 from worker.errors import SchemaMismatch
 from worker.ledger import migrate
+from worker.ledger.database import get_engine
 from worker.ledger.suitability import DatabaseSchema
 from worker.report.web.application import create_application
 from worker.settings import Settings
@@ -111,7 +113,7 @@ def test_a_worker_of_the_older_version_starts_on_the_newer_schema_and_does_its_j
     newer: Database, environment: Vars, sandbox: Witness, worker: list[Child], log: Path
 ) -> None:
     variables = on(environment, newer)
-    enqueued = run(variables, "enqueue", "-", stdin=_line())
+    enqueued = run(variables, "enqueue", "-", stdin=line(CASE))
     assert enqueued.exit_code == 0, enqueued.output
 
     start(worker, variables, log)
@@ -124,12 +126,6 @@ def test_a_worker_of_the_older_version_starts_on_the_newer_schema_and_does_its_j
     assert "suits it" in run(variables, "migrate").stdout
     settings = Settings.from_environment(variables)
     create_application(settings, newer.engine, variables)  # as `web` does, after the same check as `status`
-
-
-def _line() -> str:
-    import json
-
-    return json.dumps({"externalTenantId": "acme", "case": CASE})
 
 
 @pytest.mark.parametrize("command", [["status"], ["web", "--port", "0"], ["migrate"], ["report"]])
@@ -164,59 +160,53 @@ def test_a_worker_of_the_older_version_refuses_such_a_schema_in_one_line(too_new
 
 
 @pytest.fixture
-def later(postgres: LocalPostgres) -> Iterator[str]:
-    """The name of a database that is not there yet."""
-    name = f"later_{uuid4().hex[:12]}"
-    yield name
+def later(postgres: LocalPostgres) -> Iterator[list[str]]:
+    """The names of two databases that are not there yet."""
+    names = [f"later_{uuid4().hex[:12]}" for _ in range(2)]
+    yield names
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        for name in names:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-def appear(postgres: LocalPostgres, name: str, template: Database | None) -> Database:
-    from worker.ledger.database import get_engine
-
-    source = "ledger_template" if template is None else template.url.rsplit("/", 1)[1]
-    if template is not None:
-        template.engine.dispose()
+def appear(postgres: LocalPostgres, name: str, template: str) -> Database:
+    """The database is there at last, as a copy of another."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     return Database(f"{postgres.url.rsplit('/', 1)[0]}/{name}", get_engine(sqlalchemy_url(postgres.url, name)))
 
 
-def test_a_database_that_is_away_at_the_start_is_waited_for(
-    postgres: LocalPostgres, later: str, environment: Vars, sandbox: Witness, worker: list[Child], log: Path
-) -> None:
-    variables = environment | {"DATABASE_URL": f"{postgres.url.rsplit('/', 1)[0]}/{later}"}
-    process = start(worker, variables, log)
-    until("it waits", lambda: "dispatcher_waits_for_ledger" in log.read_text(), within=40, but=log.read_text)
-
-    database = appear(postgres, later, None)
-    enqueue(database)
-
-    until("the job is submitted", lambda: submitted(database), within=40, but=log.read_text)
-    process.require_alive()
-    database.engine.dispose()
+def waits(log: Path) -> bool:
+    return "dispatcher_waits_for_ledger" in log.read_text()
 
 
-def enqueue(database: Database) -> None:
-    from sqlalchemy.orm import Session
+def test_a_database_that_is_away_at_the_start_is_waited_for_and_then_looked_at(
+    postgres: LocalPostgres, later: list[str], too_new: Database, environment: Vars, sandbox: Witness,
+    worker: list[Child], tmp_path: Path,
+) -> None:  # fmt: skip
+    # Given two workers whose databases are away
+    logs = [tmp_path / "suits.log", tmp_path / "does-not.log"]
+    for name, log in zip(later, logs, strict=True):
+        start(worker, environment | {"DATABASE_URL": f"{postgres.url.rsplit('/', 1)[0]}/{name}"}, log)
+    for log in logs:
+        until(
+            "it waits", lambda log=log: "dispatcher_waits_for_ledger" in log.read_text(), within=40, but=log.read_text
+        )
 
+    # When one comes that suits, and one that does not
+    too_new.engine.dispose()
+    appear(postgres, later[1], too_new.url.rsplit("/", 1)[1]).engine.dispose()
+    database = appear(postgres, later[0], "ledger_template")
     with Session(database.engine) as session, session.begin():
         enqueue_case(external_tenant_id="acme", case=CASE, session=session)
 
-
-def test_a_database_that_comes_back_with_a_schema_that_does_not_suit_ends_the_worker(
-    postgres: LocalPostgres, later: str, too_new: Database, environment: Vars, worker: list[Child], log: Path
-) -> None:
-    variables = environment | {"DATABASE_URL": f"{postgres.url.rsplit('/', 1)[0]}/{later}"}
-    process = start(worker, variables, log)
-    until("it waits", lambda: "dispatcher_waits_for_ledger" in log.read_text(), within=40, but=log.read_text)
-
-    appear(postgres, later, too_new).engine.dispose()
-
-    until("it ends", lambda: process.process.poll() is not None, within=40, but=log.read_text)
-    assert process.process.returncode == 2
-    assert log.read_text().count("deploy newer code (version 9001 or newer)") == 1
+    # Then the first worker does its job, and the second ends, saying why
+    until("the job is submitted", lambda: submitted(database), within=40, but=logs[0].read_text)
+    worker[0].require_alive()
+    until("it ends", lambda: worker[1].process.poll() is not None, within=40, but=logs[1].read_text)
+    assert worker[1].process.returncode == 2
+    assert logs[1].read_text().count("deploy newer code (version 9001 or newer)") == 1
+    database.engine.dispose()
 
 
 def test_code_that_asks_a_database_from_before_the_question_gets_no_answer(database: Database) -> None:
