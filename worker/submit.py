@@ -228,7 +228,12 @@ class Submitter:
 
     def _look_up_first(self, job: ClaimedJob, token: Token) -> Outcome | None:
         """After a restore: is the case there already? None: it is not, so it may be sent."""
-        found = self._look_up(job, token)
+        try:
+            found = self._ask(job, token)
+        except (NotSent, MaybeArrived) as error:
+            found = Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
+        except ApiError as error:
+            return self._no_token(job, error)
         result = after_look_up(job, found, self.policy, random.random())  # noqa: S311 - jitter is no secret
         if result is None:
             return None
@@ -238,23 +243,26 @@ class Submitter:
         return Outcome(result, hold)
 
     def _look_up(self, job: ClaimedJob, token: Token) -> Verdict:
-        """GET /cases/by-creditor-reference/…, judged like any answer; status 0 where none came.
+        """As `_ask`, with status 0 where no answer came."""
+        try:
+            return self._ask(job, token)
+        except ApiError as error:
+            return Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
+
+    def _ask(self, job: ClaimedJob, token: Token) -> Verdict:
+        """GET /cases/by-creditor-reference/…, judged like any answer. Raises what that request and the mint raise.
 
         A 401 here is no verdict on the link: the token is renewed, and the look-up made once more.
         """
-        assert job.creditor_reference is not None
         asked_at = time.monotonic()
         self._count_one_more()
-        try:
-            found = self._find(job, token)
-            if found.meaning is Meaning.UNAUTHORIZED:
-                self.tokens.reject(job.external_tenant_id, token.fingerprint)
-                refused = Rejected(token.fingerprint, time.monotonic() - asked_at)
-                fresh = self.tokens.get(job.external_tenant_id, rejected=refused)
-                self._count_one_more()
-                found = self._find(job, fresh)
-        except ApiError as error:
-            found = Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
+        found = self._find(job, token)
+        if found.meaning is Meaning.UNAUTHORIZED:
+            self.tokens.reject(job.external_tenant_id, token.fingerprint)
+            refused = Rejected(token.fingerprint, time.monotonic() - asked_at)
+            fresh = self.tokens.get(job.external_tenant_id, rejected=refused)
+            self._count_one_more()
+            found = self._find(job, fresh)
         log.info(
             "case_looked_up",
             job_id=str(job.id),

@@ -172,6 +172,35 @@ def test_while_the_look_up_fails_nothing_is_sent(pipeline: Pipeline, sandbox: Wi
     assert sandbox.lookups() == 4
 
 
+def test_a_bug_before_the_look_up_does_not_let_it_be_forgotten(
+    pipeline: Pipeline, sandbox: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("worker.submit.find_case", bug)
+        job = marked(pipeline, creditorReference="INV-1")
+        pipeline.run()
+    assert (pipeline.job(job)["state"], pipeline.job(job)["look_up_first"]) == ("waiting", True)
+
+    pipeline.again()
+    assert (pipeline.job(job)["state"], sandbox.lookups(), len(sandbox.posts())) == ("submitted", 1, 1)
+
+
+def test_a_bad_partner_key_met_on_the_way_fails_no_job(pipeline: Pipeline, sandbox: Witness) -> None:
+    pipeline.submit()
+    sandbox.control("revoke-tokens")
+    sandbox.control("api-key", accepted=False)
+    job = marked(pipeline, creditorReference="INV-1")
+    pipeline.ledger.rows("UPDATE jobs SET attempt_count = 2 WHERE id = %s", job)  # the next one is the last
+
+    pipeline.run()
+
+    assert (pipeline.job(job)["state"], pipeline.job(job)["attempt_count"]) == ("waiting", 2)
+    assert "api_key" in pipeline.holds()
+
+
 def test_a_look_up_that_is_not_authorized_twice_is_an_invalid_link(pipeline: Pipeline, sandbox: Witness) -> None:
     sandbox.link("acme", "invalid")
 

@@ -66,12 +66,9 @@ class ThisProcess:
         if self._in_child and threading.current_thread() is threading.main_thread():
             # Here, and not when the child starts: the pool takes all handlers away again after that.
             signal.signal(signal.SIGTERM, self.on_sigterm)
+        self._begin_tracing()
         with self._lock:
             self._busy += 1
-            if not self._traces:
-                # Here, and not before the fork: a connection to a collector must not be shared with it.
-                self._traces = True
-                begin_tracing(os.environ)
         try:
             yield
         except MemoryError:
@@ -82,6 +79,16 @@ class ThisProcess:
             if stopping.told_alone() and not self._busy:
                 # The result still has to reach the parent, whose own shutdown ends us in the usual case.
                 threading.Timer(LAST_WORDS, _die_of_sigterm).start()
+
+    def _begin_tracing(self) -> None:
+        """With the first task, and not before the fork: a connection to a collector must not be shared with it."""
+        with self._lock:
+            begun, self._traces = self._traces, True
+        if not begun:
+            try:
+                begin_tracing(os.environ)
+            except Exception as error:  # noqa: BLE001 - cases go on without traces
+                log.error("tracing_failed", error=type(error).__name__)  # noqa: TRY400 - the type says enough
 
     def on_sigterm(self, *_: object) -> None:
         """In a child. A process manager signals the whole group, so children get SIGTERM beside their parent.
