@@ -133,8 +133,8 @@ def current_traceparent() -> str | None:
 
 def add_trace_ids(_logger: Any, _method: str, event: Any) -> Any:
     """For structlog: `trace_id` and `span_id` of the current span, so that log lines and traces find each other."""
-    if (found := _TRACEPARENT.fullmatch(current_traceparent() or "")) and "trace_id" not in event:
-        event["trace_id"], event["span_id"] = found[1], found[2]
+    if (traceparent := current_traceparent()) and "trace_id" not in event:
+        _, event["trace_id"], event["span_id"], _ = traceparent.split("-")
     return event
 
 
