@@ -13,7 +13,9 @@ FROM python:3.13-slim
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin worker
 # The dependencies change less often than the code, so they are a layer of their own.
-COPY requirements.lock /tmp/
+# For an image that can send traces: --build-arg LOCK=requirements-otel.lock
+ARG LOCK=requirements.lock
+COPY ${LOCK} /tmp/requirements.lock
 RUN pip install --no-cache-dir --require-hashes --no-deps -r /tmp/requirements.lock && rm /tmp/requirements.lock
 RUN --mount=type=bind,from=wheel,source=/dist,target=/dist pip install --no-cache-dir --no-deps /dist/*.whl
 USER worker

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo page test unit lint bench faults dev pictures lock format clean
+.PHONY: demo page test unit lint audit licences bench faults dev pictures lock format clean
 
 demo: $(STAMP)
 	@$(BIN)/python examples/demo.py
@@ -38,6 +38,15 @@ lint: $(STAMP)
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.check_schema
 	$(BIN)/python -m tests.check_compose
+	$(BIN)/python -m tests.check_licences
+
+# Known vulnerabilities in what production installs. It asks the internet, so it is no part of lint; without an answer it
+# says that it was skipped.
+audit: $(STAMP)
+	@$(BIN)/python -m tests.audit
+
+licences: $(STAMP)
+	@$(BIN)/python -m tests.check_licences --write
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
@@ -46,6 +55,7 @@ format: $(STAMP)
 LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock:
 	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --extra otel pyproject.toml -o requirements-otel.lock
 	$(LOCK) --extra dev pyproject.toml -o requirements-dev.lock
 	$(LOCK) --group build -o requirements-build.lock
 

@@ -15,7 +15,7 @@ from typing import Self
 
 PROJECT = Path(__file__).parent.parent
 #: Variables that would change what a worker or a command does; ours come from us alone.
-OURS = ("WORKER_", "DEBITURA_", "DATABASE_", "REDIS_", "CELERY_", "REPORT_")
+OURS = ("WORKER_", "DEBITURA_", "DATABASE_", "REDIS_", "CELERY_", "REPORT_", "LOG_TENANT", "OTEL_")
 
 
 class Stopped(Exception):

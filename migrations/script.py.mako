@@ -13,6 +13,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+# Migrations only add, so that older workers go on. One that they cannot live with says which code version can:
+# oldest_code = ${repr(up_revision)}
 
 
 def upgrade() -> None:

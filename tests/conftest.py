@@ -21,7 +21,8 @@ for name in [
     n
     for n in os.environ
     if n.partition("_")[0]
-    in {"WORKER", "DEBITURA", "DATABASE", "REDIS", "CELERY", "ALERT", "REPORT", "CASE", "PURGE", "PROMETHEUS"}
+    in {"WORKER", "DEBITURA", "DATABASE", "REDIS", "CELERY", "ALERT", "REPORT", "CASE", "PURGE", "PROMETHEUS", "OTEL"}
+    or n.startswith("LOG_TENANT")
 ]:
     del os.environ[name]
 

@@ -26,6 +26,7 @@ from worker.ledger.writer.record import Result, Sent, dead, waiting
 from worker.recording import Recorder
 from worker.settings import Settings
 from worker.submit import FleetHold, Outcome, Submitter
+from worker.tenant_digest import tenant_digest
 from worker.trouble import FailureRun
 
 log = structlog.get_logger(__name__)
@@ -106,6 +107,7 @@ class _Batch:
         """Send them, and record what became of each, at the latest RECORD_WITHIN after it finished."""
         answers: SimpleQueue[Outcome | UUID] = SimpleQueue()
         self._open = {job.id: job for job in jobs}
+        self._recorder.know(jobs)
         for job in jobs:
             self._runner.threads.submit(self._attempt_into, answers, job)
         record_at = float("inf")
@@ -176,7 +178,10 @@ class _Batch:
         while frame and frame.tb_next:
             frame = frame.tb_next
         place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "?"
-        log.error("attempt_failed_by_bug", job_id=str(job.id), error=type(error).__name__, place=place)
+        log.error(
+            "attempt_failed_by_bug", job_id=str(job.id), tenant=tenant_digest(job.external_tenant_id),
+            error=type(error).__name__, place=place,
+        )  # fmt: skip
         message = clean(f"internal error, {type(error).__name__}: {error}")[:1000]
         sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, 0, error_type="internal_error", error_message=message)
         policy = self._runner.submitter.policy

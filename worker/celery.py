@@ -17,11 +17,15 @@ from worker.queue.redis_transport import make_transport
 from worker.queue.tasks import register_tasks
 from worker.queue.watching import Watching
 from worker.settings import Settings
+from worker.tenant_digest import tenant_key
+from worker.tracing import is_wanted
 
 try:
     settings = Settings.from_environment(needs=("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY"))
     alerts = AlertSettings.from_environment(os.environ)
     _watching = Watching(settings, FleetSettings.from_environment())
+    tenant_key(os.environ)
+    is_wanted(os.environ)
 except SettingsError as error:
     sys.stderr.write(f"case-worker: {error}\n")
     sys.exit(2)

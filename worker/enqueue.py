@@ -8,7 +8,7 @@ enqueue_case(external_tenant_id="acme-42", case={...}, session=session)  # commi
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import MIN_EMIN, Context, Decimal
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,7 @@ from worker.ledger.states import Priority
 from worker.ledger.writer.arrival import ExistingJob, NewJob, earlier_bodies, insert_job
 from worker.protection import UNPROTECTED, Protection
 from worker.settings import Settings
+from worker.tracing import current_traceparent, span
 
 #: Characters of a tenant id (POST /oauth/token) and of an idempotency key.
 MAX_NAME = 255
@@ -49,13 +50,15 @@ def enqueue_case(
     idempotency_key: str | None = None,
     priority: str = "normal",
     session: Session | None = None,
+    look_up_first: bool = False,
 ) -> EnqueuedJob:
     """Hand a case over, to be submitted exactly once on behalf of that tenant.
 
     `case` is the body of POST /cases (referral-partners/integration-guides/case-submission); it is passed on unchanged,
     and the Customer API is the judge of its fields. Without an `idempotency_key` the case's creditorReference is the
     key, or, where it has none, the case itself: so enqueueing the same thing twice makes one job. `priority` is `high`,
-    `normal` or `low`. With a `session` (on the ledger's database) nothing is committed here.
+    `normal` or `low`. With a `session` (on the ledger's database) nothing is committed here. `look_up_first` is for
+    cases that a restored ledger may have forgotten: the API is asked for the creditorReference before anything is sent.
 
     Raises InvalidCase (nothing was stored; the message says what is wrong and where), IdempotencyKeyReused (the key
     belongs to a job with another case), CaseSealed (nobody can tell whether it does: the key of that job's case is
@@ -63,6 +66,8 @@ def enqueue_case(
     DATABASE_URL), and SQLAlchemy's errors when the database cannot be reached.
     """
     job = admit(external_tenant_id, case, idempotency_key, priority)
+    if look_up_first:
+        job = to_look_up_first(job)
     if session is not None:
         return insert(session.connection(), job, Protection.from_environment(os.environ))
     settings = Settings.from_environment(needs=("DATABASE_URL",))
@@ -86,12 +91,29 @@ def admit(external_tenant_id: Any, case: Any, idempotency_key: Any = None, prior
     return NewJob(tenant, key, body, creditor_reference(case), amount, currency, Priority.parse(priority))
 
 
+def to_look_up_first(job: NewJob) -> NewJob:
+    """The job, marked to be looked up before it is sent. Raises InvalidCase for one that cannot be looked up."""
+    if not job.creditor_reference:
+        problem = "is missing, so the API cannot say whether it has the case: look for it in Debitura"
+        raise InvalidCase(problem, where="case.creditorReference")
+    return replace(job, look_up_first=True)
+
+
 def insert(connection: Connection, job: NewJob, protection: Protection = UNPROTECTED) -> EnqueuedJob:
     """Insert an admitted job, or find the one that has its key. Does not commit.
 
-    Raises IdempotencyKeyReused, and CaseSealed where the other job's case cannot be opened to be compared. A job whose
-    case was purged is the same job: there is nothing left to compare, and a second submission is the worse mistake.
+    The job carries the trace that this is a part of, if there is one. Raises IdempotencyKeyReused, and CaseSealed where
+    the other job's case cannot be opened to be compared. A job whose case was purged is the same job: there is nothing
+    left to compare, and a second submission is the worse mistake.
     """
+    with span("enqueue", kind="producer") as enqueueing:
+        traced = replace(job, trace_context=current_traceparent() or job.trace_context)
+        arrived = _insert(connection, traced, protection)
+        enqueueing.note(job_id=str(arrived.id), created=arrived.created)
+    return arrived
+
+
+def _insert(connection: Connection, job: NewJob, protection: Protection) -> EnqueuedJob:
     outcome = insert_job(connection, job, protection)
     if not isinstance(outcome, ExistingJob):
         return EnqueuedJob(outcome, created=True)

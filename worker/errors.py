@@ -10,7 +10,7 @@ CaseWorkerError
 ├── SelectionChanged         more would be acted on than somebody has seen and confirmed
 ├── LeaseLost                another worker holds the job now: step back
 ├── CaseSealed               a case cannot be opened here: its key is missing, or its text was altered
-├── SchemaMismatch           the database is not at this code's schema version
+├── SchemaMismatch           the database's schema does not suit this code
 └── ApiError                 the Debitura APIs, seen from `worker.debitura`
     ├── NotSent              the request certainly did not arrive (name, connect and TLS failures)
     ├── MaybeArrived         the request may have arrived: its outcome is unknown
@@ -94,7 +94,7 @@ class CaseSealed(CaseWorkerError):
 
 
 class SchemaMismatch(CaseWorkerError):
-    """The database is not at the schema version of this code. The message names both and what to run."""
+    """The database's schema is too old or too new for this code. The message names both and what to do."""
 
 
 class ApiError(CaseWorkerError):

@@ -13,10 +13,13 @@ from sqlalchemy import Connection, Engine
 from worker.counting import count_result
 from worker.ledger.database import insist, is_passing
 from worker.ledger.states import Api, State
+from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.holds import hold
 from worker.ledger.writer.outage import mind_failures
 from worker.ledger.writer.record import Result, record, while_open
 from worker.submit import FleetHold, Submitter
+from worker.tenant_digest import tenant_digest
+from worker.tracing import trace_id_of
 from worker.trouble import FailureRun
 
 log = structlog.get_logger(__name__)
@@ -34,6 +37,14 @@ class Recorder:
         self._submitter = submitter
         self._failures = failures
         self._mints_before = submitter.mint_answers
+        self._facts: dict[UUID, dict[str, str | None]] = {}
+
+    def know(self, jobs: Sequence[ClaimedJob]) -> None:
+        """What the log is to say of these jobs beside what became of them."""
+        self._facts = {
+            job.id: {"tenant": tenant_digest(job.external_tenant_id), "trace_id": trace_id_of(job.trace_context)}
+            for job in jobs
+        }
 
     def write(
         self, results: Sequence[Result], holds: Sequence[FleetHold], *, lease: UUID, may_go_on: Callable[[], bool]
@@ -73,7 +84,7 @@ class Recorder:
         moved = insist(self._engine, work, until=lambda: not may_go_on())
         self._mints_before = mints_now
         for result in final:
-            _log(result, ours=result.job_id in moved)
+            _log(result, self._facts.get(result.job_id, {}), ours=result.job_id in moved)
             if result.job_id in moved:
                 count_result(result, moved[result.job_id])
         return trouble
@@ -102,12 +113,13 @@ def _after_outage() -> float:
     return AFTER_OUTAGE * random.random()  # noqa: S311 - jitter is no secret
 
 
-def _log(result: Result, *, ours: bool) -> None:
+def _log(result: Result, known: Mapping[str, str | None], *, ours: bool) -> None:
     event = f"job_{result.state}" if ours else "job_moved_by_another"
     if result.state is State.PENDING and ours:
         event = "job_handed_back"
     facts = {
         "job_id": str(result.job_id),
+        **known,
         "attempt": result.number,
         "http_status": result.sent.http_status if result.sent else None,
         "duration_ms": result.sent.duration_ms if result.sent else None,

@@ -56,6 +56,8 @@ class Settings:
     """What of a sealed case stays readable in columns of its own."""
     purge_after: float | None = None
     """How long a final job's case is kept; None: for ever."""
+    trace_to_api: bool = False
+    """Whether requests to the APIs carry a traceparent header: ids of traces are nobody's business but ours."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, *, needs: tuple[str, ...] = ()) -> Settings:
@@ -101,6 +103,7 @@ class Settings:
             encryption_keys=keys,
             readable=readable,
             purge_after=env.age("PURGE_AFTER", at_least=86_400),
+            trace_to_api=env.one_of("WORKER_TRACE_TO_API", ("no", "yes"), "no") == "yes",
         )
         for name in needs:
             if not env.text(name):

@@ -37,16 +37,19 @@ from worker.errors import (
     PartnerKeyRejected,
 )
 from worker.ledger.database import insist
-from worker.ledger.states import Api, AttemptOutcome, Reason, TokenSource, Trigger
+from worker.ledger.states import Api, AttemptOutcome, Reason, State, TokenSource, Trigger
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, open_second_attempt
 from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
 from worker.ledger.writer.pace import lock_for_release, take, use
 from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitted, waiting
+from worker.looked_up import after_look_up, may_look_up, without_reference
 from worker.metrics import catalog, count
 from worker.pace import Pace
 from worker.protection import Protection
 from worker.scrub import scrubbed
 from worker.settings import Settings
+from worker.tenant_digest import tenant_digest
+from worker.tracing import current_traceparent, parse_traceparent, request_span, span
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +88,7 @@ class Submitter:
         self._api_key = settings.api_key
         self._worker = worker
         self._protection = Protection.of(settings)
+        self._trace_to_api = settings.trace_to_api
         self._customer_pace = self._referral_pace = Pace.parse(settings.rate_limits)
         self.policy = RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_max)
         mint_timeout = min(MINT_TIMEOUT, settings.request_timeout)
@@ -108,12 +112,28 @@ class Submitter:
 
         Raises nothing but a bug's own exception and what the database raises when the second attempt is opened.
         """
+        with span(
+            "attempt", kind="consumer", parent=parse_traceparent(job.trace_context), job_id=str(job.id),
+            tenant=tenant_digest(job.external_tenant_id), attempt=job.request_count, trigger=str(job.next_trigger),
+        ) as attempting:  # fmt: skip
+            outcome = self._attempt(job, lease, may_send)
+            attempting.note(outcome=str(outcome.result.state), reason=outcome.result.reason)
+            if outcome.result.state is State.DEAD:
+                attempting.fail(str(outcome.result.reason))
+        return outcome
+
+    def _attempt(self, job: ClaimedJob, lease: UUID, may_send: Callable[[], bool]) -> Outcome:
         if not may_send():
             return Outcome(handed_back(job.id, job.request_count))
         try:
             job = self._opened(job)
         except CaseSealed as error:
             return self._sealed(job, error)
+        if job.look_up_first and not may_look_up(job):
+            return Outcome(without_reference(job))
+        return self._submit(job, lease, may_send)
+
+    def _submit(self, job: ClaimedJob, lease: UUID, may_send: Callable[[], bool]) -> Outcome:
         rejected = None
         if job.next_trigger is Trigger.UNAUTHORIZED_RETRY and job.rejected_token:
             # The first 401 came earlier, and no fresh token could be had then.
@@ -125,7 +145,10 @@ class Submitter:
             token = self.tokens.get(job.external_tenant_id, rejected=rejected)
         except ApiError as error:
             return self._no_token(job, error)
-        if (found := self._found_before(job, token)) is not None:
+        if job.look_up_first:
+            if (outcome := self._look_up_first(job, token)) is not None:
+                return outcome
+        elif (found := self._found_before(job, token)) is not None:
             return Outcome(found)
         if job.attempt_count >= self.policy.max_attempts:
             # Its last worker died with it, or the limit was lowered. What could be looked up was looked up.
@@ -236,25 +259,56 @@ class Submitter:
             return waiting(job.id, job.request_count, None, delay=delay, error=message, counts=False, unknown=None)
         return None
 
+    def _look_up_first(self, job: ClaimedJob, token: Token) -> Outcome | None:
+        """After a restore: is the case there already? None: it is not, so it may be sent."""
+        try:
+            found = self._ask(job, token)
+        except (NotSent, MaybeArrived) as error:
+            found = Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
+        except ApiError as error:
+            return self._no_token(job, error)
+        result = after_look_up(job, found, self.policy, random.random())  # noqa: S311 - jitter is no secret
+        if result is None:
+            return None
+        hold = None
+        if found.meaning is Meaning.RATE_LIMITED:
+            hold = FleetHold(HoldName.RATE_LIMIT, found.retry_after, found.in_words())
+        return Outcome(result, hold)
+
     def _look_up(self, job: ClaimedJob, token: Token) -> Verdict:
-        """GET /cases/by-creditor-reference/…, judged like any answer; status 0 where none came.
+        """As `_ask`, with status 0 where no answer came."""
+        try:
+            return self._ask(job, token)
+        except ApiError as error:
+            return Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
+
+    def _ask(self, job: ClaimedJob, token: Token) -> Verdict:
+        """GET /cases/by-creditor-reference/…, judged like any answer. Raises what that request and the mint raise.
 
         A 401 here is no verdict on the link: the token is renewed, and the look-up made once more.
         """
-        assert job.creditor_reference is not None
         asked_at = time.monotonic()
         self._count_one_more()
-        try:
+        found = self._find(job, token)
+        if found.meaning is Meaning.UNAUTHORIZED:
+            self.tokens.reject(job.external_tenant_id, token.fingerprint)
+            refused = Rejected(token.fingerprint, time.monotonic() - asked_at)
+            fresh = self.tokens.get(job.external_tenant_id, rejected=refused)
+            self._count_one_more()
+            found = self._find(job, fresh)
+        log.info(
+            "case_looked_up",
+            job_id=str(job.id),
+            tenant=tenant_digest(job.external_tenant_id),
+            http_status=found.status,
+        )
+        return found
+
+    def _find(self, job: ClaimedJob, token: Token) -> Verdict:
+        assert job.creditor_reference is not None
+        with request_span("GET", "/cases/by-creditor-reference/{creditorReference}") as finding:
             found = judge(find_case(self._customer, token=token.value, creditor_reference=job.creditor_reference))
-            if found.meaning is Meaning.UNAUTHORIZED:
-                self.tokens.reject(job.external_tenant_id, token.fingerprint)
-                refused = Rejected(token.fingerprint, time.monotonic() - asked_at)
-                fresh = self.tokens.get(job.external_tenant_id, rejected=refused)
-                self._count_one_more()
-                found = judge(find_case(self._customer, token=fresh.value, creditor_reference=job.creditor_reference))
-        except ApiError as error:
-            found = Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
-        log.info("case_looked_up", job_id=str(job.id), http_status=found.status)
+            finding.note(http__response__status_code=found.status)
         return scrubbed(found, job.case_body)
 
     def _count_one_more(self) -> None:
@@ -268,9 +322,12 @@ class Submitter:
 
     def _post(self, job: ClaimedJob, token: Token) -> Heard:
         try:
-            reply: Reply = post_case(
-                self._customer, token=token.value, submission_key=str(job.submission_key), body=job.case_body.encode()
-            )
+            with request_span("POST", "/cases") as posting:
+                reply: Reply = post_case(
+                    self._customer, token=token.value, submission_key=str(job.submission_key),
+                    body=job.case_body.encode(), traceparent=current_traceparent() if self._trace_to_api else None,
+                )  # fmt: skip
+                posting.note(http__response__status_code=reply.status)
         except NotSent as error:
             return Silence(arrived=False, message=str(error))
         except MaybeArrived as error:
@@ -316,7 +373,8 @@ class Submitter:
         if not insist(self._engine, reserve, until=lambda: True, otherwise=True):
             raise MintRateLimited(MINT_PAUSE, said_by="our own count")
         try:
-            minted = mint_token(self._referral, api_key=self._api_key, external_tenant_id=tenant)
+            with span("mint", kind="client", http__request__method="POST", http__route="/oauth/token"):
+                minted = mint_token(self._referral, api_key=self._api_key, external_tenant_id=tenant)
         except ApiError as error:
             count(catalog.MINTS, _MINT_RESULTS[type(error)])
             if isinstance(error, (ClientLinkNotFound, MintRefused)):

@@ -9,6 +9,7 @@ from pipeline import Pipeline
 from sandbox_witness import Witness
 
 from tests.databases import Database
+from worker.report.web.passwords import hash_password
 
 SECRETS = {
     "DATABASE_URL": "postgresql://u:geheim@127.0.0.1:1/x",
@@ -87,6 +88,42 @@ def test_everything_wrong_at_once_is_all_listed(variables: dict[str, str]) -> No
         "cache",
         "Referral Partner API (test)",
     }
+    assert "geheim" not in result.stdout
+
+
+PROXY = {"REPORT_PROXY_USER_HEADER": "X-User", "REPORT_PROXY_ADDRESSES": "10.0.0.5"}
+USER = f"ada:operator:{hash_password('correct horse')}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "verdict", "said"),
+    [
+        ({}, "REPORT_USERS", "ok", "the page serves this machine only"),
+        ({"REPORT_USERS": USER}, "REPORT_USERS", "ok", "1 user, 1 operator"),
+        ({"REPORT_USERS": USER.replace("operator", "viewer")}, "REPORT_USERS", "warning", "Give somebody the role"),
+        ({"REPORT_USERS": "ada:operator:geheim"}, "REPORT_USERS", "FAILED", "entry 1 should be name:role"),
+        ({"REPORT_SECRET_KEY": "geheim"}, "REPORT_SECRET_KEY", "FAILED", "at least 32 characters"),
+        ({"REPORT_SECRET_KEY": "geheim" * 6}, "REPORT_SECRET_KEY", "ok", "set"),
+        ({"REPORT_PROXY_USER_HEADER": "X-User"}, "REPORT_PROXY_USER_HEADER", "FAILED", "REPORT_PROXY_ADDRESSES should"),
+        (PROXY, "REPORT_PROXY_USER_HEADER", "ok", "set"),
+        ({"REPORT_PROXY_ADDRESSES": "here"}, "REPORT_PROXY_ADDRESSES", "FAILED", "addresses or networks"),
+        ({"REPORT_PROXY_ROLES": "ada:boss"}, "REPORT_PROXY_ROLES", "FAILED", "name:viewer or name:operator"),
+        ({"REPORT_PROXY_ROLES": "ada:viewer"}, "REPORT_PROXY_ROLES alone", "warning", "has no effect without"),
+        ({"REPORT_USER": "x"}, "REPORT_USER", "warning", "did you mean REPORT_USERS?"),
+        ({"LOG_TENANT_KEY": "geheim"}, "LOG_TENANT_KEY", "FAILED", "at least 16 characters"),
+        ({"OTEL_TRACES_EXPORTER": "jaeger"}, "traces", "FAILED", "should be otlp or console or none"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "traces", "ok", "on"),
+        ({"OTEL_SERVICE_NAME": "x"}, "traces", "ok", "off"),
+    ],
+)
+def test_the_settings_of_page_log_and_traces_are_looked_at(
+    settings: dict[str, str], name: str, verdict: str, said: str
+) -> None:
+    # Without servers in the settings, nothing else is asked.
+    result = run({"DATABASE_URL": "", "REDIS_URL": "", "DEBITURA_API_KEY": "", **settings}, "doctor")
+
+    assert verdicts(result.stdout)[name] == verdict
+    assert said in " ".join(result.stdout.split())
     assert "geheim" not in result.stdout
 
 

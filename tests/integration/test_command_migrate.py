@@ -51,14 +51,17 @@ def test_other_commands_refuse_a_database_without_our_tables(empty: Database, co
 def test_a_newer_database_is_left_alone(ledger: Database) -> None:
     version = ledger.value("SELECT version_num FROM alembic_version")
     ledger.rows("UPDATE alembic_version SET version_num = '9999'")
+    oldest = ledger.value("SELECT oldest_code FROM schema_support")
+    ledger.rows("UPDATE schema_support SET oldest_code = '9998'")
     try:
         result = run({"DATABASE_URL": ledger.url}, "migrate")
     finally:
         ledger.rows("UPDATE alembic_version SET version_num = %s", version)
+        ledger.rows("UPDATE schema_support SET oldest_code = %s", oldest)
 
     assert result.exit_code == 2
     assert result.stderr.startswith("case-worker: the database's schema is at version 9999")
-    assert "deploy the newer code" in result.stderr
+    assert "deploy newer code (version 9998 or newer)" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Migrations: up, down and up again with rows in the tables, two migrators at once, from checkout and wheel."""
+"""Migrations: up, down and up again with rows in the tables, two migrators at once. (The wheel: test_packaging.)"""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -137,7 +136,7 @@ def test_the_code_refuses_an_older_schema(database: Database) -> None:
     migrate.downgrade(url_of(database), "-1")
 
     with pytest.raises(SchemaMismatch, match="case-worker migrate"):
-        migrate.require_newest(database.engine, url_of(database))
+        migrate.require_suitable(database.engine)
 
 
 def test_down_to_nothing_and_up_again_makes_the_same_schema(database: Database) -> None:
@@ -198,7 +197,7 @@ def test_migrators_take_turns_however_long_one_takes(empty: Database) -> None:
             for migrator in waiting:
                 output, _ = migrator.communicate(timeout=60)
                 assert migrator.returncode == 0, output
-    migrate.require_newest(empty.engine, url_of(empty))
+    migrate.require_suitable(empty.engine)
     assert empty.value("SELECT count(*) FROM dispatcher") == 1
 
 
@@ -214,7 +213,7 @@ def test_a_table_in_use_makes_a_migration_give_up_soon(database: Database) -> No
     # Then the table is as it was, and migrating can be tried again
     assert "holds" in tables(database)
     migrate.upgrade(url_of(database))
-    migrate.require_newest(database.engine, url_of(database))
+    migrate.require_suitable(database.engine)
 
 
 def alembic(database: Database, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -233,39 +232,3 @@ def test_the_alembic_command_upgrades_and_finds_models_and_migrations_in_agreeme
     checked = alembic(empty, "check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "No new upgrade operations detected" in checked.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's wheel, built as a deployment builds it."""
-    folder = tmp_path_factory.mktemp("wheel")
-    built = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        capture_output=True, text=True, cwd=PROJECT, timeout=120, check=False,
-    )  # fmt: skip
-    assert built.returncode == 0, built.stderr
-    return next(folder.glob("case_worker-*.whl"))
-
-
-def test_the_wheel_migrates_without_the_checkout(wheel: Path, empty: Database, tmp_path: Path) -> None:
-    # Given the wheel, laid out as an installation lays it out, and no checkout on the path
-    names = set(zipfile.ZipFile(wheel).namelist())
-    versions = {f"worker/migrations/versions/{path.name}" for path in (PROJECT / "migrations/versions").glob("*.py")}
-    assert {"worker/migrations/env.py", "worker/migrations/script.py.mako", *versions} <= names
-    assert not [name for name in names if name.startswith(("tests/", "examples/"))]
-    zipfile.ZipFile(wheel).extractall(tmp_path)
-
-    # When the code in it migrates an empty database
-    script = (
-        "import sys, worker; from worker.ledger import migrate\n"
-        "assert worker.__file__.startswith(sys.argv[2]), worker.__file__\n"
-        "migrate.upgrade(sys.argv[1])"
-    )
-    migrated = subprocess.run(
-        [sys.executable, "-c", script, url_of(empty), str(tmp_path)],
-        env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False,
-    )  # fmt: skip
-
-    # Then the database is at the newest version
-    assert migrated.returncode == 0, migrated.stderr
-    migrate.require_newest(empty.engine, url_of(empty))

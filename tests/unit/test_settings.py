@@ -36,6 +36,7 @@ def test_nothing_set_gives_the_documented_defaults() -> None:
         "encryption_keys": (),
         "readable": (),
         "purge_after": None,
+        "trace_to_api": False,
     }
 
 

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import click
 
-from worker.cli import act, alerts, audit, doctor, edit, enqueue, keys, migrate, purge, report, status, subject, web
+from worker.cli import (
+    act,
+    alerts,
+    audit,
+    doctor,
+    edit,
+    enqueue,
+    keys,
+    migrate,
+    purge,
+    reconcile,
+    report,
+    status,
+    subject,
+    tenant,
+    web,
+)
 from worker.cli.group import OneLineErrors
 from worker.sandbox.__main__ import main as sandbox
 
@@ -41,6 +57,8 @@ for command in (
     web.hash_password_for,
     alerts.alerts,
     doctor.doctor,
+    reconcile.reconcile,
+    tenant.tenant_digest_of,
 ):
     main.add_command(command)
 main.add_command(sandbox, "sandbox")

@@ -19,7 +19,7 @@ from worker.debitura.apis import check_partner_key
 from worker.debitura.http import HttpClient
 from worker.errors import ApiError, MaybeArrived, NotSent, PartnerKeyRejected, SchemaMismatch, SettingsError
 from worker.ledger import queries
-from worker.ledger.migrate import require_newest
+from worker.ledger.migrate import code_schema, require_suitable
 from worker.settings import Settings
 
 #: Seconds that one server gets to answer.
@@ -61,17 +61,18 @@ def check_database(settings: Settings) -> Iterator[Finding]:
 def _check_ledger(settings: Settings) -> Iterator[Finding]:
     engine = engine_of(settings)
     try:
-        newest = require_newest(engine, settings.database_url)
+        schema = require_suitable(engine)
         with engine.connect() as connection:
             counts = queries.counts(connection)
     except SchemaMismatch as error:
-        yield Finding("schema", Verdict.FAILED, "it is not at this code's version", f"{error}.")
+        yield Finding("schema", Verdict.FAILED, "it does not suit this code", f"{error}.")
         return
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         yield Finding("schema", Verdict.FAILED, in_words(cause), "Give this user the rights to read and write it.")
         return
-    yield Finding("schema", Verdict.OK, f"version {newest}")
+    newer = "" if schema.version == code_schema().newest else " (newer than this code, and suits it)"
+    yield Finding("schema", Verdict.OK, f"version {schema.version}{newer}")
     yield from check_case_keys(settings, engine)
     if counts.leader:
         yield Finding("worker", Verdict.OK, f"the dispatcher of {counts.leader} leads")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from worker.cli.check_alerts import check_alert_settings, check_telling, check_webhook_secret
+from worker.cli.check_operating import check_operating
 from worker.cli.check_servers import check_apis, check_broker, check_cache, check_database
 from worker.cli.check_settings import check_settings, without
 from worker.cli.finding import Finding, Verdict
@@ -42,6 +43,7 @@ def _findings() -> Iterator[Finding]:
             wrong.add(finding.name)
     yield from check_alert_settings(os.environ)
     yield from check_webhook_secret(os.environ)
+    yield from check_operating(os.environ)
     settings = Settings.from_environment(without(os.environ, wrong))
     if settings.database_url:
         yield from check_database(settings)

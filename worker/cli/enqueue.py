@@ -14,14 +14,15 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger
-from worker.cli.ndjson import BadLine, GoodLine, read_lines
+from worker.cli.ndjson import BadLine, GoodLine, read_lines, why
 from worker.cli.progress import Tell, progress
 from worker.cli.trouble import database_trouble
-from worker.enqueue import insert
-from worker.errors import IdempotencyKeyReused
+from worker.enqueue import insert, to_look_up_first
+from worker.errors import IdempotencyKeyReused, InvalidCase
 from worker.ledger.database import transaction
 from worker.protection import Protection
 from worker.report.wording import counted
+from worker.tracing import begin_tracing, end_tracing
 
 #: Lines in one transaction at most.
 CHUNK = 200
@@ -44,7 +45,13 @@ class Intake:
 
 @click.command(short_help="Enqueue the cases of an NDJSON file or pipe.")
 @click.argument("file", type=click.File("rb"))
-def enqueue(*, file: BinaryIO) -> int:
+@click.option(
+    "--look-up-first",
+    is_flag=True,
+    help="For cases that a restored ledger may have forgotten: each is looked up by its creditorReference before it is"
+    " sent, and one without is a bad line.",
+)
+def enqueue(*, file: BinaryIO, look_up_first: bool) -> int:
     """Enqueue the cases of an NDJSON FILE (`-`: standard input), one a line.
 
     \b
@@ -55,21 +62,28 @@ def enqueue(*, file: BinaryIO) -> int:
     unchanged, numbers to the digit. Bad lines are listed at the end and do not stop the rest.
     """
     settings, engine = open_ledger()
+    begin_tracing(os.environ)
     intake = Intake()
     with progress("enqueueing", _size(file)) as tell:
         try:
-            _take_in(engine, Protection.of(settings), file, intake, tell)
+            _take_in(engine, Protection.of(settings), file, intake, tell, look_up_first=look_up_first)
         except DBAPIError as error:
             intake.stopped = database_trouble(error)
         except KeyboardInterrupt:
             intake.stopped = "stopped by the keyboard"
         except OSError as error:
             intake.stopped = f"the file cannot be read on: {error.strerror}"
+        finally:
+            end_tracing()
     return _sum_up(intake)
 
 
-def _take_in(engine: Engine, protection: Protection, file: BinaryIO, intake: Intake, tell: Tell) -> None:
+def _take_in(
+    engine: Engine, protection: Protection, file: BinaryIO, intake: Intake, tell: Tell, *, look_up_first: bool
+) -> None:
     lines = read_lines(file)
+    if look_up_first:
+        lines = map(_marked, lines)
     while chunk := list(islice(lines, CHUNK)):
         # The chunk is read before its transaction begins: a slow pipe must not keep one open.
         last = chunk[-1].number
@@ -104,6 +118,16 @@ def _insert(engine: Engine, protection: Protection, good: list[GoodLine]) -> tup
                 enqueued += created
                 existing += not created
     return enqueued, existing, reused
+
+
+def _marked(line: GoodLine | BadLine) -> GoodLine | BadLine:
+    """The line's job, to be looked up before it is sent."""
+    if isinstance(line, BadLine):
+        return line
+    try:
+        return GoodLine(line.number, to_look_up_first(line.job))
+    except InvalidCase as error:
+        return BadLine(line.number, why(error))
 
 
 def _sum_up(intake: Intake) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 
 from worker.errors import SettingsError
 from worker.ledger.database import get_engine
-from worker.ledger.migrate import require_newest
+from worker.ledger.migrate import require_suitable
 from worker.settings import Settings
 
 
@@ -18,7 +18,7 @@ def open_ledger() -> tuple[Settings, Engine]:
     """The settings and the ledger's engine. Raises SettingsError, SchemaMismatch, and DBAPIError if it is away."""
     settings = Settings.from_environment(needs=("DATABASE_URL",))
     engine = engine_of(settings)
-    require_newest(engine, settings.database_url)
+    require_suitable(engine)
     return settings, engine
 
 

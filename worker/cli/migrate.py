@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import click
-from alembic.util import CommandError
 
 from worker.cli.ledger import engine_of
 from worker.errors import SchemaMismatch
 from worker.ledger import migrate as schema
-from worker.ledger import queries
+from worker.ledger.suitability import Fit, fit, in_words
 from worker.settings import Settings
 
 
@@ -21,16 +20,17 @@ def migrate() -> None:
     """
     settings = Settings.from_environment(needs=("DATABASE_URL",))
     engine = engine_of(settings)
-    with engine.connect() as connection:
-        before = queries.schema_version(connection)
-    try:
-        schema.upgrade(settings.database_url)
-    except CommandError:
-        raise SchemaMismatch(
-            f"the database's schema is at version {before}, which this code does not know: deploy the newer code"
-        ) from None
-    with engine.connect() as connection:
-        after = queries.schema_version(connection)
+    found = schema.database_schema(engine)
+    before, code = found.version, schema.code_schema()
+    match fit(code, found):
+        case Fit.TOO_NEW:
+            raise SchemaMismatch(in_words(code, found))
+        case Fit.NEWER:
+            # An older worker's container that starts again in the middle of a rollout migrates first, too.
+            click.echo(f"The schema is at version {before}, newer than this code's {code.newest}, and suits it.")
+            return
+    schema.upgrade(settings.database_url)
+    after = schema.database_schema(engine).version
     if before == after:
         click.echo(f"The schema is at version {after} already; nothing to do.")
     else:

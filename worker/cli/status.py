@@ -15,6 +15,7 @@ from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries.alert_deliveries import receivers
 from worker.ledger.queries.finding import find_jobs
+from worker.ledger.queries.restores import look_up_until
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.queries.webhooks import webhook_standing
 from worker.ledger.writer.days import close_days
@@ -23,7 +24,7 @@ from worker.report import overview, story, telling
 from worker.report.export import as_json
 from worker.report.terminal import Screen
 from worker.report.waiting import job_in_words
-from worker.report.wording import one_line
+from worker.report.wording import moment, one_line
 
 
 @click.command(short_help="Show how many jobs are where, and what holds them.")
@@ -36,12 +37,16 @@ def status(*, json_wanted: bool) -> None:
         found = queries.counts(connection)
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
         untold, webhooks = receivers(connection), webhook_standing(connection)
+        restored = look_up_until(connection)
     if json_wanted:
-        click.echo(as_json(overview.as_data(found, waits) | telling.as_data(untold, webhooks)))
+        more = telling.as_data(untold, webhooks) | {"look_up_first_until": restored}
+        click.echo(as_json(overview.as_data(found, waits) | more))
     else:
         screen = Screen()
         overview.show_overview(screen, found, waits)
         screen.facts(telling.in_words(untold, webhooks), indent=0)
+        if restored:
+            screen.line(f"The ledger was restored: until {moment(restored)}, jobs that arrive are looked up first.")
 
 
 def _close_days(engine: Engine) -> None:

@@ -10,8 +10,8 @@ import click
 from worker.cli.actor import os_user
 from worker.cli.ledger import engine_of
 from worker.errors import SettingsError
-from worker.ledger.migrate import require_newest
-from worker.logs import configure_logs
+from worker.ledger.migrate import require_suitable
+from worker.logs import configure_logs, log_uncaught
 from worker.report.web.passwords import hash_password
 from worker.report.web.people import Role, User, parse_users
 from worker.report.web.serve import serve
@@ -28,8 +28,9 @@ def web(*, host: str, port: int) -> None:
     """
     settings = Settings.from_environment(needs=("DATABASE_URL",))
     engine = engine_of(settings)
-    require_newest(engine, settings.database_url)
+    require_suitable(engine)
     configure_logs()
+    log_uncaught()
     serve(settings, engine, os.environ, host=host, port=port, local_name=os_user(), tell=_tell)
 
 

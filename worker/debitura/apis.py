@@ -33,15 +33,19 @@ class MintedToken:
     """Seconds."""
 
 
-def post_case(customer: HttpClient, *, token: str, submission_key: str, body: bytes) -> Reply:
+def post_case(
+    customer: HttpClient, *, token: str, submission_key: str, body: bytes, traceparent: str | None = None
+) -> Reply:
     """POST /cases with these very bytes (referral-partners/integration-guides/case-submission).
 
+    With a `traceparent`, the request says which trace it belongs to (W3C trace context).
     Raises NotSent or MaybeArrived.
     """
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": "application/json",
         "Idempotency-Key": submission_key,
+        **({"traceparent": traceparent} if traceparent else {}),
     }
     return customer.request("POST", "/cases", headers, body)
 

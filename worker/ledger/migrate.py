@@ -1,7 +1,8 @@
-"""Bringing the database to the newest schema, and saying where it stands."""
+"""Bringing the database to the newest schema, and saying whether this code may work on it."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -11,44 +12,58 @@ from sqlalchemy import Engine
 
 from worker.errors import SchemaMismatch
 from worker.ledger import queries
+from worker.ledger.suitability import CodeSchema, DatabaseSchema, Fit, fit, in_words
 
 
-def alembic_config(database_url: str) -> Config:
-    """Alembic's configuration (from pyproject.toml), in a checkout as well as in an installed wheel."""
-    package = Path(__file__).parent.parent
-    places = (package / "migrations", package.parent / "migrations")
-    scripts = next(place for place in places if (place / "env.py").is_file())
+def alembic_config(database_url: str, scripts: Path | None = None) -> Config:
+    """Alembic's configuration (from pyproject.toml), in a checkout as well as in an installed wheel.
+
+    `scripts` is another folder of migrations than this code's own.
+    """
     config = Config()
-    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts or _own_scripts()).replace("%", "%%"))
     config.attributes["database_url"] = database_url
     return config
 
 
-def upgrade(database_url: str, revision: str = "head") -> None:
+def upgrade(database_url: str, revision: str = "head", *, scripts: Path | None = None) -> None:
     """Migrate up to that revision; one transaction for each migration."""
-    command.upgrade(alembic_config(database_url), revision)
+    command.upgrade(alembic_config(database_url, scripts), revision)
 
 
-def downgrade(database_url: str, revision: str) -> None:
+def downgrade(database_url: str, revision: str, *, scripts: Path | None = None) -> None:
     """Migrate down to that revision."""
-    command.downgrade(alembic_config(database_url), revision)
+    command.downgrade(alembic_config(database_url, scripts), revision)
 
 
-def newest_revision(database_url: str) -> str:
-    """The schema version that this code was written for."""
-    head = ScriptDirectory.from_config(alembic_config(database_url)).get_current_head()
-    assert head is not None
-    return head
+@cache
+def code_schema() -> CodeSchema:
+    """The schema versions that this code knows. Read once: all migrations have to be loaded for it."""
+    directory = ScriptDirectory.from_config(alembic_config(""))
+    newest = directory.get_current_head()
+    assert newest is not None
+    return CodeSchema(newest, frozenset(script.revision for script in directory.walk_revisions()))
 
 
-def require_newest(engine: Engine, database_url: str) -> str:
-    """Check that the database is at this code's schema version, and return it. Raises SchemaMismatch."""
+def database_schema(engine: Engine) -> DatabaseSchema:
+    """Where the database stands. Raises SQLAlchemy's errors when it cannot be reached."""
     with engine.connect() as connection:
-        found = queries.schema_version(connection)
-    newest = newest_revision(database_url)
-    if found != newest:
-        raise SchemaMismatch(
-            f"the database's schema is at version {found or 'none'}, this code needs {newest}: run"
-            " `case-worker migrate` (or, if the database is newer, deploy the newer code)"
-        )
-    return newest
+        return DatabaseSchema(queries.schema_version(connection), queries.oldest_code(connection))
+
+
+def require_suitable(engine: Engine) -> DatabaseSchema:
+    """Check that this code may work on that database, and return where it stands.
+
+    Its schema is this code's, or a newer one that still suits it. Raises SchemaMismatch, whose message says what to do,
+    and SQLAlchemy's errors when the database cannot be reached.
+    """
+    database = database_schema(engine)
+    if fit(code_schema(), database) in (Fit.SAME, Fit.NEWER):
+        return database
+    raise SchemaMismatch(in_words(code_schema(), database))
+
+
+def _own_scripts() -> Path:
+    package = Path(__file__).parent.parent
+    places = (package / "migrations", package.parent / "migrations")
+    return next(place for place in places if (place / "env.py").is_file())

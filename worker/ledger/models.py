@@ -34,6 +34,7 @@ from worker.ledger import fingerprint, functions
 from worker.ledger.alert_models import Alert, AlertCondition, AlertDelivery, AlertWatch
 from worker.ledger.audit_models import AuditEntry, AuditHead, AuditLink
 from worker.ledger.base import Base, one_of
+from worker.ledger.operating_models import Restore, SchemaSupport
 from worker.ledger.pace_models import CircuitClosing, ServedRound
 from worker.ledger.report_models import CaseVersion, FinishedDay, Operation, OperationItem
 from worker.ledger.states import (
@@ -69,6 +70,8 @@ __all__ = [
     "Job",
     "Operation",
     "OperationItem",
+    "Restore",
+    "SchemaSupport",
     "ServedRound",
     "WebhookCount",
     "WebhookEvent",
@@ -98,6 +101,7 @@ class Job(Base):
             name="finalized_at_when_final",
         ),
         CheckConstraint("(state = 'submitted') = (case_id IS NOT NULL)", name="case_id_when_submitted"),
+        CheckConstraint("length(trace_context) <= 100", name="trace_context"),
         CheckConstraint(
             "purged_at IS NULL OR (finalized_at IS NOT NULL AND case_body = '{}')", name="purged_when_final"
         ),
@@ -221,6 +225,11 @@ class Job(Base):
     last_error: Mapped[str | None]
     purged_at: Mapped[datetime | None]
     """When its case was removed; the job, its attempts and dates are kept."""
+    trace_context: Mapped[str | None]
+    """The W3C traceparent of whoever enqueued it: every attempt, however late, joins that trace."""
+    look_up_first: Mapped[bool] = mapped_column(server_default=text("false"))
+    """The ledger was restored from a backup, and an hour that it has forgotten may have submitted this case: nothing is
+    sent before a look-up by creditorReference has found nothing."""
 
 
 event.listen(Job.__table__, "before_create", DDL(functions.JOB_KEY))  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap

@@ -32,6 +32,7 @@ from worker.pace import Pace
 from worker.protection import Protection
 from worker.queue.nightly import NightlyPurge
 from worker.settings import Settings
+from worker.tenant_digest import tenant_digest
 
 log = structlog.get_logger(__name__)
 
@@ -73,8 +74,12 @@ class Publisher(Protocol):
 class Dispatcher:
     """One worker's dispatcher. `run` is the thread; `tick` is one look, for tests too."""
 
-    def __init__(self, settings: Settings, publisher: Publisher, *, name: str) -> None:
+    def __init__(
+        self, settings: Settings, publisher: Publisher, *, name: str, may_begin: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`may_begin` says whether the ledger may be worked on; it is asked before each look, so it must be quick."""
         self._settings = settings
+        self._may_begin = may_begin
         self._publisher = publisher
         self._engine: Engine = get_engine(settings.database_url)
         self._name = name
@@ -105,7 +110,7 @@ class Dispatcher:
             beat()
             try:
                 pause = FOLLOW_EVERY
-                if self._leads():
+                if self._may_begin() and self._leads():
                     pause = TICK
                     began = time.monotonic()
                     self.tick()
@@ -192,7 +197,7 @@ class Dispatcher:
         for job in released:
             start_probe(connection, job.id)
             take(connection, Api.CUSTOMER, self._pace, 1)
-            log.info("probe_sent", job_id=str(job.id))
+            log.info("probe_sent", job_id=str(job.id), tenant=tenant_digest(job.tenant))
         return released
 
     def _release(self, connection: Connection, standing: ledger.Standing) -> list[ledger.Released]:

@@ -18,12 +18,14 @@ from celery import Celery, signals
 from worker.batch import BatchRunner, worker_name
 from worker.errors import SettingsError
 from worker.ledger.database import forget_engines
-from worker.logs import configure_logs
+from worker.logs import configure_logs, log_uncaught
 from worker.queue import stopping
 from worker.queue.dispatcher import Dispatcher
 from worker.queue.publisher import CeleryPublisher
+from worker.queue.schema_gate import SchemaGate
 from worker.queue.watching import Watching
 from worker.settings import Settings
+from worker.tracing import begin_tracing, end_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +41,7 @@ class ThisProcess:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.schema = SchemaGate(settings.database_url)
         self.begin_anew()
         self._in_child = False
 
@@ -47,6 +50,7 @@ class ThisProcess:
         self._lock = threading.Lock()
         self._runner: BatchRunner | None = None
         self._busy = 0
+        self._traces = False
         self._in_child = True
 
     def runner(self) -> BatchRunner:
@@ -65,6 +69,7 @@ class ThisProcess:
         if self._in_child and threading.current_thread() is threading.main_thread():
             # Here, and not when the child starts: the pool takes all handlers away again after that.
             signal.signal(signal.SIGTERM, self.on_sigterm)
+        self._begin_tracing()
         with self._lock:
             self._busy += 1
         try:
@@ -77,6 +82,16 @@ class ThisProcess:
             if stopping.told_alone() and not self._busy:
                 # The result still has to reach the parent, whose own shutdown ends us in the usual case.
                 threading.Timer(LAST_WORDS, _die_of_sigterm).start()
+
+    def _begin_tracing(self) -> None:
+        """With the first task, and not before the fork: a connection to a collector must not be shared with it."""
+        with self._lock:
+            begun, self._traces = self._traces, True
+        if not begun:
+            try:
+                begin_tracing(os.environ)
+            except Exception as error:  # noqa: BLE001 - cases go on without traces
+                log.error("tracing_failed", error=type(error).__name__)  # noqa: TRY400 - the type says enough
 
     def on_sigterm(self, *_: object) -> None:
         """In a child. A process manager signals the whole group, so children get SIGTERM beside their parent.
@@ -120,7 +135,9 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
         stopping.forget()
         if not settings.encryption_keys:
             log.warning("cases_not_encrypted", setting="CASE_ENCRYPTION_KEYS")
-        dispatcher = Dispatcher(settings, CeleryPublisher(app), name=worker_name())
+        dispatcher = Dispatcher(
+            settings, CeleryPublisher(app), name=worker_name(), may_begin=this_process.schema.passes
+        )
         thread = threading.Thread(
             target=dispatcher.run,
             kwargs={"stopped": lambda: stopping.seconds() is not None, "beat": watching.pulse.dispatcher_beats},
@@ -130,6 +147,9 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
         dispatchers.append((dispatcher, thread))
         thread.start()
         watching.pulse.watch(thread)
+
+    def begins(**_: Any) -> None:
+        this_process.schema.begin()
 
     def shutting_down(**_: Any) -> None:
         if stopping.seconds() is None:
@@ -145,6 +165,10 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
             dispatcher.stop()
             thread.join(5)
         watching.end()
+        end_tracing()
+
+    def child_ends(**_: Any) -> None:
+        end_tracing()
 
     def child_started(**_: Any) -> None:
         forget_engines()
@@ -153,12 +177,15 @@ def connect_lifecycle(app: Celery, settings: Settings, this_process: ThisProcess
 
     def set_up_logs(loglevel: int | str | None = None, **_: Any) -> None:
         configure_logs(loglevel if isinstance(loglevel, int) else logging.INFO)
+        log_uncaught()
 
+    _connect(signals.celeryd_init, begins)
     _connect(signals.celeryd_after_setup, set_up)
     _connect(signals.worker_ready, ready)
     _connect(signals.worker_shutting_down, shutting_down)
     _connect(signals.worker_shutdown, shut_down)
     _connect(signals.worker_process_init, child_started)
+    _connect(signals.worker_process_shutdown, child_ends)
     _connect(signals.setup_logging, set_up_logs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -10,9 +11,10 @@ import structlog
 from celery import Celery, Task
 from celery.exceptions import Reject
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from worker.enqueue import EnqueuedJob, admit, insert
-from worker.errors import CaseSealed, IdempotencyKeyReused, InvalidCase
+from worker.errors import CaseSealed, IdempotencyKeyReused, InvalidCase, SchemaMismatch
 from worker.ledger.database import get_engine, insist, is_passing
 from worker.protection import Protection
 from worker.queue import stopping
@@ -21,6 +23,8 @@ from worker.queue.lifecycle import ThisProcess
 from worker.queue.lost_child import request_class
 from worker.queue.unreadable import Keeper, as_sent
 from worker.settings import Settings
+from worker.tenant_digest import tenant_digest
+from worker.tracing import parse_traceparent, span
 
 log = structlog.get_logger(__name__)
 
@@ -38,13 +42,30 @@ def register_tasks(app: Celery, settings: Settings, this_process: ThisProcess) -
     def accept(task: Task, *args: Any, **fields: Any) -> None:
         """From apps without access to our SQL: the same INSERT. Acked once its row is committed."""
         with this_process.at_work():
-            take_in(settings, task, args, fields)
+            _require_schema(this_process)
+            parent = parse_traceparent(task.request.get("traceparent"))
+            with span(ACCEPT_TASK, kind="consumer", parent=parent):
+                take_in(settings, task, args, fields)
 
     @app.task(name=SUBMIT_TASK)  # type: ignore[untyped-decorator]  # celery has no types
     def submit(job_ids: list[str]) -> None:
         """From the dispatcher: submit those of the jobs that are still queued."""
         with this_process.at_work():
+            _require_schema(this_process)
             this_process.runner().run([UUID(job_id) for job_id in job_ids])
+
+
+def _require_schema(this_process: ThisProcess) -> None:
+    """Raises celery's Reject when the ledger's schema does not suit this code, to have a held message put back.
+
+    (Ids are acked by then; their jobs are in the ledger, for a worker that suits it.)
+    """
+    try:
+        this_process.schema.require()
+    except SchemaMismatch:
+        raise Reject("the ledger's schema does not suit this code", requeue=True) from None
+    except SQLAlchemyError:
+        return  # it is away; what comes next waits for it, and puts the message back if it must
 
 
 def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
@@ -63,6 +84,7 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
 
     try:
         job = admit(**_arguments(args, fields))
+        job = replace(job, trace_context=parse_traceparent(task.request.get("traceparent")))
         arrived = insist(engine, arrive, until=enough)
     except Exception as error:  # noqa: BLE001 - see below; nothing may be lost here
         if is_passing(error):
@@ -79,7 +101,12 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
         if not kept:
             raise Reject("the ledger cannot be reached", requeue=True) from None
     else:
-        log.info("job_accepted", job_id=str(arrived.id), created=arrived.created)
+        log.info(
+            "job_accepted",
+            job_id=str(arrived.id),
+            tenant=tenant_digest(job.external_tenant_id),
+            created=arrived.created,
+        )
 
 
 def _arguments(args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,11 @@ MEANINGS = {
 }
 #: The same for an attempt without one.
 OPEN = "no answer is recorded yet: the request is under way, or its worker died with it"
+#: Of a job that the lost hours before a restore may have submitted.
+LOOKED_UP_FIRST = (
+    "The ledger was restored from a backup, so the API may have the case already: nothing is sent before a look-up by"
+    " its creditorReference finds nothing."
+)
 _STATES = {
     State.PENDING: "Ready: the dispatcher gives it out when it has its turn.",
     State.WAITING: "Waiting: it is tried again when it is due.",
@@ -75,7 +80,9 @@ def standing(story: Story) -> str:
         text = f"Waiting until {moment(job['due_at'])}, then it is tried again."
     if job["state"] == State.SUBMITTING:
         text = f"{one_line(job['lease_owner'])} is submitting it; its claim holds until {moment(job['lease_until'])}."
-    if job["outcome_unknown"] and job["state"] != State.SUBMITTED:
+    if job.get("look_up_first"):
+        text += f" {LOOKED_UP_FIRST}"
+    elif job["outcome_unknown"] and job["state"] != State.SUBMITTED:
         text += f" {_unknown(job)}"
     if job.get("purged_at"):
         text += (
@@ -193,6 +200,8 @@ def _act(entry: dict[str, Any]) -> str:
         "reveal": "case data looked at",
         "export": "case data exported",
         "erase": "case data erased",
+        "reconcile": "marked to be looked up first, after a restore of the ledger,",
+        "reconcile_absent": "said not to be at the API",
     }
     text = f"{done.get(entry['action'], entry['action'])} by {one_line(entry['actor'])}"
     match entry["detail"].get("submission_key"):

@@ -24,7 +24,7 @@ from worker.ledger.queries.operations import (
     operation_items,
     operations,
 )
-from worker.ledger.queries.overview import Counts, Tiles, counts, moment_of, schema_version, tiles
+from worker.ledger.queries.overview import Counts, Tiles, counts, moment_of, oldest_code, schema_version, tiles
 from worker.ledger.queries.story import Story, story
 from worker.ledger.queries.targets import Selected, Target, page_of_targets, selected, targets_by_id
 
@@ -59,6 +59,7 @@ __all__ = [
     "invalid_links",
     "menus",
     "moment_of",
+    "oldest_code",
     "operation",
     "operation_items",
     "operations",

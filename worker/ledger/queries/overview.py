@@ -155,3 +155,10 @@ def schema_version(connection: Connection) -> str | None:
     if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def oldest_code(connection: Connection) -> str | None:
+    """The oldest code version that the database's schema suits; None where it does not say."""
+    if connection.execute(text("SELECT to_regclass('schema_support')")).scalar() is None:
+        return None
+    return connection.execute(text("SELECT oldest_code FROM schema_support")).scalar()

@@ -28,6 +28,10 @@ class NewJob:
     amount: Decimal | None
     currency: str | None
     priority: Priority
+    look_up_first: bool = False
+    """The ledger may have known this case before it was restored: see `worker.looked_up`."""
+    trace_context: str | None = None
+    """The W3C traceparent of whoever hands it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,13 @@ NEXT_ROUND = f"""
                   ORDER BY p.external_tenant_id DESC, p.priority DESC, p.round DESC LIMIT 1), 0))
 """
 
+# For a while after a restore, whatever arrives may be a case that the ledger has forgotten.
 _INSERT = text(
     f"""
     INSERT INTO jobs (id, external_tenant_id, idempotency_key, case_body, creditor_reference, amount, currency,
-                      priority, submission_key, round)
-    VALUES (:id, :tenant, :key, :body, :reference, :amount, :currency, :priority, :submission_key,
+                      priority, submission_key, trace_context, look_up_first, round)
+    VALUES (:id, :tenant, :key, :body, :reference, :amount, :currency, :priority, :submission_key, :trace_context,
+            :look_up_first OR EXISTS (SELECT FROM restores WHERE look_up_until > now()),
             {NEXT_ROUND.format(priority="CAST(:priority AS smallint)", tenant="CAST(:tenant AS text)")})
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -104,6 +110,8 @@ def insert_job(connection: Connection, job: NewJob, protection: Protection = UNP
             "currency": kept.currency,
             "priority": int(job.priority),
             "submission_key": uuid4(),
+            "trace_context": job.trace_context,
+            "look_up_first": job.look_up_first,
         },
     ).scalar()
     if inserted is not None:

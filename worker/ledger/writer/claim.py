@@ -34,6 +34,10 @@ class ClaimedJob:
     """The names of the open circuits whose probe this job is."""
     uncounted_requests: int = 0
     """Requests since the enqueue or the last replay that did not count as attempts."""
+    look_up_first: bool = False
+    """The ledger was restored, and may have forgotten that this case was submitted: see `worker.looked_up`."""
+    trace_context: str | None = None
+    """The W3C traceparent of whoever enqueued it."""
 
 
 _CLAIM = text(
@@ -46,14 +50,15 @@ _CLAIM = text(
             lease_until = now() + make_interval(secs => :lease_seconds), request_count = request_count + 1
         FROM picked WHERE j.id = picked.id AND j.state = 'queued'
         RETURNING j.id, j.external_tenant_id, j.case_body, j.submission_key, j.creditor_reference, j.attempt_count,
-                  j.request_count, j.next_trigger, j.outcome_unknown, j.uncounted_requests, j.priority,
-                  j.round, j.created_at
+                  j.request_count, j.next_trigger, j.outcome_unknown, j.uncounted_requests,
+                  j.look_up_first, j.trace_context, j.priority, j.round, j.created_at
     ), opened AS (
         INSERT INTO attempts (job_id, number, trigger, submission_key, worker)
         SELECT id, request_count, next_trigger, submission_key, :worker FROM claimed
     )
     SELECT id, external_tenant_id, case_body, submission_key, creditor_reference, attempt_count, request_count,
-           next_trigger, outcome_unknown, uncounted_requests, refused.token_fingerprint AS rejected_token,
+           next_trigger, outcome_unknown, uncounted_requests, look_up_first, trace_context,
+           refused.token_fingerprint AS rejected_token,
            COALESCE(EXTRACT(epoch FROM now() - refused.started_at), 0)::float8 AS rejected_seconds_ago,
            ARRAY(SELECT name FROM holds WHERE probe_job = claimed.id) AS probes
     FROM (
@@ -61,7 +66,8 @@ _CLAIM = text(
         -- A first try whose commit went through, and only the answer was lost: these are ours already.
         UNION ALL
         SELECT id, external_tenant_id, case_body, submission_key, creditor_reference, attempt_count, request_count,
-               next_trigger, outcome_unknown, uncounted_requests, priority, round, created_at
+               next_trigger, outcome_unknown, uncounted_requests, look_up_first, trace_context, priority, round,
+               created_at
         FROM jobs WHERE id = ANY(:ids) AND state = 'submitting' AND lease_token = :lease
     ) claimed LEFT JOIN LATERAL (
         SELECT token_fingerprint, started_at FROM attempts
@@ -133,6 +139,8 @@ def claim(
             row.rejected_seconds_ago,
             frozenset(row.probes),
             row.uncounted_requests,
+            row.look_up_first,
+            row.trace_context,
         )
         for row in rows
     ]

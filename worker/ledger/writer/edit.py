@@ -16,7 +16,7 @@ from worker.protection import UNPROTECTED, Protection
 #: What a corrected case can help against.
 EDITABLE = (Reason.VALIDATION,)
 
-_LOCK = text("SELECT state, outcome_unknown, case_body, created_at FROM jobs WHERE id = :id FOR UPDATE")
+_LOCK = text("SELECT state, outcome_unknown, look_up_first, case_body, created_at FROM jobs WHERE id = :id FOR UPDATE")
 _REASON = text("SELECT reason FROM dead_letters WHERE job_id = :id AND resolved_at IS NULL")
 _NEWEST = text("SELECT COALESCE(max(number), 1) FROM case_versions WHERE job_id = :id")
 _EDIT = text(
@@ -59,7 +59,7 @@ def edit_case(
     outcome makes one. After an unknown outcome the old key may own a case already, so there the edit is refused.
 
     Raises JobNotFound, and WrongState where the job is not dead for a reason that a corrected case can help against,
-    where its outcome is unknown, or where somebody else has edited it since.
+    where its outcome is unknown or it has to be looked up after a restore, or where somebody else has edited it since.
     """
     job = connection.execute(_LOCK, {"id": job_id}).one_or_none()
     if job is None:
@@ -75,6 +75,11 @@ def edit_case(
         raise WrongState(
             f"the outcome of job {job_id} is unknown: the API may have the case as it was first sent, so it must not be"
             " sent with other data. Replay it as it is (which looks it up, or keeps its key), or ask Debitura"
+        )
+    if job.look_up_first:
+        raise WrongState(
+            f"the ledger was restored from a backup, and the API may have the case of job {job_id} already: replay it"
+            " first, which looks it up, and correct it if it comes back"
         )
     newest = connection.execute(_NEWEST, {"id": job_id}).scalar_one()
     if newest != seen:

@@ -124,7 +124,8 @@ def while_open(result: Result, *, delay: float) -> Result:
 
 # The attempts are closed whether or not the lease still holds: that an answer came is evidence, even when it came late.
 # Only who holds the lease takes away the row of a request that never left (its number is given out again), or closes a
-# second attempt that was opened after a 401 and whose end nobody saw.
+# second attempt that was opened after a 401 and whose end nobody saw. A case that was to be looked up first has been
+# looked up if its own request was answered; a bug or a stop may have come before that.
 _RECORD = text(
     """
     WITH r AS (
@@ -151,6 +152,7 @@ _RECORD = text(
             request_count = j.request_count - (NOT r.was_sent AND j.request_count = r.number)::int,
             next_trigger = COALESCE(r.next_trigger, CASE WHEN r.was_sent THEN 'retry' ELSE j.next_trigger END),
             outcome_unknown = COALESCE(r.outcome_unknown, j.outcome_unknown),
+            look_up_first = j.look_up_first AND r.http_status IS NULL AND r.state <> 'submitted',
             last_error = COALESCE(r.last_error, j.last_error),
             failing_since = COALESCE(j.failing_since, CASE WHEN r.in_trouble THEN now() END),
             case_id = r.case_id, case_reference = r.case_reference

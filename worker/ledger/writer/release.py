@@ -26,6 +26,7 @@ class Released:
     id: UUID
     alone: bool
     """Publish it in a message of its own: an earlier worker may have died of it."""
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,7 @@ _RELEASE = text(
     ), moved AS (
         UPDATE jobs j SET state = 'queued', queued_at = now()
         FROM picked WHERE j.id = picked.id AND {GUARD}
-        RETURNING j.id, j.worker_lost, j.priority, j.round, j.created_at
+        RETURNING j.id, j.worker_lost, j.priority, j.round, j.created_at, j.external_tenant_id
     )
     SELECT * FROM moved
     """
@@ -224,7 +225,7 @@ _RELEASE_PROBE = text(
     ), moved AS (
         UPDATE jobs j SET state = 'queued', queued_at = now()
         FROM picked WHERE j.id = picked.id AND {GUARD}
-        RETURNING j.id, j.worker_lost, j.priority, j.round, j.created_at
+        RETURNING j.id, j.worker_lost, j.priority, j.round, j.created_at, j.external_tenant_id
     )
     SELECT * FROM moved
     """
@@ -265,7 +266,7 @@ def in_turn(rows: Sequence[Row[Any]]) -> list[Released]:
     """What was moved (rows without an id were not), in the order of its turn."""
     moved = [row for row in rows if row.id is not None]
     ordered = sorted(moved, key=lambda row: (row.priority, row.round, row.created_at, row.id))
-    return [Released(row.id, alone=row.worker_lost) for row in ordered]
+    return [Released(row.id, alone=row.worker_lost, tenant=row.external_tenant_id) for row in ordered]
 
 
 def put_back_all(connection: Connection) -> int:

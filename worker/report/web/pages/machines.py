@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from worker.errors import SchemaMismatch
 from worker.fleet.gauges import LedgerGauges
 from worker.fleet.scaling import as_data
-from worker.ledger.migrate import require_newest
+from worker.ledger.migrate import require_suitable
 from worker.metrics.book import open_book
 from worker.metrics.exposition import write_down
 from worker.report.web.asking import Ask
@@ -23,15 +23,15 @@ def healthz(_ask: Ask) -> Response:
 
 
 def readyz(ask: Ask) -> Response:
-    """The database answers, its schema is this code's, and operations are carried out.
+    """The database answers, its schema suits this code, and operations are carried out.
 
     What is wrong with it is in the log, not for passers-by.
     """
     try:
-        require_newest(ask.report.engine, ask.report.settings.database_url)
+        require_suitable(ask.report.engine)
     except SchemaMismatch as error:
         log.warning("not_ready", why=str(error))
-        return PlainTextResponse("the database's schema is not at this code's version\n", 503)
+        return PlainTextResponse("the database's schema does not suit this code\n", 503)
     except SQLAlchemyError as error:
         log.warning("not_ready", why=type(error).__name__)
         return PlainTextResponse("the database cannot be reached\n", 503)

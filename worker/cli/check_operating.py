@@ -1,0 +1,90 @@
+"""The doctor's look at the settings of the report page, the log and the traces, one at a time."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from worker.cli.finding import Finding, Verdict
+from worker.errors import SettingsError
+from worker.report.web.configuration import WebSettings
+from worker.report.web.people import Role
+from worker.report.wording import counted
+from worker.settings import Settings
+from worker.tenant_digest import tenant_key
+from worker.tracing import is_wanted
+
+HEADER, ADDRESSES, ROLES = "REPORT_PROXY_USER_HEADER", "REPORT_PROXY_ADDRESSES", "REPORT_PROXY_ROLES"
+REPORT = ("REPORT_USERS", "REPORT_SECRET_KEY", ADDRESSES, HEADER, ROLES)
+LOG = "LOG_TENANT_KEY"
+#: What it means that one is not set.
+_UNSET = {
+    "REPORT_USERS": "not set: the page serves this machine only, unless a proxy names its users",
+    "REPORT_SECRET_KEY": "not set: the key of sessions is derived from REPORT_USERS and DATABASE_URL",
+    ADDRESSES: "not set: no proxy's headers are believed",
+    HEADER: "not set: nobody is let in by a proxy's word",
+    ROLES: "not set: whom a proxy names is a viewer",
+    LOG: "not set: the key of tenants' digests in logs is derived from DATABASE_URL",
+}
+
+
+def check_operating(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """One finding for each setting of the page and the log, and one for traces where OTEL_… settings are there."""
+    shared = Settings.from_environment(_only(environ, "DATABASE_URL") if _fits(environ) else {})
+    for name in REPORT:
+        # The header is of no use without the addresses, so these two are read together.
+        together = _only(environ, name, *((ADDRESSES,) if name == HEADER else ()))
+        yield _check(environ, name, partial(WebSettings.from_environment, together, shared))
+    if _given(environ, ROLES) and not _given(environ, HEADER):
+        mend = f"Set {HEADER}, or remove it."
+        yield Finding(f"{ROLES} alone", Verdict.WARNING, f"has no effect without {HEADER}", mend)
+    yield _check(environ, LOG, lambda: tenant_key(environ))
+    if any(name.startswith("OTEL_") for name in environ):
+        yield _traces(environ)
+
+
+def _check(environ: Mapping[str, str], name: str, read: Callable[[], object]) -> Finding:
+    try:
+        found = read()
+    except SettingsError as error:
+        return Finding(name, Verdict.FAILED, "is wrong", f"{error}.")
+    if not _given(environ, name):
+        return Finding(name, Verdict.OK, _UNSET[name])
+    if name == "REPORT_USERS" and isinstance(found, WebSettings):
+        operators = sum(user.role is Role.OPERATOR for user in found.users.values())
+        if not operators:
+            mend = "Give somebody the role operator, or nobody can replay, correct or discard there."
+            return Finding(name, Verdict.WARNING, f"{counted(len(found.users), 'user')}, no operator", mend)
+        return Finding(name, Verdict.OK, f"{counted(len(found.users), 'user')}, {counted(operators, 'operator')}")
+    return Finding(name, Verdict.OK, "set")
+
+
+def _traces(environ: Mapping[str, str]) -> Finding:
+    try:
+        wanted = is_wanted(environ)
+    except SettingsError as error:
+        return Finding("traces", Verdict.FAILED, "an OTEL_… setting is wrong", f"{error}.")
+    if not wanted:
+        return Finding("traces", Verdict.OK, "off: no OTEL_… setting says where to send them")
+    if importlib.util.find_spec("opentelemetry") is None:
+        mend = "Install case-worker[otel], or remove the OTEL_… settings."
+        return Finding("traces", Verdict.WARNING, "asked for, but OpenTelemetry is not installed", mend)
+    return Finding("traces", Verdict.OK, "on")
+
+
+def _given(environ: Mapping[str, str], name: str) -> bool:
+    return any(environ.get(variable, "").strip() for variable in (name, f"{name}_FILE"))
+
+
+def _only(environ: Mapping[str, str], *names: str) -> dict[str, str]:
+    wanted = {variable for name in names for variable in (name, f"{name}_FILE")}
+    return {variable: value for variable, value in environ.items() if variable in wanted}
+
+
+def _fits(environ: Mapping[str, str]) -> bool:
+    try:
+        Settings.from_environment(_only(environ, "DATABASE_URL"))
+    except SettingsError:
+        return False  # said elsewhere
+    return True

@@ -1,0 +1,65 @@
+"""Whether this code may work on a database of that schema version. Pure; `worker.ledger.migrate` asks the database.
+
+Migrations only add, so code goes on working on a schema that is newer than itself: that is what lets workers of two
+versions run side by side while a new one is rolled out. A migration that older code cannot live with says so by
+`oldest_code`, the oldest code version that can; the database keeps that in `schema_support`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Fit(StrEnum):
+    """How a database's schema stands to this code."""
+
+    SAME = "same"
+    """It is the one that this code was written for."""
+    NEWER = "newer"
+    """It is newer, and says that it still suits this code."""
+    TOO_OLD = "too_old"
+    """It lacks migrations that this code needs, or was never migrated."""
+    TOO_NEW = "too_new"
+    """It is newer, and does not say that it suits this code."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSchema:
+    """The schema versions that this code knows: those of its own migrations."""
+
+    newest: str
+    known: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSchema:
+    """Where a database stands."""
+
+    version: str | None
+    """Its newest migration; None: it was never migrated."""
+    oldest_code: str | None
+    """The oldest code version that it suits; None: it does not say."""
+
+
+def fit(code: CodeSchema, database: DatabaseSchema) -> Fit:
+    """How they go together.
+
+    Code that knows the version named by `oldest_code` is at least as new as it, since code carries all migrations up to
+    its own.
+    """
+    if database.version == code.newest:
+        return Fit.SAME
+    if database.version is None or database.version in code.known:
+        return Fit.TOO_OLD
+    return Fit.NEWER if database.oldest_code in code.known else Fit.TOO_NEW
+
+
+def in_words(code: CodeSchema, database: DatabaseSchema) -> str:
+    """What is wrong, where something is, and what to do: one line."""
+    at = f"the database's schema is at version {database.version or 'none'}, and this code needs {code.newest}"
+    if fit(code, database) is Fit.TOO_OLD:
+        return f"{at}: run `case-worker migrate` with this code"
+    needed = f" (version {database.oldest_code} or newer)" if database.oldest_code else ""
+    return f"{at}; the database is newer and no longer suits this code: deploy newer code{needed}"

@@ -1,0 +1,83 @@
+"""After the ledger was restored from a backup: what the lost hours may have submitted is looked up first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from worker.ledger.states import State
+from worker.ledger.writer.resolve import Actor
+
+#: The states from which a case may still be sent.
+OPEN_STATES = (State.PENDING, State.WAITING, State.QUEUED, State.SUBMITTING, State.DEAD)
+#: Jobs marked in one transaction at most.
+CHUNK = 1000
+
+_NOTE = text(
+    "INSERT INTO restores (restored_to, look_up_until, actor)"
+    " VALUES (:restored_to, now() + make_interval(secs => :seconds), :actor) RETURNING look_up_until"
+)
+# A living job's outcome is unknown from now on: it may have been sent under the key that it has. A dead one's was known
+# when it died; if somebody replayed it in the lost hours, that was under another key, so its own says nothing.
+_MARK = {
+    state: text(
+        f"""
+        WITH picked AS MATERIALIZED (
+            SELECT id FROM jobs WHERE state = '{state}' AND NOT look_up_first LIMIT {CHUNK} FOR UPDATE
+        ), marked AS (
+            UPDATE jobs j SET look_up_first = true, outcome_unknown = j.outcome_unknown OR j.state <> 'dead'
+            FROM picked WHERE j.id = picked.id RETURNING j.id
+        ), audited AS (
+            INSERT INTO audit_log (actor, action, job_id, detail, note)
+            SELECT :actor, 'reconcile', id, CAST(:detail AS jsonb), :note FROM marked
+        )
+        SELECT count(*) FROM marked
+        """
+    ).bindparams(bindparam("detail", type_=JSONB))
+    for state in OPEN_STATES
+}
+_ABSENT = text(
+    """
+    WITH cleared AS (
+        UPDATE jobs SET look_up_first = false, outcome_unknown = false
+        WHERE id = ANY(:ids) AND state = 'dead' AND look_up_first RETURNING id
+    ), audited AS (
+        INSERT INTO audit_log (actor, action, job_id, detail, note)
+        SELECT :actor, 'reconcile_absent', id, CAST(:detail AS jsonb), :note FROM cleared
+    )
+    SELECT id FROM cleared
+    """
+).bindparams(bindparam("detail", type_=JSONB))
+
+
+def note_restore(connection: Connection, *, restored_to: datetime | None, look_up: float, actor: Actor) -> datetime:
+    """Note that the ledger was restored; for `look_up` seconds, jobs that arrive are looked up first.
+
+    Returns until when. Whatever arrives may be a case that the ledger knew before, handed over once more.
+    """
+    parameters = {"restored_to": restored_to, "seconds": look_up, "actor": actor.name}
+    until: datetime = connection.execute(_NOTE, parameters).scalar_one()
+    return until
+
+
+def mark_some(connection: Connection, state: State, actor: Actor, detail: dict[str, Any]) -> int:
+    """Mark up to CHUNK jobs in that state to be looked up before anything is sent. Returns how many; 0: none is left.
+
+    Marking again changes nothing.
+    """
+    parameters = {"actor": actor.name, "note": actor.note, "detail": detail}
+    return int(connection.execute(_MARK[state], parameters).scalar_one())
+
+
+def note_absent(connection: Connection, ids: Sequence[UUID], actor: Actor, detail: dict[str, Any]) -> list[UUID]:
+    """Somebody has looked: the API does not have these dead jobs' cases. A replay sends them without a look-up.
+
+    Returns the ids of those that were dead and marked.
+    """
+    parameters = {"ids": list(ids), "actor": actor.name, "note": actor.note, "detail": detail}
+    return list(connection.execute(_ABSENT, parameters).scalars())
