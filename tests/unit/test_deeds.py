@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import worker
 from worker.ledger.queries.audit import Act
 from worker.report.deeds import NAMES, in_words, name_of, way
 from worker.report.web.audit_addresses import read_audit_filter
@@ -34,11 +37,32 @@ def act(action: str, **detail: Any) -> Act:
         (act("operation_finished", operation=7, state="stopped", done=1, skipped=2),
          "Operation 7 stopped: 1 done, 2 left out"),
         (act("operation_cancelled", operation=7), "Asked for operation 7 to be stopped"),
+        (act("export", tenant="acme", reference_sha256=None), "Exported what is kept of tenant acme"),
+        (act("erase", door="command line"), "Erased the job's case data"),
+        (act("erase", tenant="acme", reference_sha256="ab12", jobs=2, left=1),
+         "Erased the case data of 2 jobs of tenant acme under one reference; 1 job left, which may still be submitted"),
+        (act("purge", older_than_seconds=7_776_000.0, jobs=12, messages=0, finished=True),
+         "Removed the case data of 12 jobs done for over 90 days"),
+        (act("rekey", key="03a0474f12ca", texts=7), "Sealed 7 texts with key 03a0474f12ca"),
+        (act("reconcile", restored_to=None),
+         "Marked the job to be looked up before it is sent, after a restore of the ledger"),
+        (act("reconcile_absent"), "Said that the job's case is not at the API, so it may be sent"),
         (act("key_rotated", door="command line", jobs=12), "Key rotated: jobs 12"),
     ],
 )  # fmt: skip
 def test_every_action_is_told_in_words(done: Act, words: str) -> None:
     assert in_words(done) == words
+
+
+def test_no_action_that_the_code_writes_is_without_a_name() -> None:
+    source = "".join(path.read_text() for path in Path(worker.__file__).parent.rglob("*.py"))
+    written = set(
+        re.findall(r"""SELECT :actor, '(\w+)'|VALUES \(:actor, '(\w+)'|audit\(\s*connection, "(\w+)\"""", source)
+    )
+    actions = {name for names in written for name in names if name}
+
+    assert len(actions) > 10
+    assert actions <= set(NAMES)
 
 
 @pytest.mark.parametrize("action", NAMES)

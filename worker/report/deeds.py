@@ -17,6 +17,12 @@ NAMES = {
     "operation_started": "Started an operation",
     "operation_finished": "An operation ended",
     "operation_cancelled": "Asked for a stop",
+    "export": "Exported what is kept of a tenant",
+    "erase": "Erased case data",
+    "purge": "Removed old case data",
+    "rekey": "Sealed cases anew",
+    "reconcile": "Marked to be looked up first",
+    "reconcile_absent": "Said a case is not at the API",
 }
 _KEYS = {"renewed": "under a new submission key", "kept": "under the same key, its outcome being unknown"}
 
@@ -81,6 +87,39 @@ def _cancelled(detail: dict[str, Any]) -> str:
     return f"Asked for operation {detail.get('operation', '?')} to be stopped"
 
 
+def _export(detail: dict[str, Any]) -> str:
+    return f"Exported what is kept of tenant {detail.get('tenant', '?')}{_reference(detail)}"
+
+
+def _erase(detail: dict[str, Any]) -> str:
+    if "tenant" not in detail:
+        return "Erased the job's case data"
+    left = f"; {counted(detail['left'], 'job')} left, which may still be submitted" if detail.get("left") else ""
+    erased = f"{counted(detail.get('jobs') or 0, 'job')} of tenant {detail['tenant']}{_reference(detail)}"
+    return f"Erased the case data of {erased}{left}"
+
+
+def _reference(detail: dict[str, Any]) -> str:
+    return " under one reference" if detail.get("reference_sha256") else ""
+
+
+def _purge(detail: dict[str, Any]) -> str:
+    days = round((detail.get("older_than_seconds") or 0) / 86_400)
+    return f"Removed the case data of {counted(detail.get('jobs') or 0, 'job')} done for over {counted(days, 'day')}"
+
+
+def _rekey(detail: dict[str, Any]) -> str:
+    return f"Sealed {counted(detail.get('texts') or 0, 'text')} with key {detail.get('key', '?')}"
+
+
+def _reconcile(_detail: dict[str, Any]) -> str:
+    return "Marked the job to be looked up before it is sent, after a restore of the ledger"
+
+
+def _absent(_detail: dict[str, Any]) -> str:
+    return "Said that the job's case is not at the API, so it may be sent"
+
+
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "replay": _replay,
     "discard": _discard,
@@ -89,6 +128,12 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "operation_started": _started,
     "operation_finished": _finished,
     "operation_cancelled": _cancelled,
+    "export": _export,
+    "erase": _erase,
+    "purge": _purge,
+    "rekey": _rekey,
+    "reconcile": _reconcile,
+    "reconcile_absent": _absent,
 }
 
 

@@ -50,7 +50,7 @@ _RELEASE_PAST_CAPPED = text(
     ), moved AS (
         UPDATE jobs j SET state = 'queued', queued_at = now()
         FROM picked WHERE j.id = picked.id AND {GUARD}
-        RETURNING j.id, j.worker_lost, j.priority, j.round, j.created_at
+        RETURNING j.id, j.worker_lost, j.priority, j.round, j.created_at, j.external_tenant_id
     )
     SELECT (SELECT max(tenant) FROM tenants) AS walked_to, (SELECT count(*) FROM tenants) AS seen,
            (SELECT jsonb_object_agg(priority, round) FROM (
