@@ -10,7 +10,9 @@ import pytest
 
 from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, State, Trigger
+from worker.ledger.writer.holds import HoldName
 from worker.report.story import no_reference, standing, timeline, to_do
+from worker.report.web.timeline import timeline as page_timeline
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 JOB = {
@@ -41,9 +43,9 @@ def letter(reason: str = "validation", **more: Any) -> dict[str, Any]:
 
 def told(
     *attempts: dict[str, Any], letters: tuple[dict[str, Any], ...] = (), audit: tuple[dict[str, Any], ...] = (),
-    **job: Any,
+    holds: tuple[dict[str, Any], ...] = (), **job: Any,
 ) -> Story:  # fmt: skip
-    return Story(JOB | job, list(attempts), list(letters), list(audit))
+    return Story(JOB | job, list(attempts), list(letters), list(audit), list(holds))
 
 
 def texts(story: Story) -> list[str]:
@@ -113,6 +115,17 @@ def test_things_come_in_the_order_in_which_they_happened() -> None:
     ]
     assert texts(story)[-1] == "submitted: case AB12CD34 (c-1)"
     assert to_do(story) is None
+
+
+@pytest.mark.parametrize("name", [*HoldName, "of_a_later_version"])
+def test_what_held_the_fleet_is_told_where_it_began_to_matter(name: str) -> None:
+    hold = {"name": name, "since": at(-60), "ended_at": at(120), "at": BEGAN}
+    enqueued, held, tried = texts(told(attempt(1, "submitted", http_status=200, started_at=at(121)), holds=(hold,)))
+
+    assert enqueued.startswith("enqueued")
+    assert held.startswith("held for 3 min, until 2026-03-01 12:02")
+    assert tried.startswith("attempt 1")
+    assert [entry.what for entry in page_timeline(told(holds=(hold,)), (), at(200))] == ["Enqueued", "Held"]
 
 
 def test_a_case_that_was_found_and_not_answered_is_said_to_be_found() -> None:

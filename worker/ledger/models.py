@@ -35,7 +35,7 @@ from worker.ledger.alert_models import Alert, AlertCondition, AlertDelivery, Ale
 from worker.ledger.audit_models import AuditEntry, AuditHead, AuditLink
 from worker.ledger.base import Base, one_of
 from worker.ledger.operating_models import Restore, SchemaSupport
-from worker.ledger.pace_models import CircuitClosing, ServedRound
+from worker.ledger.pace_models import CircuitClosing, PastHold, ServedRound
 from worker.ledger.report_models import CaseVersion, FinishedDay, Operation, OperationItem
 from worker.ledger.states import (
     INVALID_LINK_REASONS,
@@ -70,6 +70,7 @@ __all__ = [
     "Job",
     "Operation",
     "OperationItem",
+    "PastHold",
     "Restore",
     "SchemaSupport",
     "ServedRound",

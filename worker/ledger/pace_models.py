@@ -1,10 +1,10 @@
-"""Small tables of the dispatcher's: which round is being served, and when each circuit closed."""
+"""Small tables of the dispatcher's: which round is being served, when each circuit closed, and what held the fleet."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, SmallInteger, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.ledger.base import Base
@@ -27,3 +27,14 @@ class CircuitClosing(Base):
 
     circuit: Mapped[str] = mapped_column(primary_key=True)
     closed_at: Mapped[datetime]
+
+
+class PastHold(Base):
+    """A hold that has ended: for the timelines of the jobs that waited for it, and forgotten after a while."""
+
+    __tablename__ = "past_holds"
+    __table_args__ = (Index("ix_past_holds_ended_at", "ended_at"),)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True)
+    ended_at: Mapped[datetime]

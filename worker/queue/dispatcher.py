@@ -23,7 +23,7 @@ from worker.ledger.database import get_engine, sqlstate, transaction
 from worker.ledger.states import Api, Priority
 from worker.ledger.writer import release as ledger
 from worker.ledger.writer.broker import note_published, note_unpublished
-from worker.ledger.writer.holds import end_lapsed_holds, start_probe
+from worker.ledger.writer.holds import end_lapsed_holds, forget_past_holds, start_probe
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
 from worker.ledger.writer.sealed_jobs import wake_openable
 from worker.ledger.writer.walk import Walk, release_past_capped
@@ -187,6 +187,7 @@ class Dispatcher:
             self._roll_up_at = time.monotonic() + ROLL_UP_EVERY
             with transaction(self._engine) as connection:
                 roll_up(connection)
+                forget_past_holds(connection)
 
     def _probe(self, connection: Connection, standing: ledger.Standing) -> list[ledger.Released]:
         """A circuit is open: one job goes out, to find out whether the trouble is over."""

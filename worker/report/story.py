@@ -11,6 +11,7 @@ from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, Resolution, State, Trigger
 from worker.report.advice import all_there_is_to_do
 from worker.report.terminal import Screen
+from worker.report.waiting import held_in_words
 from worker.report.wording import milliseconds, moment, money, one_line, said
 
 PRIORITIES = ("high", "normal", "low")
@@ -63,6 +64,7 @@ def timeline(story: Story) -> list[Event]:
     """Everything that happened to the job, oldest first."""
     job = story.job
     events = [Event(job["created_at"], f"enqueued, with {PRIORITIES[job['priority']]} priority")]
+    events += [Event(hold["at"], f"held {held_in_words(hold)}") for hold in story.holds]
     events += [Event(attempt["started_at"], _attempt(attempt)) for attempt in story.attempts]
     events += [Event(letter["created_at"], _death(letter)) for letter in story.dead_letters]
     events += [Event(entry["at"], _act(entry)) for entry in story.audit]
@@ -112,6 +114,7 @@ def as_data(story: Story) -> dict[str, Any]:
         "attempts": story.attempts,
         "dead_letters": story.dead_letters,
         "audit": story.audit,
+        "holds": story.holds,
     }
 
 

@@ -22,6 +22,13 @@ _HOLDS = {
     HoldName.REFERRAL_API: "No tokens can be minted; meanwhile no attempts are counted and nothing is failed.",
 }
 
+_WERE = {
+    HoldName.RATE_LIMIT: "the Customer API's rate limit was reached",
+    HoldName.MINT_RATE_LIMIT: "the rate limit for minting tokens was reached",
+    HoldName.API_KEY: "the partner API key was refused",
+    HoldName.CUSTOMER_API: "the Customer API was in trouble",
+    HoldName.REFERRAL_API: "no tokens could be minted",
+}
 
 _NOBODY_CAN_TELL = (
     "Nothing has succeeded for so long that the probes become rarer (the next one from {next}). It may be that the API"
@@ -100,6 +107,14 @@ def window_in_words(window: WindowUse) -> str:
 def _full(window: WindowUse) -> str:
     frees = "soon" if not window.frees_in else f"in {span(window.frees_in)}"
     return f"The rate limit is used up ({window_in_words(window)}); it frees {frees}."
+
+
+def held_in_words(hold: dict[str, Any]) -> str:
+    """A hold that is over: for how long, and why, as the end of a sentence."""
+    name = hold["name"]
+    lasted = span((hold["ended_at"] - hold["since"]).total_seconds())
+    why = _WERE[HoldName(name)] if name in set(HoldName) else f"hold {one_line(name)}"
+    return f"for {lasted}, until {moment(hold['ended_at'])}: {why}"
 
 
 def _hold(hold: dict[str, Any]) -> str:

@@ -19,6 +19,27 @@ class Story:
     attempts: list[dict[str, Any]]
     dead_letters: list[dict[str, Any]]
     audit: list[dict[str, Any]]
+    holds: list[dict[str, Any]]
+    """What held the whole fleet while this job was to be sent, the last `HOLDS` of them; what holds it now is not
+    among them. `at` is when that began to matter to the job."""
+
+
+#: Holds told of one job at most.
+HOLDS = 100
+# A job is to be sent from its enqueue, or a replay, until it dies or is done.
+_HOLDS = f"""
+    WITH living AS (
+        SELECT began, COALESCE(
+            (SELECT min(created_at) FROM dead_letters WHERE job_id = :id AND created_at > began),
+            (SELECT finalized_at FROM jobs WHERE id = :id), now()) AS ended
+        FROM (SELECT created_at FROM jobs WHERE id = :id
+              UNION ALL SELECT resolved_at FROM dead_letters WHERE job_id = :id AND resolution = 'replayed') AS l(began)
+    )
+    SELECT held.* FROM (
+        SELECT name, since, ended_at, GREATEST(since, began) AS at
+        FROM living JOIN past_holds ON since < ended AND ended_at > began ORDER BY at DESC LIMIT {HOLDS}
+    ) held ORDER BY at
+"""
 
 
 def story(connection: Connection, job_id: UUID) -> Story:
@@ -44,6 +65,7 @@ def story(connection: Connection, job_id: UUID) -> Story:
             " resolved_by, note, cause FROM dead_letters WHERE job_id = :id ORDER BY id"
         ),
         read("SELECT * FROM audit_log WHERE job_id = :id ORDER BY id"),
+        read(_HOLDS),
     )
 
 

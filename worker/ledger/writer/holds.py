@@ -34,11 +34,18 @@ class HoldName(StrEnum):
 CIRCUITS = (HoldName.API_KEY, HoldName.CUSTOMER_API, HoldName.REFERRAL_API)
 CIRCUIT_OF = {Api.CUSTOMER: HoldName.CUSTOMER_API, Api.REFERRAL: HoldName.REFERRAL_API}
 
+#: Days for which a job's timeline tells what held it.
+PAST_HOLDS_KEPT_DAYS = 90
 #: Seconds between two probes while the partner API key is refused.
 API_KEY_HOLD = 10.0
 
 _HOLD = text(
     """
+    WITH lapsed AS (
+        INSERT INTO past_holds (name, since, ended_at)
+        SELECT name, since, until FROM holds WHERE name = :name AND until < now() AND NOT :circuit
+        ON CONFLICT DO NOTHING
+    )
     INSERT INTO holds AS h (name, until, detail) VALUES (:name, now() + make_interval(secs => :seconds), :detail)
     ON CONFLICT (name) DO UPDATE
     SET until = GREATEST(h.until, EXCLUDED.until), detail = EXCLUDED.detail,
@@ -46,6 +53,15 @@ _HOLD = text(
         probe_job = CASE WHEN h.probe_job = ANY(:jobs) THEN NULL ELSE h.probe_job END
     """
 )
+_END_LAPSED = text(
+    """
+    WITH ended AS (
+        DELETE FROM holds WHERE until <= now() AND name <> ALL(:circuits) RETURNING name, since, until
+    )
+    INSERT INTO past_holds (name, since, ended_at) SELECT name, since, until FROM ended ON CONFLICT DO NOTHING
+    """
+)
+_FORGET = text("DELETE FROM past_holds WHERE ended_at < now() - make_interval(days => :days)")
 # Longer than such a hold can be, or begun in a time that has not come: the clock was set back since.
 _SET_BACK = text(
     """
@@ -89,6 +105,9 @@ def end_lapsed_holds(connection: Connection) -> None:
     circuits = [name.value for name in CIRCUITS]
     longest = max(API_KEY_HOLD, PROBE_AT_LEAST_EVERY)
     connection.execute(_SET_BACK, {"circuits": circuits, "longest": longest, "again": API_KEY_HOLD})
-    connection.execute(
-        text("DELETE FROM holds WHERE until <= now() AND name <> ALL(:circuits)"), {"circuits": circuits}
-    )
+    connection.execute(_END_LAPSED, {"circuits": circuits})
+
+
+def forget_past_holds(connection: Connection) -> None:
+    """Delete what ended so long ago that nobody asks for it any more."""
+    connection.execute(_FORGET, {"days": PAST_HOLDS_KEPT_DAYS})

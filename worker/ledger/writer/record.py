@@ -171,11 +171,15 @@ _RECORD = text(
         SELECT r.job_id, r.reason, r.invalid_client_link, r.detail, r.solution_url
         FROM r JOIN moved ON moved.id = r.job_id WHERE r.reason IS NOT NULL
     ), mint_works AS (
-        DELETE FROM holds WHERE name IN ('api_key', 'referral_api') AND :mints > 0 RETURNING name
+        DELETE FROM holds WHERE name IN ('api_key', 'referral_api') AND :mints > 0 RETURNING name, since
     ), api_works AS (
         DELETE FROM holds h USING r
         WHERE h.name = 'customer_api' AND h.probe_job = r.job_id AND r.was_sent AND NOT r.in_trouble
-        RETURNING h.name
+        RETURNING h.name, h.since
+    ), ended_holds AS (
+        INSERT INTO past_holds (name, since, ended_at)
+        SELECT name, since, now() FROM (SELECT * FROM mint_works UNION SELECT * FROM api_works) ended
+        ON CONFLICT DO NOTHING
     ), closed_circuits AS (
         INSERT INTO circuit_closings AS c (circuit, closed_at)
         SELECT name, now() FROM (SELECT name FROM mint_works UNION SELECT name FROM api_works) closed

@@ -10,6 +10,7 @@ from typing import Any
 from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, State, Trigger
 from worker.report.story import MEANINGS, OPEN, PRIORITIES
+from worker.report.waiting import held_in_words
 from worker.report.web.words import title
 from worker.report.wording import milliseconds, said
 
@@ -28,6 +29,7 @@ _TONES = {
 _ACTS = {
     "replay": "Replayed", "discard": "Discarded", "edit": "Case corrected", "reveal": "Personal data looked at",
     "export": "Personal data exported", "erase": "Personal data erased",
+    "reconcile": "Marked to be looked up first, after a restore,", "reconcile_absent": "Said not to be at the API",
 }  # fmt: skip
 
 
@@ -54,6 +56,9 @@ def timeline(story: Story, why_it_waits: Sequence[str], now: datetime) -> list[E
     """Everything that happened to the job, oldest first; last, what holds it now."""
     job = story.job
     entries = [Entry(job["created_at"], "Enqueued", "rule", [f"{PRIORITIES[job['priority']]} priority"])]
+    entries += [
+        Entry(hold["at"], "Held", "data", text=f"The whole fleet, {held_in_words(hold)}.") for hold in story.holds
+    ]
     entries += [_attempt(attempt) for attempt in story.attempts]
     entries += [_death(letter) for letter in story.dead_letters]
     entries += [_act(entry) for entry in story.audit]
