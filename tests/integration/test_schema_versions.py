@@ -186,8 +186,11 @@ def test_a_database_that_is_away_at_the_start_is_waited_for_and_then_looked_at(
 ) -> None:  # fmt: skip
     # Given two workers whose databases are away
     logs = [tmp_path / "suits.log", tmp_path / "does-not.log"]
-    for name, log in zip(later, logs, strict=True):
-        start(worker, environment | {"DATABASE_URL": f"{postgres.url.rsplit('/', 1)[0]}/{name}"}, log)
+    for number, (name, log) in enumerate(zip(later, logs, strict=True)):
+        # and each with a broker of its own, as any ledger has
+        broker = f"{environment['REDIS_URL'].rsplit('/', 1)[0]}/{number}"
+        database_url = f"{postgres.url.rsplit('/', 1)[0]}/{name}"
+        start(worker, environment | {"DATABASE_URL": database_url, "REDIS_URL": broker}, log)
     for log in logs:
         until(
             "it waits", lambda log=log: "dispatcher_waits_for_ledger" in log.read_text(), within=40, but=log.read_text

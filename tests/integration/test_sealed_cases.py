@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from celery.app.task import Context
 from command_line import PROGRAM, line, run
 from pipeline import Pipeline, a_case
 from sandbox_witness import Witness
@@ -74,7 +75,7 @@ def test_what_comes_over_the_queue_is_sealed_too_and_nothing_that_is_wrong_with_
 ) -> None:
     def accept(keys: str, **case: Any) -> None:
         fields = {"external_tenant_id": "acme", "case": a_case(creditorReference="GEHEIM", **case)}
-        task = SimpleNamespace(request=SimpleNamespace(id="id-1"))
+        task = SimpleNamespace(request=Context(id="id-1"))
         take_in(Settings.from_environment(variables | {"CASE_ENCRYPTION_KEYS": keys}), task, (), fields)
 
     # Given a case, the same once more, another one under its key, and one that cannot be compared for want of a key
