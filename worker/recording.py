@@ -36,7 +36,7 @@ class Recorder:
         self._engine = engine
         self._submitter = submitter
         self._failures = failures
-        self._mints_before = submitter.mint_answers
+        self._mints_before = submitter.mint.answers
         self._facts: dict[UUID, dict[str, str | None]] = {}
 
     def know(self, jobs: Sequence[ClaimedJob]) -> None:
@@ -66,7 +66,7 @@ class Recorder:
     def _write(
         self, results: Sequence[Result], holds: Sequence[FleetHold], lease: UUID, may_go_on: Callable[[], bool]
     ) -> bool:
-        mints_now = self._submitter.mint_answers
+        mints_now = self._submitter.mint.answers
         mints = mints_now - self._mints_before
         final, trouble = list(results), False
 

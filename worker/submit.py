@@ -18,7 +18,8 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from worker.case_json import reference_in
-from worker.debitura.apis import MintedToken, find_case, mint_token, post_case
+from worker.case_lookup import CaseLookup
+from worker.debitura.apis import post_case
 from worker.debitura.http import HttpClient, Reply
 from worker.debitura.judge import Meaning, Verdict, judge
 from worker.debitura.token_cache import RedisTokenCache
@@ -40,10 +41,11 @@ from worker.ledger.database import insist
 from worker.ledger.states import Api, AttemptOutcome, Reason, State, TokenSource, Trigger
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, open_second_attempt
 from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
-from worker.ledger.writer.pace import lock_for_release, take, use
+from worker.ledger.writer.pace import take
 from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitted, waiting
 from worker.looked_up import after_look_up, may_look_up, without_reference
 from worker.metrics import catalog, count
+from worker.minting import Mint
 from worker.pace import Pace
 from worker.protection import Protection
 from worker.scrub import scrubbed
@@ -55,8 +57,6 @@ log = structlog.get_logger(__name__)
 
 #: Seconds for one answer of the mint. Others may wait for it, so it is shorter than a submission's.
 MINT_TIMEOUT = 10.0
-#: Seconds for which the fleet waits when our own count says that the mint's limits are used up.
-MINT_PAUSE = 5.0
 #: Seconds after which a job is looked at again whose case cannot be opened here. It costs its share of the pace each
 #: time, so that is not often; when a worker that has the key begins to lead, it wakes them all.
 SEALED_PAUSE = 3600.0
@@ -85,17 +85,16 @@ class Submitter:
 
     def __init__(self, settings: Settings, engine: Engine, *, worker: str) -> None:
         self._engine = engine
-        self._api_key = settings.api_key
         self._worker = worker
         self._protection = Protection.of(settings)
         self._trace_to_api = settings.trace_to_api
-        self._customer_pace = self._referral_pace = Pace.parse(settings.rate_limits)
+        self._pace = pace = Pace.parse(settings.rate_limits)
         self.policy = RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_max)
         mint_timeout = min(MINT_TIMEOUT, settings.request_timeout)
         self._customer = HttpClient(
             settings.customer_api_url, timeout=settings.request_timeout, connections=settings.threads
         )
-        self._referral = HttpClient(settings.referral_api_url, timeout=mint_timeout, connections=settings.threads)
+        referral = HttpClient(settings.referral_api_url, timeout=mint_timeout, connections=settings.threads)
         cache = RedisTokenCache(
             settings.redis_url,
             api_key=settings.api_key,
@@ -103,9 +102,9 @@ class Submitter:
             lock_seconds=2 * mint_timeout + 5,
             connections=settings.threads,
         )
-        self.mint_answers = 0
-        """How often the mint has answered this process, with a token or with a refusal of the tenant."""
-        self.tokens = TokenStore(self._mint, cache, longest_mint=2 * mint_timeout + 5)
+        self.mint = Mint(engine, referral, api_key=settings.api_key, pace=pace)
+        self.tokens = TokenStore(self.mint, cache, longest_mint=2 * mint_timeout + 5)
+        self._lookup = CaseLookup(engine, self._customer, self.tokens, pace=pace)
 
     def attempt(self, job: ClaimedJob, *, lease: UUID, may_send: Callable[[], bool]) -> Outcome:
         """Submit one claimed job. Sends nothing once `may_send` says no; then the job goes back as it was.
@@ -203,7 +202,7 @@ class Submitter:
         )
 
         def open_second(connection: Connection) -> int | None:
-            take(connection, Api.CUSTOMER, self._customer_pace, 1)
+            take(connection, Api.CUSTOMER, self._pace, 1)
             return open_second_attempt(connection, job.id, first_unauthorized, lease=lease, worker=self._worker)
 
         number = insist(
@@ -225,7 +224,7 @@ class Submitter:
         """Look the case up where the answer alone does not decide, and turn what is known into a transition."""
         sent = _sent(number, token, heard, sent_at)
         if needs_lookup(job, heard, self.policy):
-            found = self._look_up(job, token)
+            found = self._lookup.look_up(job, token)
             if found.meaning is Meaning.SUBMITTED:
                 assert found.case_id is not None
                 return Outcome(
@@ -247,7 +246,7 @@ class Submitter:
         last_word = job.attempt_count >= self.policy.max_attempts
         if not (job.outcome_unknown and job.creditor_reference and (last_word or job.next_trigger is Trigger.REPLAY)):
             return None
-        found = self._look_up(job, token)
+        found = self._lookup.look_up(job, token)
         if found.meaning is Meaning.SUBMITTED:
             assert found.case_id is not None
             return submitted(
@@ -262,7 +261,7 @@ class Submitter:
     def _look_up_first(self, job: ClaimedJob, token: Token) -> Outcome | None:
         """After a restore: is the case there already? None: it is not, so it may be sent."""
         try:
-            found = self._ask(job, token)
+            found = self._lookup.ask(job, token)
         except (NotSent, MaybeArrived) as error:
             found = Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
         except ApiError as error:
@@ -274,51 +273,6 @@ class Submitter:
         if found.meaning is Meaning.RATE_LIMITED:
             hold = FleetHold(HoldName.RATE_LIMIT, found.retry_after, found.in_words())
         return Outcome(result, hold)
-
-    def _look_up(self, job: ClaimedJob, token: Token) -> Verdict:
-        """As `_ask`, with status 0 where no answer came."""
-        try:
-            return self._ask(job, token)
-        except ApiError as error:
-            return Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
-
-    def _ask(self, job: ClaimedJob, token: Token) -> Verdict:
-        """GET /cases/by-creditor-reference/…, judged like any answer. Raises what that request and the mint raise.
-
-        A 401 here is no verdict on the link: the token is renewed, and the look-up made once more.
-        """
-        asked_at = time.monotonic()
-        self._count_one_more()
-        found = self._find(job, token)
-        if found.meaning is Meaning.UNAUTHORIZED:
-            self.tokens.reject(job.external_tenant_id, token.fingerprint)
-            refused = Rejected(token.fingerprint, time.monotonic() - asked_at)
-            fresh = self.tokens.get(job.external_tenant_id, rejected=refused)
-            self._count_one_more()
-            found = self._find(job, fresh)
-        log.info(
-            "case_looked_up",
-            job_id=str(job.id),
-            tenant=tenant_digest(job.external_tenant_id),
-            http_status=found.status,
-        )
-        return found
-
-    def _find(self, job: ClaimedJob, token: Token) -> Verdict:
-        assert job.creditor_reference is not None
-        with request_span("GET", "/cases/by-creditor-reference/{creditorReference}") as finding:
-            found = judge(find_case(self._customer, token=token.value, creditor_reference=job.creditor_reference))
-            finding.note(http__response__status_code=found.status)
-        return scrubbed(found, job.case_body)
-
-    def _count_one_more(self) -> None:
-        """A request beside the released one counts too. If the ledger is away just now, the API's own limit remains."""
-        insist(
-            self._engine,
-            lambda connection: take(connection, Api.CUSTOMER, self._customer_pace, 1),
-            until=lambda: True,
-            otherwise=None,
-        )
 
     def _post(self, job: ClaimedJob, token: Token) -> Heard:
         try:
@@ -360,38 +314,6 @@ class Submitter:
             dead(job.id, number, first, reason=reason, error=str(error), detail=detail, solution_url=None, unknown=None,
                  trouble=trouble)
         )  # fmt: skip
-
-    def _mint(self, tenant: str) -> MintedToken:
-        def reserve(connection: Connection) -> bool:
-            lock_for_release(connection, Api.REFERRAL)
-            used = use(connection, Api.REFERRAL, self._referral_pace)
-            if not self._referral_pace.within(used.requests):
-                return False
-            take(connection, Api.REFERRAL, self._referral_pace, 1)
-            return True
-
-        if not insist(self._engine, reserve, until=lambda: True, otherwise=True):
-            raise MintRateLimited(MINT_PAUSE, said_by="our own count")
-        try:
-            with span("mint", kind="client", http__request__method="POST", http__route="/oauth/token"):
-                minted = mint_token(self._referral, api_key=self._api_key, external_tenant_id=tenant)
-        except ApiError as error:
-            count(catalog.MINTS, _MINT_RESULTS[type(error)])
-            if isinstance(error, (ClientLinkNotFound, MintRefused)):
-                self.mint_answers += 1
-            raise
-        count(catalog.MINTS, "minted")
-        self.mint_answers += 1
-        return minted
-
-
-_MINT_RESULTS: dict[type[ApiError], str] = {
-    ClientLinkNotFound: "no_client_link",
-    MintRefused: "refused",
-    PartnerKeyRejected: "key_rejected",
-    MintRateLimited: "rate_limited",
-    MintUnavailable: "unavailable",
-}
 
 
 def _later(

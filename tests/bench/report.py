@@ -93,6 +93,9 @@ def pages(ledger: Database) -> dict[str, str]:
         "page: jobs, deep in the list": "/jobs?after=50000",
         "page: client links": "/links",
         "page: one job": f"/jobs/{job}",
+        "page: find, without a match": "/find?q=nobody-has-it",
+        "page: audit log": "/audit",
+        "page: operations": "/operations",
         "page: preview of everything": "/act?verb=replay&scope=filter",
     }
 

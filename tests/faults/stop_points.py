@@ -24,7 +24,7 @@ if SKEW:
     time.time = lambda: _true_time() + SKEW
 
 from tests.faults import stops  # noqa: E402
-from worker import batch, recording, submit  # noqa: E402
+from worker import batch, minting, recording, submit  # noqa: E402
 from worker.celery import app  # noqa: E402
 from worker.debitura import http  # noqa: E402
 from worker.ledger.writer import release  # noqa: E402
@@ -119,7 +119,7 @@ def _answers_a_case(response: Any, _give_up_at: float) -> bool:
 around(batch, "claim", "before_claim")
 after_some(batch, "claim", "claim_uncommitted")
 around(batch._Batch, "submit", "claimed", when=lambda _self, jobs: bool(jobs))
-around(submit, "mint_token", "before_mint", "minted")
+around(minting, "mint_token", "before_mint", "minted")
 around(submit, "post_case", "before_request", "answered")
 around(http, "_read", "answer_begun", when=_answers_a_case)
 around(submit, "open_second_attempt", "first_refused", "second_attempt_uncommitted")

@@ -7,19 +7,15 @@ writes rows.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     DDL,
     BigInteger,
     CheckConstraint,
-    Computed,
-    Date,
     ForeignKey,
-    Identity,
     Index,
     Numeric,
     SmallInteger,
@@ -27,22 +23,18 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.ledger import fingerprint, functions
+from worker.ledger import functions
 from worker.ledger.alert_models import Alert, AlertCondition, AlertDelivery, AlertWatch
 from worker.ledger.audit_models import AuditEntry, AuditHead, AuditLink
 from worker.ledger.base import Base, one_of
+from worker.ledger.dead_letter_models import DeadLetter
+from worker.ledger.dispatch_models import ApiPace, ApiUse, CircuitClosing, Dispatcher, Hold, PastHold, ServedRound
 from worker.ledger.operating_models import Restore, SchemaSupport
-from worker.ledger.pace_models import CircuitClosing, PastHold, ServedRound
 from worker.ledger.report_models import CaseVersion, FinishedDay, Operation, OperationItem
 from worker.ledger.states import (
-    INVALID_LINK_REASONS,
-    Api,
     AttemptOutcome,
-    Reason,
-    Resolution,
     State,
     TokenSource,
     Trigger,
@@ -269,134 +261,3 @@ class Attempt(Base):
     error_message: Mapped[str | None]
     duration_ms: Mapped[int | None]
     """From the request's start to the judged answer, in milliseconds."""
-
-
-class DeadLetter(Base):
-    """One time that a job needed a person. A job that dies again gets a new row."""
-
-    __tablename__ = "dead_letters"
-    __table_args__ = (
-        CheckConstraint(one_of("reason", Reason), name="reason"),
-        CheckConstraint(
-            f"invalid_client_link = ({one_of('reason', INVALID_LINK_REASONS)})", name="invalid_client_link"
-        ),
-        CheckConstraint(f"resolution IS NULL OR {one_of('resolution', Resolution)}", name="resolution"),
-        CheckConstraint(
-            "(resolved_at IS NULL) = (resolution IS NULL) AND (resolved_at IS NULL) = (resolved_by IS NULL)",
-            name="wholly_resolved",
-        ),
-        CheckConstraint("job_id IS NOT NULL OR reason = 'malformed_message'", name="job_unless_malformed"),
-        Index("uq_dead_letters_open_job", "job_id", unique=True, postgresql_where=text("resolved_at IS NULL")),
-        Index("ix_dead_letters_open", "reason", "created_at", postgresql_where=text("resolved_at IS NULL")),
-        Index("ix_dead_letters_job", "job_id", "created_at"),
-        # The report groups and filters all open failures from this index alone.
-        Index(
-            "ix_dead_letters_open_facts",
-            "job_id",
-            postgresql_include=[
-                "id",
-                "cause",
-                "solution",
-                "created_at",
-                "reason",
-                "invalid_client_link",
-                "error_type",
-                "http_status",
-            ],
-            postgresql_where=text("resolved_at IS NULL"),
-        ),
-        Index("ix_dead_letters_open_id", "id", postgresql_where=text("resolved_at IS NULL")),
-        Index("ix_dead_letters_open_cause", "cause", "id", postgresql_where=text("resolved_at IS NULL")),
-        Index(
-            "ix_dead_letters_open_words",
-            "words",
-            postgresql_using="gin",
-            postgresql_where=text("resolved_at IS NULL"),
-        ),
-        {
-            # A scan of an index alone is quick only where vacuum has been: by rows and not by share, as for jobs.
-            "postgresql_with": {
-                "autovacuum_vacuum_scale_factor": 0,
-                "autovacuum_vacuum_threshold": 5000,
-                "autovacuum_vacuum_insert_scale_factor": 0,
-                "autovacuum_vacuum_insert_threshold": 5000,
-            }
-        },
-    )
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
-    reason: Mapped[str]
-    invalid_client_link: Mapped[bool]
-    detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    """What the API said: status, type, message, fields, businessErrors, combinedSigningUrl; or the raw message."""
-    solution_url: Mapped[str | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    resolved_at: Mapped[datetime | None]
-    resolution: Mapped[str | None]
-    resolved_by: Mapped[str | None]
-    note: Mapped[str | None]
-    cause: Mapped[UUID] = mapped_column(Computed(fingerprint.CAUSE, persisted=True))
-    """The same for failures with the same reason, error type and message, but for numbers, ids and quoted values."""
-    error_type: Mapped[str | None] = mapped_column(Computed(fingerprint.ERROR_TYPE, persisted=True))
-    http_status: Mapped[int | None] = mapped_column(SmallInteger, Computed(fingerprint.HTTP_STATUS, persisted=True))
-    solution: Mapped[UUID | None] = mapped_column(Computed(fingerprint.SOLUTION, persisted=True))
-    words: Mapped[str | None] = mapped_column(TSVECTOR, Computed(fingerprint.WORDS, persisted=True))
-
-
-class Dispatcher(Base):
-    """One row: which worker's dispatcher leads, and until when."""
-
-    __tablename__ = "dispatcher"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
-
-    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    leader: Mapped[str | None]
-    lease_until: Mapped[datetime | None]
-    purged_on: Mapped[date | None] = mapped_column(Date)
-    """The last day (UTC) on which the nightly purge came to its end."""
-    unpublished_since: Mapped[datetime | None]
-    """Since when the broker has taken no message; none while publishing works."""
-
-
-class Hold(Base):
-    """Why nothing is released just now: a 429 that holds the whole fleet, or a circuit that is open.
-
-    A circuit's row outlives `until`: then one job at a time goes out as a probe, and the row goes when one succeeds.
-    """
-
-    __tablename__ = "holds"
-
-    name: Mapped[str] = mapped_column(primary_key=True)
-    since: Mapped[datetime] = mapped_column(server_default=func.now())
-    until: Mapped[datetime]
-    detail: Mapped[str]
-    probe_job: Mapped[UUID | None]
-    """The job that is out as a probe."""
-    probes: Mapped[int] = mapped_column(server_default=text("0"))
-    """How many have been sent so far."""
-
-
-class ApiPace(Base):
-    """One row per API: until when the requests released so far fill the even pace."""
-
-    __tablename__ = "pace"
-    __table_args__ = (CheckConstraint(one_of("api", Api), name="api"),)
-
-    api: Mapped[str] = mapped_column(primary_key=True)
-    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-class ApiUse(Base):
-    """Requests and failures of one API, by the second; after a few minutes, by the minute; after a day, no more."""
-
-    __tablename__ = "api_use"
-    __table_args__ = (CheckConstraint(one_of("api", Api), name="api"),)
-
-    api: Mapped[str] = mapped_column(primary_key=True)
-    since: Mapped[datetime] = mapped_column(primary_key=True)
-    requests: Mapped[int] = mapped_column(server_default=text("0"))
-    """Requests released to be sent, or sent beside the released ones (a second one after a 401, a look-up)."""
-    answers: Mapped[int] = mapped_column(server_default=text("0"))
-    """Requests that came to an end, well or not."""
-    failures: Mapped[int] = mapped_column(server_default=text("0"))

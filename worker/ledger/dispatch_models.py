@@ -1,0 +1,100 @@
+"""Small tables of dispatching: who leads, the pace, what holds or held the fleet, and which round is being served."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Date, Index, SmallInteger, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from worker.ledger.base import Base, one_of
+from worker.ledger.states import Api
+
+
+class ServedRound(Base):
+    """One row per priority: the round being served. It only rises, so a tenant that is held back cannot lower it."""
+
+    __tablename__ = "served_rounds"
+    __table_args__ = (CheckConstraint("priority BETWEEN 0 AND 2", name="priority"),)
+
+    priority: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    round: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+
+class CircuitClosing(Base):
+    """When a circuit last closed: what failed before says nothing of what comes after."""
+
+    __tablename__ = "circuit_closings"
+
+    circuit: Mapped[str] = mapped_column(primary_key=True)
+    closed_at: Mapped[datetime]
+
+
+class PastHold(Base):
+    """A hold that has ended: for the timelines of the jobs that waited for it, and forgotten after a while."""
+
+    __tablename__ = "past_holds"
+    __table_args__ = (Index("ix_past_holds_ended_at", "ended_at"),)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True)
+    ended_at: Mapped[datetime]
+
+
+class Dispatcher(Base):
+    """One row: which worker's dispatcher leads, and until when."""
+
+    __tablename__ = "dispatcher"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    leader: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    purged_on: Mapped[date | None] = mapped_column(Date)
+    """The last day (UTC) on which the nightly purge came to its end."""
+    unpublished_since: Mapped[datetime | None]
+    """Since when the broker has taken no message; none while publishing works."""
+
+
+class Hold(Base):
+    """Why nothing is released just now: a 429 that holds the whole fleet, or a circuit that is open.
+
+    A circuit's row outlives `until`: then one job at a time goes out as a probe, and the row goes when one succeeds.
+    """
+
+    __tablename__ = "holds"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(server_default=func.now())
+    until: Mapped[datetime]
+    detail: Mapped[str]
+    probe_job: Mapped[UUID | None]
+    """The job that is out as a probe."""
+    probes: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many have been sent so far."""
+
+
+class ApiPace(Base):
+    """One row per API: until when the requests released so far fill the even pace."""
+
+    __tablename__ = "pace"
+    __table_args__ = (CheckConstraint(one_of("api", Api), name="api"),)
+
+    api: Mapped[str] = mapped_column(primary_key=True)
+    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ApiUse(Base):
+    """Requests and failures of one API, by the second; after a few minutes, by the minute; after a day, no more."""
+
+    __tablename__ = "api_use"
+    __table_args__ = (CheckConstraint(one_of("api", Api), name="api"),)
+
+    api: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True)
+    requests: Mapped[int] = mapped_column(server_default=text("0"))
+    """Requests released to be sent, or sent beside the released ones (a second one after a 401, a look-up)."""
+    answers: Mapped[int] = mapped_column(server_default=text("0"))
+    """Requests that came to an end, well or not."""
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
