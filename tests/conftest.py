@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import psycopg
@@ -40,9 +41,22 @@ def postgres() -> Iterator[LocalPostgres]:
 
 @pytest.fixture
 def database(postgres: LocalPostgres) -> Iterator[Database]:
-    name = f"test_{uuid4().hex[:12]}"
+    with new_database(postgres, "test", f"TEMPLATE {TEMPLATE}") as database:
+        yield database
+
+
+@pytest.fixture
+def empty_database(postgres: LocalPostgres) -> Iterator[Database]:
+    """A database that was never migrated."""
+    with new_database(postgres, "empty") as database:
+        yield database
+
+
+@contextmanager
+def new_database(postgres: LocalPostgres, kind: str, source: str = "") -> Iterator[Database]:
+    name = f"{kind}_{uuid4().hex[:12]}"
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        connection.execute(f"CREATE DATABASE {name} {source}")
     engine = get_engine(sqlalchemy_url(postgres.url, name))
     yield Database(f"{postgres.url.rsplit('/', 1)[0]}/{name}", engine)
     engine.dispose()

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from uuid import uuid4
-
-import psycopg
 import pytest
 from command_line import run
-from local_servers import LocalPostgres
 
-from tests.databases import Database, sqlalchemy_url
-from worker.ledger.database import get_engine
+from tests.databases import Database
 
 
-@pytest.fixture
-def empty(postgres: LocalPostgres) -> Iterator[Database]:
-    """A database without any table."""
-    name = f"empty_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    engine = get_engine(sqlalchemy_url(postgres.url, name))
-    yield Database(f"{postgres.url.rsplit('/', 1)[0]}/{name}", engine)
-    engine.dispose()
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def test_it_says_from_where_to_where_and_may_be_run_again(empty: Database) -> None:
-    variables = {"DATABASE_URL": empty.url}
+def test_it_says_from_where_to_where_and_may_be_run_again(empty_database: Database) -> None:
+    variables = {"DATABASE_URL": empty_database.url}
 
     first = run(variables, "migrate")
-    version = empty.value("SELECT version_num FROM alembic_version")
+    version = empty_database.value("SELECT version_num FROM alembic_version")
     second = run(variables, "migrate")
 
     assert first.stdout == f"Schema migrated from version none (an empty database) to version {version}.\n"
@@ -40,8 +21,8 @@ def test_it_says_from_where_to_where_and_may_be_run_again(empty: Database) -> No
 
 
 @pytest.mark.parametrize("command", [["status"], ["report"], ["replay", "--all"], ["enqueue", "-"]])
-def test_other_commands_refuse_a_database_without_our_tables(empty: Database, command: list[str]) -> None:
-    result = run({"DATABASE_URL": empty.url}, *command, stdin="")
+def test_other_commands_refuse_a_database_without_our_tables(empty_database: Database, command: list[str]) -> None:
+    result = run({"DATABASE_URL": empty_database.url}, *command, stdin="")
 
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1

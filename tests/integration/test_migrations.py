@@ -10,20 +10,17 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import pytest
-from local_servers import LocalPostgres
 from psycopg.rows import dict_row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from tests.databases import Database, sqlalchemy_url
+from tests.databases import Database
 from worker import enqueue_case
 from worker.errors import SchemaMismatch
 from worker.ledger import migrate
-from worker.ledger.database import get_engine
 
 PROJECT = Path(__file__).parents[2]
 #: Read, not imported: migrations/env.py migrates when it is imported.
@@ -35,19 +32,6 @@ CASE = {
     "currencyCode": "DKK",
     "amountToRecover": 100.5,
 }
-
-
-@pytest.fixture
-def empty(postgres: LocalPostgres) -> Iterator[Database]:
-    """A database that was never migrated."""
-    name = f"empty_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    engine = get_engine(sqlalchemy_url(postgres.url, name))
-    yield Database(f"{postgres.url.rsplit('/', 1)[0]}/{name}", engine)
-    engine.dispose()
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def url_of(database: Database) -> str:
@@ -176,29 +160,29 @@ def migrators(database: Database, how_many: int) -> Iterator[list[subprocess.Pop
         yield started
 
 
-def test_migrators_take_turns_however_long_one_takes(empty: Database) -> None:
+def test_migrators_take_turns_however_long_one_takes(empty_database: Database) -> None:
     # Given a migrator that is at work: here, a session that holds the migrators' lock
-    with psycopg.connect(empty.url, autocommit=True) as at_work:
+    with psycopg.connect(empty_database.url, autocommit=True) as at_work:
         at_work.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
 
         # When two more begin (a deployment with two machines), they wait: longer than for any other lock (4 s)
-        with migrators(empty, 2) as waiting:
+        with migrators(empty_database, 2) as waiting:
             patient = (
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
                 " AND pid NOT IN (pg_backend_pid(), %s) AND backend_start < clock_timestamp() - interval '5 seconds'"
             )
-            while empty.value(patient, at_work.info.backend_pid) != 2:
+            while empty_database.value(patient, at_work.info.backend_pid) != 2:
                 assert [migrator.poll() for migrator in waiting] == [None, None]
                 time.sleep(0.05)
-            assert tables(empty) == []
+            assert tables(empty_database) == []
             at_work.close()
 
             # Then both succeed, one after the other, and the schema is there once
             for migrator in waiting:
                 output, _ = migrator.communicate(timeout=60)
                 assert migrator.returncode == 0, output
-    migrate.require_suitable(empty.engine)
-    assert empty.value("SELECT count(*) FROM dispatcher") == 1
+    migrate.require_suitable(empty_database.engine)
+    assert empty_database.value("SELECT count(*) FROM dispatcher") == 1
 
 
 def test_a_table_in_use_makes_a_migration_give_up_soon(database: Database) -> None:
@@ -225,10 +209,10 @@ def alembic(database: Database, *arguments: str) -> subprocess.CompletedProcess[
     )
 
 
-def test_the_alembic_command_upgrades_and_finds_models_and_migrations_in_agreement(empty: Database) -> None:
-    upgraded = alembic(empty, "upgrade", "head")
+def test_the_alembic_command_upgrades_and_finds_models_and_migrations_in_agreement(empty_database: Database) -> None:
+    upgraded = alembic(empty_database, "upgrade", "head")
     assert upgraded.returncode == 0, upgraded.stderr
 
-    checked = alembic(empty, "check")
+    checked = alembic(empty_database, "check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "No new upgrade operations detected" in checked.stdout

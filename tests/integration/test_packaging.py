@@ -8,24 +8,19 @@ import sys
 import sysconfig
 import venv
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
 import requests
-from local_servers import LocalPostgres
 from pipeline import a_case
 from sandbox_witness import Witness
 from sqlalchemy.orm import Session
 
-from tests.databases import Database, sqlalchemy_url
+from tests.databases import Database
 from tests.faults.until import until
 from worker import enqueue_case
 from worker.ledger import migrate
-from worker.ledger.database import get_engine
 
 PROJECT = Path(__file__).parents[2]
 Vars = dict[str, str]
@@ -69,20 +64,7 @@ class Installation:
 
 
 @pytest.fixture
-def empty(postgres: LocalPostgres) -> Iterator[Database]:
-    """A database that was never migrated."""
-    name = f"empty_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    engine = get_engine(sqlalchemy_url(postgres.url, name))
-    yield Database(f"{postgres.url.rsplit('/', 1)[0]}/{name}", engine)
-    engine.dispose()
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def installed(wheel: Path, empty: Database, variables: Vars, tmp_path: Path) -> Installation:
+def installed(wheel: Path, empty_database: Database, variables: Vars, tmp_path: Path) -> Installation:
     """The wheel in an environment of its own, which sees the pinned dependencies and not the checkout."""
     environment = tmp_path / "env"
     venv.create(environment, with_pip=False)
@@ -94,7 +76,7 @@ def installed(wheel: Path, empty: Database, variables: Vars, tmp_path: Path) -> 
     # As if they had been installed beside it. A .pth file in that folder, such as the checkout's, is not followed.
     packages = next((environment / "lib").glob("python3*/site-packages"))
     (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    return Installation(tmp_path, variables | {"DATABASE_URL": empty.url})
+    return Installation(tmp_path, variables | {"DATABASE_URL": empty_database.url})
 
 
 def test_it_holds_all_that_it_needs_and_nothing_else(wheel: Path) -> None:
@@ -111,15 +93,17 @@ def test_it_holds_all_that_it_needs_and_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_it_migrates_submits_and_serves_the_page(installed: Installation, empty: Database, sandbox: Witness) -> None:
+def test_it_migrates_submits_and_serves_the_page(
+    installed: Installation, empty_database: Database, sandbox: Witness
+) -> None:
     # When it is used for the first time
     helped = installed.run("python", "-c", "import worker, worker.cli; print(worker.__file__); worker.cli.main(['-h'])")
     assert helped.stdout.startswith(str(installed.root)), helped.stdout + helped.stderr
     assert "Bring the database to the newest schema" in helped.stdout
     migrated = installed.run("case-worker", "migrate")
     assert migrated.returncode == 0, migrated.stderr
-    migrate.require_suitable(empty.engine)
-    with Session(empty.engine) as session, session.begin():
+    migrate.require_suitable(empty_database.engine)
+    with Session(empty_database.engine) as session, session.begin():
         enqueue_case(external_tenant_id="acme", case=a_case(), session=session)
 
     # Then its worker submits the case, and its page shows what it should
@@ -136,7 +120,7 @@ def test_it_migrates_submits_and_serves_the_page(installed: Installation, empty:
             assert (page.status_code, requests.get(f"{address}{style}", timeout=10).status_code) == (200, 200)
             assert requests.get(f"{address}readyz", timeout=10).text == "ready\n"
             state = "SELECT state FROM jobs"
-            until("it is submitted", lambda: empty.rows(state) == [("submitted",)], within=40)
+            until("it is submitted", lambda: empty_database.rows(state) == [("submitted",)], within=40)
         finally:
             worker.terminate()
             web.terminate()
