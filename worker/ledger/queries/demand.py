@@ -46,9 +46,9 @@ _TENANTS = text(
     SELECT count(tenant) FROM walk
     """
 )
-# The newest of two kinds: requests of the jobs that were submitted last, and the failed ones of the last minute. While an
-# API only runs into timeouts, it is these that tell how long a request keeps a worker busy; once it answers again, they
-# count for no more than their share.
+# The newest of two kinds: requests of the jobs that were submitted last, and the failed ones of the last minute. While
+# an API only runs into timeouts, it is these that tell how long a request keeps a worker busy; once it answers again,
+# they count for no more than their share.
 _LATENCY = text(
     """
     SELECT avg(duration_ms)::float8 / 1000 FROM (
