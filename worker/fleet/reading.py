@@ -89,7 +89,8 @@ class FleetReader:
         """Ask in a thread: a server that is frozen neither answers nor closes, and no time limit of its own counts."""
         if self._unanswered is not None and not self._unanswered.done():
             raise NoAnswer("the ledger still owes an answer")
-        self._unanswered = asked = Future()
+        asked: Future[Fleet] = Future()
+        self._unanswered = asked
         threading.Thread(target=self._ask, args=(asked,), name="fleet reader", daemon=True).start()
         try:
             return asked.result(self._patience)
