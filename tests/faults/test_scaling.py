@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 
 import pytest
@@ -83,11 +84,38 @@ def workers_follow_the_load(stage: Stage) -> None:
     assert {node.exit_code for node in stage.nodes} <= {0, -signal.SIGTERM}
 
 
-SCENARIOS = {"workers follow the load": workers_follow_the_load}
-PLANS = (Plan(SCENARIOS, lanes=1, stage={"pools": ("prefork",), "settings": SIZES}),)
+def an_ended_worker_leaves_nothing_behind(stage: Stage) -> None:
+    """One of two is ended amid its requests: they are answered, the rest is handed back, no lease runs out."""
+    stage.witness.be_slow(700)
+    stage.enqueue(60, tenants=20)
+    victim, _stays = stage.nodes
+    owners = [f"{socket.gethostname()}:{child.pid}" for child in victim.children()]
+
+    def under_way() -> int:
+        ((jobs,),) = stage.rows("SELECT count(*) FROM jobs WHERE lease_owner = ANY(%s)", owners)
+        return int(jobs)
+
+    until("it has requests under way", under_way, within=20, but=stage.trouble)
+    victim.kill("SIGTERM")
+    until("it has ended", lambda: victim.status == "exited", within=20, but=victim.said)
+    assert victim.exit_code == 0
+    assert under_way() == 0
+    stage.settle()
+    stage.require_invariant()
+    stage.require_all_submitted()
+    assert not stage.rows("SELECT job_id FROM attempts WHERE error_type = 'lease_expired'")
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+FOLLOWING = {"workers follow the load": workers_follow_the_load}
+ENDING = {"an ended worker leaves nothing behind": an_ended_worker_leaves_nothing_behind}
+PLANS = (
+    Plan(FOLLOWING, lanes=1, stage={"pools": ("prefork",), "settings": SIZES}),
+    # Whatever came back by its lease would be late enough to be seen.
+    Plan(ENDING, lanes=1, stage={"settings": SIZES | {"WORKER_LEASE_SECONDS": "30"}}),
+)
+
+
+@pytest.mark.parametrize("scenario", [*FOLLOWING, *ENDING])
 def test_given_load_that_comes_and_goes_then_workers_follow_and_nothing_is_lost(
     programme: Programme, scenario: str
 ) -> None:

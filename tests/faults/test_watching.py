@@ -118,6 +118,20 @@ def a_dead_dispatcher_goes_stale(stage: Stage) -> None:
     assert not node.file.exists()
 
 
+def a_reloaded_worker_begins_anew(stage: Stage) -> None:
+    """On SIGHUP Celery starts the worker again in the same process, and so in the environment that it leaves behind."""
+    node = watched(stage)
+    (before,) = _folders(node)
+    node.kill("SIGHUP")
+    until("it is ready again", lambda: node.said().count(node.ready_prompt) == 2, within=40, but=node.said)
+    (after,) = _folders(node)
+    assert after != before
+    stage.enqueue(4)
+    stage.settle()
+    assert _value_files(node) >= {"counter_main.db", "histogram_main.db"}, "beside the others' folders, not in one"
+    stage.require_invariant()
+
+
 def _submitted(node: WatchedNode, number: int) -> dict[str, float] | None:
     shown = node.metrics()
     return shown if shown[SUBMITTED] == number else None
@@ -147,6 +161,7 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     "a frozen worker goes stale": a_frozen_worker_goes_stale,
     "a wedged consumer goes stale": a_wedged_consumer_goes_stale,
     "a dead dispatcher goes stale": a_dead_dispatcher_goes_stale,
+    "a reloaded worker begins anew": a_reloaded_worker_begins_anew,
 }
 PATIENT: dict[str, Callable[[Stage], None]] = {
     "threads are watched too": threads_are_watched_too,

@@ -90,9 +90,10 @@ class Pipeline:
         """All leases are over, and the dispatcher takes the jobs back."""
         self.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 second' WHERE state = 'submitting'")
         with transaction(self.engine) as connection:
-            return release.take_back_expired(
+            expired = release.take_back_expired(
                 connection, max_attempts=self.settings.max_attempts, retry_base=2, retry_max=60
             )
+        return [job.id for job in expired]
 
     def replay(self, *ids: UUID) -> list[UUID]:
         """A person replays dead jobs."""

@@ -150,7 +150,8 @@ def test_a_lease_is_taken_back_only_when_it_is_over(pipeline: Pipeline) -> None:
     pipeline.claim(pipeline.release())
     pipeline.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 ms' WHERE id = %s", over)
     with transaction(pipeline.engine) as connection:
-        assert release.take_back_expired(connection, max_attempts=3, retry_base=1, retry_max=2) == [over]
+        (taken,) = release.take_back_expired(connection, max_attempts=3, retry_base=1, retry_max=2)
+    assert taken == (over, False, True)
 
     assert (pipeline.job(over)["state"], pipeline.job(holding)["state"]) == ("waiting", "submitting")
     assert pipeline.job(over)["due_at"] <= pipeline.attempts(over)[0]["finished_at"], "the first time, due at once"

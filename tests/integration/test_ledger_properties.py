@@ -184,7 +184,9 @@ class History(RuleBasedStateMachine):
         self.do(
             lambda c: c.execute(text("UPDATE jobs SET lease_until = now() - interval '1 s' WHERE state = 'submitting'"))
         )
-        taken = self.do(lambda c: release.take_back_expired(c, max_attempts=3, retry_base=1, retry_max=9))
+        taken = [
+            job.id for job in self.do(lambda c: release.take_back_expired(c, max_attempts=3, retry_base=1, retry_max=9))
+        ]
         assert set(taken) == {job for job, state in self.states.items() if state == "submitting"}
         self.may_exist |= dict.fromkeys(taken, True)
 

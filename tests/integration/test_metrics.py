@@ -24,6 +24,13 @@ Shown = dict[tuple[str, ...], float]
 Look = Callable[[], Shown]
 
 
+class Nowhere:
+    """A broker that takes everything."""
+
+    def publish(self, job_ids: object) -> None: ...
+    def close(self) -> None: ...
+
+
 @pytest.fixture
 def look(ledger: Database, variables: dict[str, str]) -> Iterator[Look]:
     """What /metrics shows, all counters at 0 to begin with."""
@@ -153,10 +160,6 @@ def test_a_look_up_shows_its_endpoint_and_not_what_was_looked_for(
 def test_what_the_dispatcher_releases_and_takes_back_is_counted(
     pipeline: Pipeline, ledger: Database, look: Look
 ) -> None:
-    class Nowhere:
-        def publish(self, job_ids: object) -> None: ...
-        def close(self) -> None: ...
-
     pipeline.enqueue()
     dispatcher = Dispatcher(pipeline.settings, Nowhere(), name="one")
     dispatcher.tick()
@@ -172,6 +175,19 @@ def test_what_the_dispatcher_releases_and_takes_back_is_counted(
     assert shown["case_worker_jobs_released_total",] >= 2
     assert shown["case_worker_jobs_taken_back_total", "unclaimed"] == 1
     assert shown["case_worker_jobs_taken_back_total", "lease_expired"] == 1
+    assert shown["case_worker_submissions_total", "unknown"] == 1
+    assert shown["case_worker_jobs_died_total", "outcome_unknown"] == 0
+
+
+def test_a_job_that_is_buried_with_its_last_worker_is_counted(pipeline: Pipeline, ledger: Database, look: Look) -> None:
+    job_id = pipeline.enqueue()
+    pipeline.claim(pipeline.release())
+    ledger.rows("UPDATE jobs SET attempt_count = 100, lease_until = now() - interval '1 second' WHERE id = %s", job_id)
+    Dispatcher(pipeline.settings, Nowhere(), name="one").tick()
+
+    shown = look()
+    assert shown["case_worker_jobs_died_total", "outcome_unknown"] == 1
+    assert shown["case_worker_open_dead_letters", "outcome_unknown"] == 1
 
 
 def test_the_ledger_s_gauges(pipeline: Pipeline, ledger: Database, look: Look) -> None:

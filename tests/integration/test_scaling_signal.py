@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
+import psycopg
 import pytest
 from local_servers import free_port
 from pipeline import Pipeline
 from sqlalchemy import create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from web_visitor import USERS, Visitor, report
 
 from tests.databases import Database
-from worker.fleet.reading import KEPT_FOR, FleetReader
+from worker.fleet.reading import KEPT_FOR, PATIENCE, FleetReader
 from worker.fleet.settings import FleetSettings
 from worker.ledger.database import transaction
 from worker.ledger.queries import demand
@@ -126,6 +128,20 @@ def test_the_latency_is_that_of_the_last_submitted_jobs_and_of_lately_failed_one
         assert demand.due_work(connection, within=60).latency == pytest.approx((0.1 + 3.0) / 2)
 
 
+def test_failures_that_newer_answers_have_followed_no_longer_make_the_api_slow(
+    pipeline: Pipeline, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage, a minute's timeouts would call for many times the workers that the API keeps busy."""
+    failed, done = pipeline.submit(tag="sandbox:status=503"), [pipeline.submit() for _ in range(3)]
+    ledger.rows("UPDATE attempts SET duration_ms = 30000 WHERE job_id = %s", failed)
+    ledger.rows(
+        "UPDATE attempts SET duration_ms = 100 WHERE job_id = ANY(%s::uuid[])", [str(job_id) for job_id in done]
+    )
+    monkeypatch.setattr(demand, "SAMPLE", 3)
+    with transaction(ledger.engine) as connection:
+        assert demand.due_work(connection, within=60).latency == pytest.approx(0.1)
+
+
 def test_tenants_are_counted_up_to_a_limit(
     pipeline: Pipeline, ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +170,23 @@ def test_many_who_ask_cost_the_ledger_no_more_than_one(pipeline: Pipeline, ledge
     now += KEPT_FOR
     assert reader.read() is not first
     event.remove(ledger.engine, "before_cursor_execute", note)
+
+
+def test_a_ledger_that_is_silent_is_not_waited_for(pipeline: Pipeline, ledger: Database) -> None:
+    now = 100.0
+    fleet = FleetSettings.from_environment({})
+    reader = FleetReader(pipeline.settings, fleet, ledger.engine, clock=lambda: now, patience=0.1)
+    asked = [thread for thread in threading.enumerate() if thread.name == "fleet reader"]
+    with psycopg.connect(ledger.url) as somebody:
+        somebody.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+        for _ in range(3):
+            with pytest.raises(SQLAlchemyError, match="answer"):
+                reader.read()
+            now += KEPT_FOR
+        (asking,) = {thread for thread in threading.enumerate() if thread.name == "fleet reader"} - set(asked)
+    asking.join()
+    reader._patience = PATIENCE
+    assert reader.read().counts.jobs["pending"] == 0
 
 
 def test_a_ledger_that_is_away_is_not_asked_by_each_who_waits(pipeline: Pipeline) -> None:

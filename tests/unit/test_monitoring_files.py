@@ -1,5 +1,5 @@
 """The dashboard, the alert rules and the autoscaling examples ask for metrics that exist, with labels that they have;
-and the list in docs/metrics.md is the code's."""
+and the lists in docs/metrics.md and the README are the code's."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ DASHBOARD = json.loads((PROJECT / "examples/monitoring/grafana-dashboard.json").
 RULES = yaml.safe_load((PROJECT / "examples/monitoring/alert-rules.yaml").read_text())
 KEDA = yaml.safe_load((PROJECT / "examples/autoscaling/keda-scaledobject.yaml").read_text())
 DOCS = (PROJECT / "docs/metrics.md").read_text()
+RUNBOOK = (PROJECT / "docs/runbook.md").read_text()
+README = (PROJECT / "README.md").read_text()
 
 BY_SAMPLE = {sample: metric for metric in catalog.ALL for sample in metric.samples}
 #: What the labels of the ledger's gauges can be.
@@ -127,8 +129,8 @@ def test_each_alert_says_what_happened_and_what_to_do() -> None:
     for rule in rules:
         assert rule["annotations"]["summary"]
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
-        assert f"| `{rule['alert']}` |" in DOCS, "docs/metrics.md says what to do about it"
-    assert set(re.findall(r"\| `(CaseWorker\w+)` \|", DOCS)) == set(names)
+        assert f"| `{rule['alert']}` |" in RUNBOOK, "docs/runbook.md says what to do about it"
+    assert set(re.findall(r"\| `(CaseWorker\w+)` \|", RUNBOOK)) == set(names)
 
 
 @pytest.mark.parametrize("metric", catalog.ALL, ids=lambda metric: metric.name)
@@ -140,6 +142,14 @@ def test_the_documentation_s_list_is_the_code_s(metric: Metric) -> None:
 def test_the_documentation_lists_no_other() -> None:
     listed = set(re.findall(r"\| `(case_worker_\w+)` \|", DOCS))
     assert listed == {metric.name for metric in catalog.ALL}
+
+
+def test_the_readme_lists_them_all() -> None:
+    rows = [
+        f"| `{metric.name}{{{', '.join(metric.labels)}}}` | {metric.kind} | {metric.help} |".replace("{}", "")
+        for metric in catalog.ALL
+    ]
+    assert [line for line in README.splitlines() if line.startswith("| `case_worker_")] == rows
 
 
 def test_names_follow_prometheus_conventions() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoAnswer
 
 from worker.fleet.settings import FleetSettings
 from worker.fleet.useful import Advice, Demand, Terms, allowed_rate, useful_workers
@@ -25,8 +27,9 @@ from worker.settings import Settings
 
 #: Seconds for which an answer is given again, so that many who ask cost no more than one.
 KEPT_FOR = 3.0
-#: Whoever asks does not wait for longer than a few seconds; a ledger that is so slow is as good as away.
-PATIENCE = text("SET LOCAL statement_timeout = '5s'")
+#: Seconds that one who asks waits for the ledger; one that is so slow is as good as away. Prometheus waits for 10 s.
+PATIENCE = 8.0
+_STATEMENT_PATIENCE = text("SET LOCAL statement_timeout = '5s'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,12 @@ class FleetReader:
     """Reads the fleet's state. Safe for many threads."""
 
     def __init__(
-        self, settings: Settings, fleet: FleetSettings, engine: Engine, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        fleet: FleetSettings,
+        engine: Engine,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = PATIENCE,
     ) -> None:
         self._engine = engine
         self._pace = Pace.parse(settings.rate_limits)
@@ -57,7 +65,9 @@ class FleetReader:
             drain=fleet.scaling_drain,
         )
         self._clock = clock
+        self._patience = patience
         self._guard = threading.Lock()
+        self._unanswered: Future[Fleet] | None = None
         self._known: Fleet | SQLAlchemyError | None = None
         self._read_at = 0.0
 
@@ -66,7 +76,7 @@ class FleetReader:
         with self._guard:
             if self._known is None or self._clock() >= self._read_at + KEPT_FOR:
                 try:
-                    self._known = self._look()
+                    self._known = self._answer()
                 except SQLAlchemyError as error:
                     # Kept as well: those who wait behind us must not each wait for a ledger that is away.
                     self._known = error
@@ -75,11 +85,29 @@ class FleetReader:
                 raise self._known.with_traceback(None)
             return self._known
 
+    def _answer(self) -> Fleet:
+        """Ask in a thread: a server that is frozen neither answers nor closes, and no time limit of its own counts."""
+        if self._unanswered is not None and not self._unanswered.done():
+            raise NoAnswer("the ledger still owes an answer")
+        asked: Future[Fleet] = Future()
+        self._unanswered = asked
+        threading.Thread(target=self._ask, args=(asked,), name="fleet reader", daemon=True).start()
+        try:
+            return asked.result(self._patience)
+        except TimeoutError:
+            raise NoAnswer("the ledger does not answer") from None
+
+    def _ask(self, asked: Future[Fleet]) -> None:
+        try:
+            asked.set_result(self._look())
+        except BaseException as error:  # noqa: BLE001 - whoever asked gets it
+            asked.set_exception(error)
+
     def _look(self) -> Fleet:
         self._close_days()
         one_moment = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with one_moment.connect() as connection:
-            connection.execute(PATIENCE)
+            connection.execute(_STATEMENT_PATIENCE)
             return look(connection, self._pace, self.terms)
 
     def _close_days(self) -> None:

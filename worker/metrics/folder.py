@@ -26,8 +26,11 @@ class SharedFolder:
         base.mkdir(parents=True, exist_ok=True)
         _take_away_abandoned(base)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        lock = self.path / f"{_LOCK}.new"
+        self._lock = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Under its name it is locked from the beginning: another worker that starts now must not find it free.
+        lock.rename(self.path / _LOCK)
 
     def remove(self) -> None:
         """Take it away, with everything in it."""

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from worker.errors import CaseWorkerError
 from worker.ledger.database import get_engine, sqlstate, transaction
-from worker.ledger.states import Api, Priority
+from worker.ledger.states import Api, AttemptOutcome, Priority, Reason
 from worker.ledger.writer import release as ledger
 from worker.ledger.writer.broker import note_published, note_unpublished
 from worker.ledger.writer.holds import end_lapsed_holds, forget_past_holds, start_probe
@@ -183,6 +183,9 @@ class Dispatcher:
             log.warning("jobs_taken_back", unclaimed=lost, expired=len(expired))
             count(catalog.TAKEN_BACK, "unclaimed", by=lost)
             count(catalog.TAKEN_BACK, "lease_expired", by=len(expired))
+            # Nobody else will tell of these: their workers are gone.
+            count(catalog.SUBMISSIONS, AttemptOutcome.UNKNOWN, by=sum(job.unanswered for job in expired))
+            count(catalog.DIED, Reason.OUTCOME_UNKNOWN, by=sum(job.buried for job in expired))
         if time.monotonic() >= self._roll_up_at:
             self._roll_up_at = time.monotonic() + ROLL_UP_EVERY
             with transaction(self._engine) as connection:

@@ -5,6 +5,7 @@ The main process alone serves. Its children write their values into a folder tha
 
 from __future__ import annotations
 
+import os
 import struct
 from contextlib import suppress
 
@@ -80,6 +81,8 @@ class Watching:
             self._server = None
         if self._folder is not None:
             book.close_book()
+            # On SIGHUP Celery starts anew in this environment, which is not to make the next folder inside this one.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = self._fleet.metrics_folder
             self._folder.remove()
             self._folder = None
 

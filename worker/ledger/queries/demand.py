@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-#: Submitted jobs, and failed attempts of the last minute, that are looked at to know how long a request takes.
+#: Requests that are looked at to know how long one takes.
 SAMPLE = 100
 #: Tenants counted at most; beyond that their number is not what keeps jobs from being under way.
 COUNTED_TENANTS = 500
@@ -46,20 +46,23 @@ _TENANTS = text(
     SELECT count(tenant) FROM walk
     """
 )
-# All requests of the jobs that were submitted last, and the failed ones of the last minute: while an API only runs into
-# timeouts, it is these that tell how long a request keeps a worker busy.
+# The newest of two kinds: requests of the jobs that were submitted last, and the failed ones of the last minute. While
+# an API only runs into timeouts, it is these that tell how long a request keeps a worker busy; once it answers again,
+# they count for no more than their share.
 _LATENCY = text(
     """
     SELECT avg(duration_ms)::float8 / 1000 FROM (
-        SELECT a.job_id, a.number, a.duration_ms
-        FROM (SELECT id FROM jobs WHERE state = 'submitted' AND finalized_at IS NOT NULL
-              ORDER BY finalized_at DESC LIMIT :sample) last JOIN attempts a ON a.job_id = last.id
-        WHERE a.duration_ms IS NOT NULL
-        UNION
-        (SELECT job_id, number, duration_ms FROM attempts
-         WHERE outcome IN ('server_error', 'unknown', 'not_sent') AND finished_at > now() - interval '1 minute'
-           AND duration_ms IS NOT NULL
-         ORDER BY finished_at DESC LIMIT :sample)
+        SELECT duration_ms FROM (
+            SELECT a.job_id, a.number, a.duration_ms, a.finished_at
+            FROM (SELECT id FROM jobs WHERE state = 'submitted' AND finalized_at IS NOT NULL
+                  ORDER BY finalized_at DESC LIMIT :sample) last JOIN attempts a ON a.job_id = last.id
+            WHERE a.duration_ms IS NOT NULL
+            UNION
+            (SELECT job_id, number, duration_ms, finished_at FROM attempts
+             WHERE outcome IN ('server_error', 'unknown', 'not_sent') AND finished_at > now() - interval '1 minute'
+               AND duration_ms IS NOT NULL
+             ORDER BY finished_at DESC LIMIT :sample)
+        ) either ORDER BY finished_at DESC LIMIT :sample
     ) requests
     """
 )

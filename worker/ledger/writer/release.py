@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
@@ -143,6 +143,7 @@ _TAKE_BACK_EXPIRED = text(
         SET finished_at = now(), outcome = 'unknown', error_type = 'lease_expired',
             error_message = 'worker ' || expired.lease_owner || ' did not report back before its lease was over'
         FROM expired WHERE a.job_id = expired.id AND a.outcome IS NULL
+        RETURNING a.job_id
     ), moved AS (
         UPDATE jobs j
         SET state = CASE WHEN j.attempt_count >= :limit THEN 'dead' ELSE 'waiting' END,
@@ -159,12 +160,25 @@ _TAKE_BACK_EXPIRED = text(
         INSERT INTO dead_letters (job_id, reason, invalid_client_link, detail)
         SELECT id, 'outcome_unknown', false, jsonb_build_object('message', last_error) FROM moved WHERE state = 'dead'
     )
-    SELECT id FROM moved
+    SELECT id, state = 'dead' AS buried, EXISTS (SELECT FROM closed WHERE closed.job_id = moved.id) AS unanswered
+    FROM moved
     """
 )
 
 
-def take_back_expired(connection: Connection, *, max_attempts: int, retry_base: float, retry_max: float) -> list[UUID]:
+class Expired(NamedTuple):
+    """A job whose worker did not report back."""
+
+    id: UUID
+    buried: bool
+    """It is dead now, its outcome unknown."""
+    unanswered: bool
+    """A request of it may have left."""
+
+
+def take_back_expired(
+    connection: Connection, *, max_attempts: int, retry_base: float, retry_max: float
+) -> list[Expired]:
     """`submitting` → `waiting` for jobs whose worker did not report back; their open attempts become `unknown`.
 
     The first time they are due at once (their worker's death says nothing of the API), later with backoff. A job at its
@@ -175,7 +189,7 @@ def take_back_expired(connection: Connection, *, max_attempts: int, retry_base: 
         _TAKE_BACK_EXPIRED,
         {"chunk": CHUNK, "limit": max_attempts + 3, "retry_base": retry_base, "retry_max": retry_max},
     )
-    return list(rows.scalars())
+    return [Expired(*row) for row in rows]
 
 
 # That the job is still pending, in a form that no index answers; see `_WAKE_DUE` for why.
