@@ -25,6 +25,15 @@ def deployments(tmp_path_factory: pytest.TempPathFactory, breakable_postgres: Lo
     return Deployments(tmp_path_factory.mktemp("stages"), breakable_postgres)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The programme's scenarios run beside the other tests: the first is asked for first, which begins them all, and
+    how the others ended is looked at last."""
+    scenarios = [item for item in items if "programme" in getattr(item, "fixturenames", ())]
+    others = [item for item in items if item not in set(scenarios)]
+    items[:] = [*scenarios[:1], *others, *scenarios[1:]]
+
+
 @pytest.fixture(scope="session")
 def programme(request: pytest.FixtureRequest, deployments: Deployments) -> Iterator[Programme]:
     """All scenarios that were asked for, of all modules with PLANS, running side by side from now on."""

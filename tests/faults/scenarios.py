@@ -27,6 +27,7 @@ def under(fault: Fault, *, reported: str | None = None) -> Scenario:
     def scenario(stage: Stage) -> None:
         said = {node: len(node.said()) for node in stage.nodes}
         stage.witness.behave()
+        stage.witness.let_revoked_tokens_go()
         with Traffic(stage):
             stage.enqueue(30)
             fault.happen(Strike(stage, Random(fault.name), alone=True))
@@ -49,6 +50,7 @@ def stopped_at(point: str, stop: Stop, *, senders: bool = False, refused: bool =
         if refused:
             stage.enqueue(8)
             stage.settle()
+            stage.witness.let_revoked_tokens_go()
             stage.witness.revoke_tokens()
         stage.stops.arm(point, stop)
         if senders:

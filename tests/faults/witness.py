@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from tests.faults.process_node import ProcessNode
+from worker.debitura.tokens import MEMORY_SECONDS
 
 
 class Witness(ProcessNode):
@@ -21,6 +23,7 @@ class Witness(ProcessNode):
         self._session = requests.Session()
         self._session.trust_env = False
         self.url = ""
+        self._revoked_at = 0.0
 
     def start(self) -> None:
         """Start it, and learn its address."""
@@ -65,7 +68,16 @@ class Witness(ProcessNode):
 
     def revoke_tokens(self) -> int:
         """Revoke all living tokens at once; returns how many."""
+        self._revoked_at = time.monotonic()
         return int(self._post("revoke-tokens", {})["revoked"])
+
+    def let_revoked_tokens_go(self) -> None:
+        """Wait until no worker remembers a token that was revoked.
+
+        A worker that uses such a one just before another revocation meets a 401 twice, and rightly says that the link
+        is invalid.
+        """
+        time.sleep(max(0.0, self._revoked_at + MEMORY_SECONDS + 1 - time.monotonic()))
 
     def accept_api_key(self, *, accepted: bool) -> None:
         """Whether the partner's API key is good."""
