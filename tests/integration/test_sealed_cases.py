@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from celery.app.task import Context
 from command_line import PROGRAM, line, run
 from pipeline import Pipeline, a_case
 from sandbox_witness import Witness
@@ -46,6 +47,20 @@ def sealing(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
     return new_pipeline(**KEYS)
 
 
+def test_a_bug_whose_text_repeats_the_case_leaves_nothing_of_it_in_the_ledger(
+    sealing: Pipeline, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: Any) -> Any:
+        raise ValueError(f"not thought of: {a_case()}")
+
+    monkeypatch.setattr("worker.submit.judge", bug)
+    job = enqueue(ledger, SEALED).id
+    sealing.run()
+
+    assert sealing.job(job)["last_error"] == "internal error, ValueError"
+    assert SECRET not in everything(ledger)
+
+
 def test_at_every_door_what_the_ledger_keeps_tells_nothing_of_the_case(
     ledger: Database, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +89,7 @@ def test_what_comes_over_the_queue_is_sealed_too_and_nothing_that_is_wrong_with_
 ) -> None:
     def accept(keys: str, **case: Any) -> None:
         fields = {"external_tenant_id": "acme", "case": a_case(creditorReference="GEHEIM", **case)}
-        task = SimpleNamespace(request=SimpleNamespace(id="id-1"))
+        task = SimpleNamespace(request=Context(id="id-1"))
         take_in(Settings.from_environment(variables | {"CASE_ENCRYPTION_KEYS": keys}), task, (), fields)
 
     # Given a case, the same once more, another one under its key, and one that cannot be compared for want of a key

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from worker.fleet.gauges import WINDOWS
+from worker.ledger.alert_models import AlertKind
 from worker.ledger.states import AttemptOutcome, Reason, State
 from worker.ledger.writer.holds import CIRCUITS, HoldName
 from worker.metrics import catalog
@@ -24,6 +25,7 @@ DASHBOARD = json.loads((PROJECT / "examples/monitoring/grafana-dashboard.json").
 RULES = yaml.safe_load((PROJECT / "examples/monitoring/alert-rules.yaml").read_text())
 KEDA = yaml.safe_load((PROJECT / "examples/autoscaling/keda-scaledobject.yaml").read_text())
 DOCS = (PROJECT / "docs/metrics.md").read_text()
+RUNBOOK = (PROJECT / "docs/runbook.md").read_text()
 
 BY_SAMPLE = {sample: metric for metric in catalog.ALL for sample in metric.samples}
 #: What the labels of the ledger's gauges can be.
@@ -129,6 +131,11 @@ def test_each_alert_says_what_happened_and_what_to_do() -> None:
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
         assert f"| `{rule['alert']}` |" in DOCS, "docs/metrics.md says what to do about it"
     assert set(re.findall(r"\| `(CaseWorker\w+)` \|", DOCS)) == set(names)
+
+
+def test_the_runbook_names_every_alert() -> None:
+    names = {rule["alert"] for group in RULES["groups"] for rule in group["rules"]}
+    assert [name for name in sorted({*names, *AlertKind} - {AlertKind.TEST}) if f"`{name}`" not in RUNBOOK] == []
 
 
 @pytest.mark.parametrize("metric", catalog.ALL, ids=lambda metric: metric.name)

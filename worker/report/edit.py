@@ -20,7 +20,7 @@ from worker.ledger.writer.edit import EDITABLE, edit_case
 from worker.ledger.writer.resolve import Actor
 from worker.protection import UNPROTECTED, Protection
 from worker.report.diff import Change, differences
-from worker.report.story import LOOKED_UP_FIRST, PRIORITIES, open_letter
+from worker.report.story import PRIORITIES, open_letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,10 @@ def why_not(told: Story) -> str | None:
             " data. Replay it as it is, or ask Debitura."
         )
     if job["look_up_first"]:
-        return f"{LOOKED_UP_FIRST} Replay it as it is, and correct it if it comes back."
+        return (
+            "The ledger was restored from a backup, and the API may have the case already: replay it first, which looks"
+            " it up, and correct it if it comes back."
+        )
     return None
 
 
