@@ -236,6 +236,7 @@ def test_what_a_person_has_not_found_in_debitura_is_sent(pipeline: Pipeline, var
     pipeline.replay(job)
     pipeline.run()
     assert (pipeline.job(job)["state"], sandbox.posts()) == ("dead", [])  # replaying alone does not help
+    assert "reconcile --absent, then replay" in " ".join(run(variables, "show", job).stdout.split())
 
     assert run(variables, "reconcile", "--absent", job).exit_code == 2  # without a note
     told = run(variables, "reconcile", "--absent", job, "--note", "searched by name and amount")
