@@ -23,10 +23,11 @@ from worker.ledger.states import Api, AttemptOutcome, Reason
 from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
 from worker.ledger.writer.holds import is_held
 from worker.ledger.writer.record import Result, Sent, dead, waiting
-from worker.recording import Recorder
+from worker.log_safety import say
+from worker.recording import Recorder, facts_of
+from worker.sealing import key_of
 from worker.settings import Settings
 from worker.submit import FleetHold, Outcome, Submitter
-from worker.tenant_digest import tenant_digest
 from worker.trouble import FailureRun
 
 log = structlog.get_logger(__name__)
@@ -179,10 +180,11 @@ class _Batch:
             frame = frame.tb_next
         place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "?"
         log.error(
-            "attempt_failed_by_bug", job_id=str(job.id), tenant=tenant_digest(job.external_tenant_id),
-            error=type(error).__name__, place=place,
+            "attempt_failed_by_bug", job_id=str(job.id), **facts_of(job), error=type(error).__name__, place=place
         )  # fmt: skip
-        message = clean(f"internal error, {type(error).__name__}: {error}")[:1000]
+        # The text helps to find the bug, but it may repeat the case, which nobody is to read where cases are sealed.
+        words = say(error) if key_of(job.case_body) else f"{type(error).__name__}: {error}"
+        message = clean(f"internal error, {words}")[:1000]
         sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, 0, error_type="internal_error", error_message=message)
         policy = self._runner.submitter.policy
         if policy.used_up(job):

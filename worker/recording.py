@@ -37,14 +37,11 @@ class Recorder:
         self._submitter = submitter
         self._failures = failures
         self._mints_before = submitter.mint.answers
-        self._facts: dict[UUID, dict[str, str | None]] = {}
+        self._facts: dict[UUID, dict[str, str]] = {}
 
     def know(self, jobs: Sequence[ClaimedJob]) -> None:
         """What the log is to say of these jobs beside what became of them."""
-        self._facts = {
-            job.id: {"tenant": tenant_digest(job.external_tenant_id), "trace_id": trace_id_of(job.trace_context)}
-            for job in jobs
-        }
+        self._facts = {job.id: facts_of(job) for job in jobs}
 
     def write(
         self, results: Sequence[Result], holds: Sequence[FleetHold], *, lease: UUID, may_go_on: Callable[[], bool]
@@ -109,11 +106,17 @@ class Recorder:
         return final, trouble
 
 
+def facts_of(job: ClaimedJob) -> dict[str, str]:
+    """What a log line says of whose job it is: the tenant's digest, and the trace where there is one."""
+    trace_id = trace_id_of(job.trace_context)
+    return {"tenant": tenant_digest(job.external_tenant_id)} | ({"trace_id": trace_id} if trace_id else {})
+
+
 def _after_outage() -> float:
     return AFTER_OUTAGE * random.random()  # noqa: S311 - jitter is no secret
 
 
-def _log(result: Result, known: Mapping[str, str | None], *, ours: bool) -> None:
+def _log(result: Result, known: Mapping[str, str], *, ours: bool) -> None:
     event = f"job_{result.state}" if ours else "job_moved_by_another"
     if result.state is State.PENDING and ours:
         event = "job_handed_back"

@@ -176,7 +176,13 @@ class Submitter:
 
     def _sealed(self, job: ClaimedJob, error: CaseSealed) -> Outcome:
         """Nothing can be sent. It is nobody's failure but the configuration's, so the job waits, and says for what."""
-        log.error("case_not_opened", job_id=str(job.id), key=error.key, altered=error.altered)
+        log.error(
+            "case_not_opened",
+            job_id=str(job.id),
+            tenant=tenant_digest(job.external_tenant_id),
+            key=error.key,
+            altered=error.altered,
+        )
         delay = SEALED_PAUSE * (0.5 + random.random() / 2)  # noqa: S311 - jitter is no secret
         return Outcome(
             waiting(job.id, job.request_count, None, delay=delay, error=str(error), counts=False, unknown=None)

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
 _EXPORTERS = ("otlp", "console", "none")
 _PROTOCOL = "http/protobuf"
+#: What the extra brings.
+_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 
 Attribute = str | int | float | bool
 
@@ -80,6 +82,14 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
     return exporter in ("otlp", "console") or (exporter == "" and bool(somewhere))
 
 
+def is_installed() -> bool:
+    """Whether the extra is there, all of it: a part of OpenTelemetry may have come with something else."""
+    try:
+        return None not in [importlib.util.find_spec(module) for module in _MODULES]
+    except ModuleNotFoundError:
+        return False
+
+
 def begin_tracing(environ: Mapping[str, str]) -> bool:
     """Send this process's spans to where the OTEL_… settings say. Returns whether there is such a place.
 
@@ -88,7 +98,7 @@ def begin_tracing(environ: Mapping[str, str]) -> bool:
     """
     if not is_wanted(environ):
         return False
-    if importlib.util.find_spec("opentelemetry") is None or importlib.util.find_spec("opentelemetry.sdk") is None:
+    if not is_installed():
         log.warning("tracing_not_installed", install="case-worker[otel]")
         return False
     from worker import open_telemetry  # noqa: PLC0415 - only where traces are wanted

@@ -32,6 +32,7 @@ from tests.faults.witness import Witness
 from tests.faults.worker_node import STOPPABLE_APP, WorkerNode
 from worker.enqueue import admit, insert
 from worker.ledger import migrate
+from worker.protection import Protection
 from worker.queue.app import ACCEPT_TASK, INTAKE, SUBMIT, SUBMIT_TASK, make_app
 from worker.settings import Settings
 
@@ -84,6 +85,7 @@ class Stage:
         self._database = f"stage_{uuid4().hex[:12]}"
         self._pools, self._app, self._skews, self._make_worker = pools, app, skews or {}, make_worker
         self._settings = QUICK | dict(settings or {})
+        self._protection = Protection.from_environment(self._settings)
         self._guard = threading.Lock()
         self._connection: psycopg.Connection[Any] | None = None
         self._ends = ExitStack()
@@ -179,7 +181,7 @@ class Stage:
             serial = next(_numbers)
             tenant, case = f"{prefix}-{serial % tenants}", a_case(serial, **fields)
             job = admit(tenant, case)
-            ids.append(self._insist(lambda connection, job=job: insert(connection, job).id))
+            ids.append(self._insist(lambda connection, job=job: insert(connection, job, self._protection).id))
             self.expected.add((tenant, job.idempotency_key))
         return ids
 

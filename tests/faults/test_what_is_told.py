@@ -1,10 +1,13 @@
-"""What workers tell the world on their worst day: no log line and no span holds a token, a key or a debtor's data."""
+"""What workers and the page tell the world on their worst day, with cases readable and sealed: no log line and no span
+holds a token, a key or a debtor's data."""
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,17 +17,24 @@ import pytest
 import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from processes import program
 
 from tests.faults.deployments import Deployments
+from tests.faults.process_node import ProcessNode
 from tests.faults.stage import API_KEY, Stage
 from tests.faults.stops import Stop
 from tests.faults.unreadable_messages import accept, envelope
 from tests.faults.until import until
 from tests.faults.worker_node import WorkerNode
+from worker.enqueue import admit, insert
+from worker.protection import Protection
 from worker.queue.app import ACCEPT_TASK, INTAKE
+from worker.sandbox.webhooks import headers_for
 from worker.tenant_digest import digest_with
 
 DATABASE_PASSWORD, REDIS_PASSWORD, TENANT_KEY = "datenbank-geheimnis", "redis-geheimnis", "mandanten-geheimnis"
+ALERT_PATH, ALERT_SECRET, CASE_KEY, OTHER_KEY = "alarm-geheimnis", "unterschrift-geheimnis", "5a" * 32, "6b" * 32
+WEBHOOK_SECRET = b"webhook-geheimnis-von-debitura"
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TRACE = PARENT.split("-")[1]
 #: The values of every case, none of which is a word that a log line could have by chance.
@@ -36,12 +46,17 @@ PERSONAL = {
         "address": "Holunderweg 17", "city": "Kyritz an der Knatter", "zipCode": "16866-X", "countryAlpha2": "DE",
     },
 }  # fmt: skip
-SECRETS = (DATABASE_PASSWORD, REDIS_PASSWORD, TENANT_KEY, API_KEY)
+SECRETS = (
+    DATABASE_PASSWORD, REDIS_PASSWORD, TENANT_KEY, API_KEY, ALERT_PATH, ALERT_SECRET, CASE_KEY, OTHER_KEY,
+    base64.b64encode(WEBHOOK_SECRET).decode(),
+)  # fmt: skip
 TENANT = "geheimkunde"
-#: How the log shows that each kind of trouble has come.
+#: How the logs show that each kind of trouble has come.
 REACHED = (
     "job_submitted", "job_dead", "job_waiting", "job_accepted", "attempt_failed_by_bug", "message_malformed",
-    "dispatcher_waits_for_ledger", "CheckViolation",
+    "dispatcher_waits_for_ledger", "CheckViolation", "case_looked_up", "case_not_opened", "cases_purged",
+    "alert_written", "alert_not_delivered", "webhook_refused", "webhook_received", "webhook_worked_on",
+    "operation_taken_up", "page_without_database", "not_ready",
 )  # fmt: skip
 
 
@@ -91,6 +106,21 @@ def with_passwords(
     return WorkerNode(name, folder, {**environment, **secret}, pool=pool, app=app)
 
 
+class Page(ProcessNode):
+    """`case-worker web`, with the settings of the stage's worker."""
+
+    ready_prompt = "The report is at "
+
+    def __init__(self, stage: Stage) -> None:
+        command = [program("case-worker"), "web", "--port", "0"]
+        super().__init__("page", command, stage.folder, stage.nodes[0].environment)
+
+    def ask(self, path: str, method: str = "GET", **more: Any) -> requests.Response:
+        """One request."""
+        address = self.said().partition(self.ready_prompt)[2].split()[0]
+        return requests.request(method, f"{address}{path}", timeout=20, **more)
+
+
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
     running = Collector()
@@ -98,11 +128,13 @@ def collector() -> Iterator[Collector]:
     running.close()
 
 
-@pytest.fixture(scope="module")
-def stage(deployments: Deployments, collector: Collector) -> Iterator[Stage]:
-    settings = {
+@pytest.fixture(scope="module", params=[{}, {"CASE_ENCRYPTION_KEYS": CASE_KEY}], ids=["readable", "sealed"])
+def stage(request: pytest.FixtureRequest, deployments: Deployments, collector: Collector) -> Iterator[Stage]:
+    collector.spans.clear()
+    settings = request.param | {
         "LOG_TENANT_KEY": TENANT_KEY, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50",
-        "WORKER_MAX_ATTEMPTS": "30",
+        "WORKER_MAX_ATTEMPTS": "30", "ALERT_WEBHOOK_URLS": f"http://127.0.0.1:1/{ALERT_PATH}", "PURGE_AFTER": "1d",
+        "ALERT_WEBHOOK_SECRET": ALERT_SECRET, "DEBITURA_WEBHOOK_SECRET": base64.b64encode(WEBHOOK_SECRET).decode(),
     }  # fmt: skip
     with deployments.open(pools=("prefork",), settings=settings, make_worker=with_passwords) as running:
         yield running
@@ -144,6 +176,57 @@ def everything_goes_wrong(stage: Stage) -> None:
     stage.ledger_proxy.heal()
     enqueue(stage, 2)
     stage.settle()
+    after_a_restore(stage)
+    key_that_is_missing(stage)
+
+
+def after_a_restore(stage: Stage) -> None:
+    """What arrives is looked up by its reference before it is sent."""
+    stage.rows("INSERT INTO restores (look_up_until, actor) VALUES (now() + interval '1 hour', 'test')")
+    enqueue(stage, 1)
+    stage.settle()
+    stage.rows("UPDATE restores SET look_up_until = now()")
+
+
+def key_that_is_missing(stage: Stage) -> None:
+    """A case that was sealed with a key which the worker does not have; it waits for it, so it is the last."""
+    with stage.engine.begin() as connection:
+        job = admit(f"{TENANT}-0", {**PERSONAL, "currencyCode": "EUR"}, "sealed elsewhere")
+        insert(connection, job, Protection.from_environment({"CASE_ENCRYPTION_KEYS": OTHER_KEY}))
+    until("it is not opened", lambda: "case_not_opened" in stage.nodes[0].said(), within=30)
+
+
+def a_link_heals(stage: Stage, page: Page) -> None:
+    """A client's link is gone, and Debitura says that it is back; somebody else says so too."""
+    stage.witness.misbehave({"endpoint": "token", "kind": "status", "status": 404, "times": 1})
+    stage.nodes[0].stop()
+    client = stage.valkey.client()
+    client.flushall()  # no token is left, there or in the worker's memory
+    client.close()
+    stage.nodes[0].start()
+    stage.nodes[0].ready()
+    enqueue(stage, 1)
+    found = "SELECT state FROM jobs JOIN dead_letters ON job_id = jobs.id WHERE reason = 'client_link_not_found'"
+    until("the link is missed", lambda: stage.rows(found) == [("dead",)], within=30, but=stage.trouble)
+    data = {"externalTenantId": f"{TENANT}-0", "creditor": PERSONAL["debtor"]}
+    body = json.dumps({"id": "event-1", "event": "client.linked", "data": data}).encode()
+    for secret in (b"somebody else's secret", WEBHOOK_SECRET):
+        signed = headers_for("client.linked", body, secret, signed_at=time.time())
+        page.ask("webhooks/debitura", "POST", data=body, headers=signed)
+    until("it is replayed", lambda: stage.rows(found) == [("submitted",)], within=30, but=page.said)
+
+
+def the_page_has_trouble(stage: Stage, page: Page) -> None:
+    """Looked at with references and tenants in the address; with a column missing, and without a ledger."""
+    asked = {"reference": PERSONAL["creditorReference"], "tenant": f"{TENANT}-0"}
+    page.ask("jobs", params=asked)
+    stage.rows("ALTER TABLE dead_letters RENAME COLUMN solution_url TO missing")
+    assert page.ask("jobs", params=asked).status_code == 503
+    stage.rows("ALTER TABLE dead_letters RENAME COLUMN missing TO solution_url")
+    stage.ledger_proxy.refuse()
+    assert page.ask("readyz").status_code == 503
+    page.ask("jobs", params=asked)
+    stage.ledger_proxy.heal()
 
 
 def constraint_that_repeats_the_row(stage: Stage) -> None:
@@ -171,11 +254,20 @@ def unreadable(stage: Stage) -> None:
 
 
 @pytest.fixture(scope="module")
-def told(stage: Stage, collector: Collector) -> str:
-    """All that the workers have written, from their start to their end."""
-    everything_goes_wrong(stage)
-    stage.nodes[0].stop()
-    return stage.nodes[0].logs()
+def told(stage: Stage, collector: Collector) -> Iterator[str]:
+    """All that worker and page have written, from their start to their end."""
+    page = Page(stage)
+    page.start()
+    try:
+        page.ready()
+        everything_goes_wrong(stage)
+        a_link_heals(stage, page)
+        the_page_has_trouble(stage, page)
+        stage.nodes[0].stop()
+        page.stop()
+        yield stage.nodes[0].logs() + page.logs()
+    finally:
+        page.teardown()
 
 
 def strings(value: Any) -> Iterator[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from command_line import run
 from local_servers import LocalValkey
@@ -9,8 +12,10 @@ from pipeline import Pipeline
 from sandbox_witness import Witness
 
 from tests.databases import Database
+from worker.cli.check_settings import check_settings
 from worker.report.web.passwords import hash_password
 
+PROJECT = Path(__file__).parents[2]
 SECRETS = {
     "DATABASE_URL": "postgresql://u:geheim@127.0.0.1:1/x",
     "REDIS_URL": "redis://:geheim@127.0.0.1:1/0",
@@ -110,6 +115,7 @@ USER = f"ada:operator:{hash_password('correct horse')}"
         ({"REPORT_PROXY_ROLES": "ada:boss"}, "REPORT_PROXY_ROLES", "FAILED", "name:viewer or name:operator"),
         ({"REPORT_PROXY_ROLES": "ada:viewer"}, "REPORT_PROXY_ROLES alone", "warning", "has no effect without"),
         ({"REPORT_USER": "x"}, "REPORT_USER", "warning", "did you mean REPORT_USERS?"),
+        ({"ALERT_WEBHOOK_URL": "x"}, "ALERT_WEBHOOK_URL", "warning", "did you mean ALERT_WEBHOOK_URLS?"),
         ({"LOG_TENANT_KEY": "geheim"}, "LOG_TENANT_KEY", "FAILED", "at least 16 characters"),
         ({"OTEL_TRACES_EXPORTER": "jaeger"}, "traces", "FAILED", "should be otlp or console or none"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "traces", "ok", "on"),
@@ -125,6 +131,16 @@ def test_the_settings_of_page_log_and_traces_are_looked_at(
     assert verdicts(result.stdout)[name] == verdict
     assert said in " ".join(result.stdout.split())
     assert "geheim" not in result.stdout
+
+
+def test_every_setting_of_the_readme_is_one() -> None:
+    rows = [row for row in (PROJECT / "README.md").read_text().splitlines() if row.startswith("| `")]
+    names = {name for row in rows for name in re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", row.split("|")[1])}
+    assert len(names) > 40
+
+    found = {finding.name for finding in check_settings(dict.fromkeys(names, "x")) if "is no setting" in finding.said}
+
+    assert found == set()
 
 
 def test_a_name_that_is_no_setting_is_warned_of(ledger: Database, variables: dict[str, str]) -> None:

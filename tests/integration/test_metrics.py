@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
+from alert_receiver import AlertReceiver
 from local_servers import free_port
 from pipeline import Pipeline
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,6 +15,9 @@ from sandbox_witness import Witness
 from web_visitor import Visitor, report
 
 from tests.databases import Database
+from worker.alerts.courier import Receiver
+from worker.alerts.messages import Message
+from worker.alerts.settings import AlertSettings
 from worker.counting import reason_of_401
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.writer.holds import HoldName, hold
@@ -48,6 +54,15 @@ def look(ledger: Database, variables: dict[str, str]) -> Iterator[Look]:
 
     yield look
     book.close_book()
+
+
+def test_an_alert_is_no_request_to_an_api(look: Look) -> None:
+    with AlertReceiver() as receiver:
+        settings = AlertSettings.from_environment({"ALERT_WEBHOOK_URLS": f"http://{receiver.address}/cases"})
+        message = Message(uuid4(), "test", "test", datetime.now(UTC), "title", "text", {}, None)
+        assert Receiver(settings.targets[0], settings).send(message).status == 200
+
+    assert [name for name, *_ in look() if name.startswith("case_worker_api_request_seconds_count")] == []
 
 
 def test_a_submitted_job_is_measured_at_each_step(pipeline: Pipeline, look: Look) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,11 +17,13 @@ from pipeline import Pipeline, a_case
 from processes import Child
 from processes import program as path_of
 from sandbox_witness import Witness
+from sealed import OLD, SEALED, enqueue
 
 from tests.databases import Database, sqlalchemy_url
 from tests.faults.until import until
 from worker import InvalidCase, enqueue_case
 from worker.ledger.database import get_engine
+from worker.report.edit import draft
 from worker.settings import Settings
 
 Vars = dict[str, str]
@@ -234,6 +236,7 @@ def test_what_a_person_has_not_found_in_debitura_is_sent(pipeline: Pipeline, var
     pipeline.replay(job)
     pipeline.run()
     assert (pipeline.job(job)["state"], sandbox.posts()) == ("dead", [])  # replaying alone does not help
+    assert "reconcile --absent, then replay" in " ".join(run(variables, "show", job).stdout.split())
 
     assert run(variables, "reconcile", "--absent", job).exit_code == 2  # without a note
     told = run(variables, "reconcile", "--absent", job, "--note", "searched by name and amount")
@@ -255,10 +258,34 @@ def test_the_case_of_a_marked_job_cannot_be_corrected_before_it_was_looked_up(
     corrected.write_text(json.dumps(a_case(creditorReference="INV-1b")))
 
     result = run(variables, "edit", job, "--file", corrected, "--note", "x")
+    with pipeline.engine.connect() as connection:
+        said_on_the_page = draft(connection, job).refused
 
     assert result.exit_code == 1, result.output
+    assert "replay it first, which looks it up" in str(said_on_the_page)
     assert "replay it first, which looks it up" in " ".join(result.stderr.split())
     assert "was restored from a backup" in run(variables, "show", job).stdout
+
+
+def test_a_sealed_case_is_looked_up_by_the_reference_inside(
+    new_pipeline: Callable[..., Pipeline], variables: Vars, sandbox: Witness
+) -> None:
+    # Given sealed cases whose reference nobody can read: the lost hour has submitted one of them, and one has none
+    keys = {"CASE_ENCRYPTION_KEYS": OLD}
+    pipeline = new_pipeline(**keys)
+    pipeline.submit(creditorReference="there")
+    found, sent, nobody_knows = [
+        enqueue(pipeline.ledger, SEALED, key=f"again {number}", creditorReference=reference).id
+        for number, reference in enumerate(("there", "new", None))
+    ]
+
+    told = run(variables | keys, "reconcile")
+    pipeline.run()
+
+    assert "3 of them have no readable creditorReference" in told.stdout
+    assert [pipeline.job(job)["state"] for job in (found, sent, nobody_knows)] == ["submitted", "submitted", "dead"]
+    assert (sandbox.lookups(), len(sandbox.cases())) == (2, 2)
+    assert pipeline.letters(nobody_knows)[0]["reason"] == "outcome_unknown"
 
 
 def test_looked_up_first_at_the_door(pipeline: Pipeline, variables: Vars, sandbox: Witness) -> None:

@@ -47,6 +47,20 @@ def sealing(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
     return new_pipeline(**KEYS)
 
 
+def test_a_bug_whose_text_repeats_the_case_leaves_nothing_of_it_in_the_ledger(
+    sealing: Pipeline, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: Any) -> Any:
+        raise ValueError(f"not thought of: {a_case()}")
+
+    monkeypatch.setattr("worker.submit.judge", bug)
+    job = enqueue(ledger, SEALED).id
+    sealing.run()
+
+    assert sealing.job(job)["last_error"] == "internal error, ValueError"
+    assert SECRET not in everything(ledger)
+
+
 def test_at_every_door_what_the_ledger_keeps_tells_nothing_of_the_case(
     ledger: Database, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

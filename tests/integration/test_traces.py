@@ -88,6 +88,21 @@ def test_every_attempt_joins_the_trace_of_whoever_enqueued(
     assert second.attributes["case_worker.tenant"] == tenant_digest("secret-tenant")
 
 
+def test_a_replay_joins_the_trace_too(pipeline: Pipeline, sandbox: Witness, exporter: InMemorySpanExporter) -> None:
+    sandbox.link("acme", "invalid")
+    job = pipeline.submit("acme")
+    sandbox.link("acme", "ok")
+
+    pipeline.replay(job)
+    pipeline.run()
+
+    spans = by_name(exporter)
+    (enqueued,) = spans["enqueue"]
+    assert pipeline.job(job)["state"] == "submitted"
+    assert {parent_of(attempt) for attempt in spans["attempt"]} == {id_of(enqueued)}
+    assert len(spans["attempt"]) == 2
+
+
 def test_nothing_personal_and_no_secret_is_in_a_span(
     pipeline: Pipeline, sandbox: Witness, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from command_line import run as command
 from pipeline import Pipeline
 from sandbox_witness import Witness
 from test_operations import items, operation
@@ -74,6 +75,26 @@ def test_a_link_replays_that_tenant_s_jobs_that_died_of_it_and_no_others(
     assert jobs_in(ledger, number) == set(cured)
     assert {pipeline.job(job)["state"] for job in cured} == {"submitted"}
     assert {pipeline.job(job)["state"] for job in others} == {"dead"}
+
+
+def test_after_a_restore_a_replay_by_an_event_looks_up_first(
+    events: Events, pipeline: Pipeline, ledger: Database, variables: Vars, sandbox: Witness
+) -> None:
+    # Given jobs that were dead at the time of the backup; one of them was submitted in the lost hour
+    sandbox.link("acme", "invalid")
+    jobs = [pipeline.submit(creditorReference=f"R{n}") for n in range(3)]
+    sandbox.link("acme", "ok")
+    pipeline.submit(key="in the lost hour", creditorReference="R1")
+    assert command(variables, "reconcile").exit_code == 0
+
+    events.keep()
+    events.inbox.work_next()
+    number = events.outcome()[1][0]  # type: ignore[index]
+    assert run(ledger.engine, number, sleep=lambda _: pipeline.run())
+    pipeline.run()
+
+    assert {pipeline.job(job)["state"] for job in jobs} == {"submitted"}
+    assert (len(sandbox.cases()), sandbox.lookups()) == (3, 3)
 
 
 def test_a_signed_contract_replays_each_cause_that_it_cures_as_a_canary_of_its_own(

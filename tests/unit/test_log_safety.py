@@ -107,7 +107,7 @@ def test_what_nobody_catches_is_a_line_of_ours_too(written: io.StringIO, monkeyp
     assert "Jensen" not in written.getvalue()
 
 
-def test_every_event_that_the_documentation_names_is_one() -> None:
+def test_the_documentation_names_every_event_and_no_other() -> None:
     project = Path(__file__).parents[2]
     table = (project / "docs" / "logs-and-traces.md").read_text().partition("| event | means |")[2].partition("\n\n")[0]
     events = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
@@ -117,6 +117,8 @@ def test_every_event_that_the_documentation_names_is_one() -> None:
     assert len(named) > 30
     states = {"job_submitted", "job_waiting", "job_dead"}  # made of a job's state
     assert [name for name in sorted(named - states) if f'"{name}"' not in code] == []
+    logged = set(re.findall(r'(?:\blog\.[a-z]+\(|\bfailed = |\bevent = )\s*"([a-z_]+)"', code))
+    assert sorted(logged - named) == []
 
 
 def test_an_event_in_a_terminal_is_readable(monkeypatch: pytest.MonkeyPatch, written: io.StringIO) -> None:

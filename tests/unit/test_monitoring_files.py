@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from worker.fleet.gauges import WINDOWS
+from worker.ledger.alert_models import AlertKind
 from worker.ledger.states import AttemptOutcome, Reason, State
 from worker.ledger.writer.holds import CIRCUITS, HoldName
 from worker.metrics import catalog
@@ -131,6 +132,10 @@ def test_each_alert_says_what_happened_and_what_to_do() -> None:
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
         assert f"| `{rule['alert']}` |" in RUNBOOK, "docs/runbook.md says what to do about it"
     assert set(re.findall(r"\| `(CaseWorker\w+)` \|", RUNBOOK)) == set(names)
+
+
+def test_the_runbook_names_every_kind_of_alert_that_workers_send() -> None:
+    assert [kind for kind in AlertKind if kind is not AlertKind.TEST and f"`{kind}`" not in RUNBOOK] == []
 
 
 @pytest.mark.parametrize("metric", catalog.ALL, ids=lambda metric: metric.name)

@@ -48,7 +48,7 @@ class Receiver:
         self.host = target.receiver.host
         self._target = target
         self._settings = settings
-        self._http = HttpClient(target.base_url, timeout=PATIENCE, connections=1)
+        self._http = HttpClient(target.base_url, timeout=PATIENCE, connections=1, measured=False)
 
     def send(self, message: Message) -> Answer:
         """Send it once. Nothing is raised: no answer is an answer too."""

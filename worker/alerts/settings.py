@@ -11,7 +11,7 @@ from worker.errors import SettingsError
 from worker.ledger.writer.alerts import Receiver
 from worker.settings import parse_seconds, setting_text, web_address
 
-URLS, SECRET, OLDEST, REPORT = (
+NAMES = URLS, SECRET, OLDEST, REPORT = (
     "ALERT_WEBHOOK_URLS", "ALERT_WEBHOOK_SECRET", "ALERT_OLDEST_PENDING_SECONDS", "REPORT_URL"
 )  # fmt: skip
 #: What Slack's URLs begin with.

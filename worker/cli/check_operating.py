@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
@@ -13,7 +12,7 @@ from worker.report.web.people import Role
 from worker.report.wording import counted
 from worker.settings import Settings
 from worker.tenant_digest import tenant_key
-from worker.tracing import is_wanted
+from worker.tracing import is_installed, is_wanted
 
 HEADER, ADDRESSES, ROLES = "REPORT_PROXY_USER_HEADER", "REPORT_PROXY_ADDRESSES", "REPORT_PROXY_ROLES"
 REPORT = ("REPORT_USERS", "REPORT_SECRET_KEY", ADDRESSES, HEADER, ROLES)
@@ -67,7 +66,7 @@ def _traces(environ: Mapping[str, str]) -> Finding:
         return Finding("traces", Verdict.FAILED, "an OTEL_… setting is wrong", f"{error}.")
     if not wanted:
         return Finding("traces", Verdict.OK, "off: no OTEL_… setting says where to send them")
-    if importlib.util.find_spec("opentelemetry") is None:
+    if not is_installed():
         mend = "Install case-worker[otel], or remove the OTEL_… settings."
         return Finding("traces", Verdict.WARNING, "asked for, but OpenTelemetry is not installed", mend)
     return Finding("traces", Verdict.OK, "on")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 
+from worker.alerts.settings import NAMES as TELLING
 from worker.cli.check_operating import LOG, REPORT
 from worker.cli.finding import Finding, Verdict
 from worker.errors import SettingsError
 from worker.fleet.settings import FleetSettings
+from worker.report.webhooks.signature import WEBHOOK_SECRET
 from worker.settings import Settings
 
 REQUIRED = ("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY")
@@ -17,8 +19,8 @@ SECRET = {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DEBITURA_API_KEY", 
 #: Checked together, since one must not exceed the other.
 _RETRY = ("WORKER_RETRY_BASE_SECONDS", "WORKER_RETRY_MAX_SECONDS")
 #: Names of ours that other parts read.
-_ELSEWHERE = {*REPORT, LOG, "DEBITURA_WEBHOOK_SECRET", "WORKER_LIVENESS_FILE"}
-_OURS = ("WORKER_", "DEBITURA_", "CASE_", "PURGE_", "REPORT_", "LOG_TENANT")
+_ELSEWHERE = {*REPORT, *TELLING, LOG, WEBHOOK_SECRET, "WORKER_LIVENESS_FILE"}
+_OURS = ("WORKER_", "DEBITURA_", "CASE_", "PURGE_", "REPORT_", "ALERT_", "LOG_TENANT")
 
 
 class _Asked(Mapping[str, str]):

@@ -48,8 +48,10 @@ class HttpClient:
     that, so that a body which drips cannot hold a thread for ever.
     """
 
-    def __init__(self, base_url: str, *, timeout: float, connections: int) -> None:
+    def __init__(self, base_url: str, *, timeout: float, connections: int, measured: bool = True) -> None:
+        """`measured`: whether it is one of Debitura's APIs, whose requests are counted."""
         self.base_url = base_url
+        self._measured = measured
         self._timeout = timeout
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
         # What requests would work out anew for each request is worked out once: proxies and the CA bundle of the
@@ -81,15 +83,15 @@ class HttpClient:
                 proxies=self._proxies,
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            _measure(sent_at, method, path, "not_sent" if _never_left(error) else "no_answer")
+            self._measure(sent_at, method, path, "not_sent" if _never_left(error) else "no_answer")
             raise (NotSent if _never_left(error) else MaybeArrived)(_in_words(error)) from None
         reply = _read(response, give_up_at)
-        _measure(sent_at, method, path, str(reply.status))
+        self._measure(sent_at, method, path, str(reply.status))
         return reply
 
-
-def _measure(sent_at: float, method: str, path: str, status: str) -> None:
-    observe(catalog.API_REQUEST, time.monotonic() - sent_at, f"{method} {_endpoint(path)}", status)
+    def _measure(self, sent_at: float, method: str, path: str, status: str) -> None:
+        if self._measured:
+            observe(catalog.API_REQUEST, time.monotonic() - sent_at, f"{method} {_endpoint(path)}", status)
 
 
 def _endpoint(path: str) -> str:

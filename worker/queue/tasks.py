@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker.enqueue import EnqueuedJob, admit, insert
 from worker.errors import CaseSealed, IdempotencyKeyReused, InvalidCase, SchemaMismatch
 from worker.ledger.database import get_engine, insist, is_passing
+from worker.log_safety import say
 from worker.protection import Protection
 from worker.queue import stopping
 from worker.queue.app import ACCEPT_TASK, INTAKE, SUBMIT_TASK
@@ -92,7 +93,9 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
             raise Reject("the ledger cannot be reached", requeue=True) from None
         # What was sent is wrong, or a bug of ours stumbles over it: it is kept with the reason either way.
         expected = isinstance(error, (InvalidCase, IdempotencyKeyReused, CaseSealed))
-        problem = str(error) if expected else f"internal error, {type(error).__name__}: {error}"
+        # A bug's text may repeat the case, which nobody is to read where cases are sealed.
+        words = say(error) if protection.keyring else f"{type(error).__name__}: {error}"
+        problem = str(error) if expected else f"internal error, {words}"
         if isinstance(error, IdempotencyKeyReused) and protection.hides_reference:
             problem = f"its idempotency key belongs to job {error.job_id}, which has another case"
         kept = Keeper(settings.database_url, protection).keep(

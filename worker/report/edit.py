@@ -78,6 +78,11 @@ def why_not(told: Story) -> str | None:
             "Its outcome is unknown: the API may have the case as it was first sent, so it must not be sent with other"
             " data. Replay it as it is, or ask Debitura."
         )
+    if job["look_up_first"]:
+        return (
+            "The ledger was restored from a backup, and the API may have the case already: replay it first, which looks"
+            " it up, and correct it if it comes back."
+        )
     return None
 
 
