@@ -21,7 +21,10 @@ from sandbox_witness import Witness
 from tests.databases import Database, sqlalchemy_url
 from tests.faults.until import until
 from worker import InvalidCase, enqueue_case
-from worker.ledger.database import get_engine
+from worker.errors import WrongState
+from worker.ledger.database import get_engine, transaction
+from worker.ledger.writer.resolve import Actor
+from worker.report.edit import correct
 from worker.settings import Settings
 
 Vars = dict[str, str]
@@ -258,6 +261,8 @@ def test_the_case_of_a_marked_job_cannot_be_corrected_before_it_was_looked_up(
 
     assert result.exit_code == 1, result.output
     assert "replay it first, which looks it up" in " ".join(result.stderr.split())
+    with pytest.raises(WrongState, match="restored from a backup"), transaction(pipeline.engine) as connection:
+        correct(connection, job, a_case(creditorReference="INV-1b"), seen=1, actor=Actor("ada"), detail={})
     assert "was restored from a backup" in run(variables, "show", job).stdout
 
 
