@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.databases import Database
 from tests.integration.pipeline import Pipeline
@@ -29,7 +29,7 @@ ARGUMENTS = [
 PASSWORD = "correct horse battery"
 HASH = passwords.hash_password(PASSWORD)
 USERS = f"olga:operator:{HASH} victor:viewer:{HASH}"
-#: Milliseconds that a page gets for anything.
+#: Milliseconds that a page gets for anything: more than one that is without script takes to be loaded anew.
 PATIENCE = 15_000
 
 
@@ -37,6 +37,7 @@ PATIENCE = 15_000
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("these tests were not run: there is no chromium on this machine (apt-get install chromium)")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -15,6 +16,10 @@ OpenPage = Callable[..., Page]
 PHONE = {"width": 390, "height": 844}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 WIDE = {"width": 1440, "height": 900}
+#: What is wider than its place, and so is cut off or lies over its neighbour.
+SPILLS = """[...document.querySelectorAll("main, main :not(input, textarea, .unseen, thead, thead *)")]
+    .filter((one) => one.clientWidth && one.scrollWidth > one.clientWidth + 1)
+    .map((one) => one.outerHTML.slice(0, 200))"""
 
 
 def complaints(page: Page, rules: Sequence[str] = RULES, *, colours: bool = True) -> list[str]:
@@ -26,6 +31,11 @@ def complaints(page: Page, rules: Sequence[str] = RULES, *, colours: bool = True
         for violation in found.response["violations"]
         for node in violation["nodes"]
     ]
+
+
+def assert_it_fits(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{page.url} scrolls sideways"
+    assert page.evaluate(SPILLS) == [], page.url
 
 
 @pytest.mark.parametrize(
@@ -42,6 +52,8 @@ def test_axe_finds_nothing_to_complain_of(
 ) -> None:
     refused(shop, 2)
     shop.submit("invalid-rosenhof")
+    for tenant in ("a-tenant-with-a-long-name-that-no-row-of-a-phone-has-room-for", "bell"):
+        shop.submit(tenant, currencyCode="?", creditorReference="twice", amountToRecover=123_456_789)
     job = shop.submit(tag="sandbox:business=MissingKycVerification", creditorReference="K-1")
     colours = size == WIDE  # those on a phone are the same, and measuring them takes longest
     login = open_page(None, color_scheme=scheme, viewport=size)
@@ -49,19 +61,22 @@ def test_axe_finds_nothing_to_complain_of(
     found = complaints(login, rules, colours=colours)
     page = open_page(color_scheme=scheme, viewport=size)
 
-    paths = ["/", "/jobs", f"/jobs/{job}", "/links", "/act?verb=discard&scope=filter"]
+    paths = ["/", "/jobs", f"/jobs/{job}", "/links", "/find?q=twice", "/act?verb=discard&scope=filter"]
     if (scheme, size) == ("light", WIDE):
-        paths = ["/?text=nothing", "/jobs?min=x", "/nowhere", "/act?verb=replay&scope=filter", *paths]
+        empty = ["/?text=nothing", "/links?tenant=nobody", "/find?q=nothing", "/operations", "/audit"]
+        paths = [*empty, "/jobs?min=x", "/audit?job=x", "/nowhere", "/act?verb=replay&scope=filter", *paths]
     for path in paths:
         page.goto(path)
         found += complaints(page, rules, colours=colours)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} scrolls sideways"
+        assert_it_fits(page)
     page.get_by_label("Why").fill("a test")
-    page.get_by_role("button", name="Discard 4 jobs").click()
+    page.get_by_role("button", name="Discard 6 jobs").click()
     expect(page.locator("[data-state]")).to_have_text("done")
     found += complaints(page, rules, colours=colours)
-    page.goto("/operations")
-    found += complaints(page, rules, colours=colours)
+    for path in ("/operations", "/audit"):
+        page.goto(path)
+        found += complaints(page, rules, colours=colours)
+        assert_it_fits(page)
 
     assert found == []
 
@@ -108,9 +123,9 @@ def test_a_hostile_case_is_shown_and_does_nothing(shop: Pipeline, open_page: Ope
     )
     page = open_page(viewport=size)
 
-    for path in ("/", "/jobs", f"/jobs/{job}", "/act?verb=replay&scope=filter"):
+    for path in ("/", "/jobs", f"/jobs/{job}", "/act?verb=replay&scope=filter", "/find?q=" + quote(long[:900])):
         page.goto(path)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} scrolls sideways"
+        assert_it_fits(page)
         assert page.locator("a[href^='javascript']").count() == 0
         assert page.locator("main img[src=x], main script, main b:text-is('type')").count() == 0
         assert page.evaluate("document.documentElement.scrollHeight") < 6000, f"{path} is drowned in one message"

@@ -79,7 +79,7 @@ def test_both_versions_are_kept_and_who_made_them(pipeline: Pipeline) -> None:
     assert versions[2].case_body == pipeline.job(job)["case_body"]
     log = pipeline.ledger.rows("SELECT action, detail FROM audit_log WHERE job_id = %s ORDER BY id", job)
     assert [action for action, _ in log] == ["edit", "replay", "edit", "replay"]
-    assert log[2][1] == {"version": 3, "changed": ["currencyCode", "comments"]}
+    assert log[2][1] == {"door": "test", "version": 3, "changed": ["currencyCode", "comments"]}
 
 
 def test_after_an_unknown_outcome_the_case_must_not_change(pipeline: Pipeline) -> None:

@@ -161,7 +161,7 @@ def test_cancelling_ends_the_waiting(pipeline: Pipeline) -> None:
     canary = Canary(pipeline)
     canary.step()
     with transaction(pipeline.engine) as connection:
-        writer.cancel(connection, canary.number, Actor("bob"))
+        writer.cancel(connection, canary.number, Actor("bob"), {})
 
     assert canary.step() is Step.OVER
     assert operation(pipeline.ledger, canary.number).state == "cancelled"

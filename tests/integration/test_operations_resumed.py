@@ -36,16 +36,17 @@ def test_cancelling_stops_at_the_next_chunk_and_keeps_what_is_done(
 
     def cancel(_: object) -> None:
         with transaction(ledger.engine) as connection:
-            assert writer.cancel(connection, number, Actor("bob", "wrong ones"))
+            assert writer.cancel(connection, number, Actor("bob", "wrong ones"), {"door": "test"})
 
     assert run(ledger.engine, number, watch=cancel)
 
     told = operation(ledger, number)
     assert (told.state, told.done, told.cancelled_by, told.message) == ("cancelled", 1, "bob", "cancelled by bob")
     assert [ledger.value("SELECT state FROM jobs WHERE id = %s", job) for job in jobs] == ["pending", "dead", "dead"]
-    assert ledger.value("SELECT note FROM audit_log WHERE action = 'operation_cancelled'") == "wrong ones"
+    asked = "SELECT note, detail->>'door' FROM audit_log WHERE action = 'operation_cancelled'"
+    assert ledger.rows(asked) == [("wrong ones", "test")]
     with transaction(ledger.engine) as connection:
-        assert not writer.cancel(connection, number, Actor("bob"))
+        assert not writer.cancel(connection, number, Actor("bob"), {"door": "test"})
 
 
 def test_an_operation_that_nobody_carries_out_is_cancelled_at_once(ledger: Database) -> None:
@@ -53,7 +54,7 @@ def test_an_operation_that_nobody_carries_out_is_cancelled_at_once(ledger: Datab
     number = started(ledger, previewed(ledger))
 
     with transaction(ledger.engine) as connection:
-        writer.cancel(connection, number, Actor("bob"))
+        writer.cancel(connection, number, Actor("bob"), {"door": "test"})
 
     assert operation(ledger, number).state == "cancelled"
     assert run(ledger.engine, number)

@@ -22,8 +22,10 @@ from sealed import OLD, SEALED, enqueue
 from tests.databases import Database, sqlalchemy_url
 from tests.faults.until import until
 from worker import InvalidCase, enqueue_case
-from worker.ledger.database import get_engine
-from worker.report.edit import draft
+from worker.errors import WrongState
+from worker.ledger.database import get_engine, transaction
+from worker.ledger.writer.resolve import Actor
+from worker.report.edit import correct, draft
 from worker.settings import Settings
 
 Vars = dict[str, str]
@@ -264,6 +266,8 @@ def test_the_case_of_a_marked_job_cannot_be_corrected_before_it_was_looked_up(
     assert result.exit_code == 1, result.output
     assert "replay it first, which looks it up" in str(said_on_the_page)
     assert "replay it first, which looks it up" in " ".join(result.stderr.split())
+    with pytest.raises(WrongState, match="restored from a backup"), transaction(pipeline.engine) as connection:
+        correct(connection, job, a_case(creditorReference="INV-1b"), seen=1, actor=Actor("ada"), detail={})
     assert "was restored from a backup" in run(variables, "show", job).stdout
 
 

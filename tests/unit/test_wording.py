@@ -60,7 +60,7 @@ def test_a_moment_is_in_utc_wherever_it_was_seen() -> None:
 
 
 def test_one_job_and_more() -> None:
-    assert [counted(n, "job") for n in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
+    assert [counted(n, "job") for n in (0, 1, 1200)] == ["0 jobs", "1 job", "1,200 jobs"]
     assert [counted(n, noun) for n, noun in ((1, "entry"), (2, "entry"), (2, "day"))] == [
         "1 entry",
         "2 entries",

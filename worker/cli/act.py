@@ -139,7 +139,7 @@ def _carry_out(engine: Engine, made: Preview, number: int, lease: UUID, actor: A
             stopped = f"{database_trouble(error)}. Run the same again for the rest"
         except KeyboardInterrupt:
             with transaction(engine) as connection:
-                cancel(connection, number, actor)
+                cancel(connection, number, actor, command_line_door())
             run(engine, number, lease=lease)
             stopped = "stopped by the keyboard. Run the same again for the rest"
     click.echo(tally.in_words(made.verb, PAST[made.verb]))

@@ -114,7 +114,7 @@ def correct(
     detail: dict[str, Any],
     protection: Protection = UNPROTECTED,
 ) -> Edited:
-    """Give the job that case and replay it, in this transaction. `detail` goes to the replay's audit entry.
+    """Give the job that case and replay it, in this transaction. `detail` (how it came in) goes to both audit entries.
 
     `case` is JSON as `worker.case_json.read_json` reads it; the door's checks apply as to a new case. The job keeps its
     idempotency key and takes a new submission key. Raises InvalidCase (also for a case that is the same as before),
@@ -129,7 +129,14 @@ def correct(
     if not changes:
         raise InvalidCase("is the same as before, and the API would refuse it again", where="case")
     version = edit_case(
-        connection, job_id, new, seen=seen, paths=[c.path for c in changes], actor=actor, protection=protection
+        connection,
+        job_id,
+        new,
+        seen=seen,
+        paths=[c.path for c in changes],
+        actor=actor,
+        door=detail,
+        protection=protection,
     )
     if job_id not in resolve.replay(connection, [job_id], actor, {"version": version, **detail}):
         raise WrongState(f"job {job_id} was moved by somebody else: look at it again")

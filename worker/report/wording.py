@@ -72,10 +72,10 @@ def moment(at: datetime) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 job`, `2 jobs`, `2 entries`."""
+    """`1 job`, `1,200 jobs`, `2 entries`."""
     if count == 1:
         return f"{count} {noun}"
-    return f"{count} {noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{count} {noun}s"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{count:,} {noun}s"
 
 
 def said(error_type: str | None, message: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, text
@@ -47,13 +48,14 @@ def edit_case(
     seen: int,
     paths: list[str],
     actor: Actor,
+    door: dict[str, Any],
     protection: Protection = UNPROTECTED,
 ) -> int:
     """Give a dead job another case. Returns the number of its newest version.
 
     `new` is the case as the door let it in; its idempotency key is of no meaning here, since the job keeps its own.
-    `seen` is the version that the correction was made from, `paths` where it differs, for the audit log (the values are
-    in the two versions).
+    `seen` is the version that the correction was made from, `paths` where it differs and `door` how it came in, for the
+    audit log (the values are in the two versions).
 
     The next request sends other bytes, so it must go out under another submission key, and only a replay after a known
     outcome makes one. After an unknown outcome the old key may own a case already, so there the edit is refused.
@@ -94,7 +96,7 @@ def edit_case(
         {
             "id": job_id, "number": number, "body": kept.case_body, "reference": kept.creditor_reference,
             "amount": kept.amount, "currency": kept.currency, "actor": actor.name, "note": actor.note,
-            "detail": {"version": number, "changed": paths},
+            "detail": door | {"version": number, "changed": paths},
         },
     )  # fmt: skip
     return number

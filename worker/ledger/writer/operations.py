@@ -162,15 +162,15 @@ def finish(connection: Connection, operation_id: int, state: OperationState, mes
     audit(connection, "operation_finished", Actor(row.actor, row.note), detail | {"skipped": row.skipped})
 
 
-def cancel(connection: Connection, operation_id: int, actor: Actor) -> bool:
+def cancel(connection: Connection, operation_id: int, actor: Actor, door: dict[str, Any]) -> bool:
     """Ask for the operation to be stopped at its next chunk; one that nobody carries out is cancelled at once.
 
-    Returns whether it was still running. What is done stays done.
+    `door` says how that was asked, for the audit log. Returns whether it was still running. What is done stays done.
     """
     row = connection.execute(_CANCEL, {"id": operation_id, "by": actor.name}).one_or_none()
     if row is None:
         return False
-    audit(connection, "operation_cancelled", actor, {"operation": operation_id})
+    audit(connection, "operation_cancelled", actor, door | {"operation": operation_id})
     if not row.carried_out:
         finish(connection, operation_id, OperationState.CANCELLED, f"cancelled by {actor.name}")
     return True

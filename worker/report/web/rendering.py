@@ -139,11 +139,6 @@ def is_web_address(url: str) -> bool:
     return parts.scheme in {"http", "https"} and bool(host) and plain and not parts.username and len(url) <= 2048
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 job`, `1,200 jobs`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def query_of(**parts: object) -> str:
     """A query from the parts that are not empty, with its question mark; empty without any."""
     text = urlencode({name: str(value) for name, value in parts.items() if value not in (None, "", False)})
@@ -173,6 +168,6 @@ FILTERS = {
     "day": day,
     "age": age,
     "link": link,
-    "counted": counted,
+    "counted": wording.counted,
     "pretty": pretty,
 }

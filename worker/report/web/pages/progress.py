@@ -64,7 +64,7 @@ def stop(ask: Ask) -> Response:
     """Ask for it to be stopped at its next chunk."""
     number = min(ask.request.path_params["number"], HIGHEST)
     with transaction(ask.report.engine) as connection:
-        cancel(connection, number, ask.acting())
+        cancel(connection, number, ask.acting(), ask.door)
     return RedirectResponse(f"/operations/{number}", 303)
 
 

@@ -48,6 +48,24 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+// A page that is loaded anew leaves its reader in place: the browser keeps the scrolling, this the keyboard's focus.
+// Where the thing in focus is gone (Cancel, once all is done), the keyboard goes on at the beginning of the content.
+const place = "place of the focus";
+const named = (one) => JSON.stringify([location.pathname, one.tagName, one.getAttribute("href"), one.textContent.trim()]);
+const loadAnew = () => {
+  const one = document.activeElement;
+  if (one && one !== document.body) sessionStorage.setItem(place, named(one));
+  location.reload();
+};
+const left = sessionStorage.getItem(place);
+if (left) {
+  sessionStorage.removeItem(place);
+  if (JSON.parse(left)[0] === location.pathname) {
+    const same = [...document.querySelectorAll("a, button, summary, [tabindex]")].find((one) => named(one) === left);
+    (same ?? document.getElementById("content")).focus({ preventScroll: true });
+  }
+}
+
 // Live progress: numbers change in place; when all is done, the page is loaded anew for its last form.
 for (const live of document.querySelectorAll("[data-progress]")) {
   const bar = live.querySelector("progress");
@@ -58,7 +76,7 @@ for (const live of document.querySelectorAll("[data-progress]")) {
       if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
       const now = await answer.json();
       if (now.finished) {
-        location.reload();
+        loadAnew();
         return;
       }
       bar.max = Math.max(now.total, 1);
@@ -81,15 +99,15 @@ for (const live of document.querySelectorAll("[data-progress]")) {
 }
 
 // A job under way: the page is loaded anew when the job has moved, at the place where its reader is.
-for (const place of document.querySelectorAll("[data-follow]")) {
-  place.hidden = false;
+for (const followed of document.querySelectorAll("[data-follow]")) {
+  followed.hidden = false;
   const look = async () => {
     let pause = 2000;
     try {
-      const answer = await fetch(place.dataset.follow, { headers: { Accept: "application/json" } });
+      const answer = await fetch(followed.dataset.follow, { headers: { Accept: "application/json" } });
       if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
-      if ((await answer.json()).mark !== place.dataset.mark) {
-        location.reload();
+      if ((await answer.json()).mark !== followed.dataset.mark) {
+        loadAnew();
         return;
       }
     } catch {
