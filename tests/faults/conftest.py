@@ -27,11 +27,20 @@ def deployments(tmp_path_factory: pytest.TempPathFactory, breakable_postgres: Lo
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The programme's scenarios run beside the other tests: the first is asked for first, which begins them all, and
-    how the others ended is looked at last."""
-    scenarios = [item for item in items if "programme" in getattr(item, "fixturenames", ())]
-    others = [item for item in items if item not in set(scenarios)]
-    items[:] = [*scenarios[:1], *others, *scenarios[1:]]
+    """An order that keeps both processors busy.
+
+    The programme's scenarios run beside the other tests: the first is asked for first, which begins them all, and how
+    the others ended is looked at last. Tests that would have to share a processor with them come when they are through.
+    """
+
+    def turn(item: pytest.Item) -> int:
+        if "programme" in getattr(item, "fixturenames", ()):
+            return 2
+        return int(item.path.parent.name in {"faults", "browser"})
+
+    items.sort(key=turn)
+    scenarios = [item for item in items if turn(item) == 2]
+    items[:] = [*scenarios[:1], *(item for item in items if turn(item) < 2), *scenarios[1:]]
 
 
 @pytest.fixture(scope="session")

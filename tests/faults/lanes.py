@@ -16,8 +16,8 @@ from typing import Any
 from tests.faults.stage import Stage
 
 Scenario = Callable[[Stage], None]
-#: Stages that stand at the same time, at most: two cores have enough to do with them.
-STAGES_AT_ONCE = 6
+#: Stages that stand at the same time, at most: beside the other tests, two cores have enough to do with them.
+STAGES_AT_ONCE = 3
 
 
 @dataclass(frozen=True, slots=True)
