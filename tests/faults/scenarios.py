@@ -57,6 +57,8 @@ def stopped_at(point: str, stop: Stop, *, senders: bool = False, refused: bool =
             stage.send(10)
         stage.enqueue(30, prefix=_prefix(stop.action, point))
         stage.stops.wait_for(point)
+        if stop.action == "kill_worker":
+            stage.wait_for_a_death()
         stage.revive()
         _end_well(stage)
 

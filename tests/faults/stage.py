@@ -294,6 +294,10 @@ class Stage:
         finally:
             client.close()
 
+    def wait_for_a_death(self) -> None:
+        """Wait until a worker has died: a stop point says that it kills one a moment before it does."""
+        until("a worker has died", lambda: any(node.status != "running" for node in self.nodes), within=PATIENCE)
+
     def revive(self) -> None:
         """Start the workers that have ended, as a process manager would, and wait until all are ready."""
         for node in self.nodes:

@@ -6,7 +6,6 @@ import time
 
 from tests.faults.catalog import Fault, Strike
 from tests.faults.stops import ACCEPT_POINTS, CHILD_POINTS, DISPATCHER_POINTS, Stop
-from tests.faults.until import until
 
 #: Seconds that a point waits for somebody to come past it.
 PATIENCE = 3.0
@@ -22,10 +21,7 @@ def worker_at_a_step(strike: Strike) -> None:
     """A whole worker dies at a random step, of a job or of its dispatcher."""
     point = strike.dice.choice(CHILD_POINTS + ACCEPT_POINTS + DISPATCHER_POINTS)
     if _arm(strike, point, Stop("kill_worker")):
-        # What is armed says that it happens a moment before it does.
-        until(
-            "a worker has died", lambda: any(node.status != "running" for node in strike.stage.nodes), within=PATIENCE
-        )
+        strike.stage.wait_for_a_death()
     strike.stage.revive()
 
 
