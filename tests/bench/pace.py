@@ -206,8 +206,12 @@ def asked(stack: LocalStack, question: str, *parameters: object) -> Any:
 
 
 def fill(stack: LocalStack, *, jobs: int, tenants: int, prefix: str = "tenant-", in_turn: bool = False) -> None:
-    """A backlog, put straight into the table; `in_turn` begins at the round that is being served."""
-    with psycopg.connect(stack.environment["DATABASE_URL"], autocommit=True) as connection:
+    """A backlog, put straight into the table; `in_turn` begins at the round that is being served.
+
+    In one transaction: a job that is released before its round is set would be locked for a moment by that UPDATE, and
+    a claim passes over what is locked.
+    """
+    with psycopg.connect(stack.environment["DATABASE_URL"]) as connection:
         connection.execute(_FILL, {"jobs": jobs, "tenants": tenants, "prefix": prefix})
         if in_turn:
             connection.execute(
