@@ -29,19 +29,27 @@ def without_reference(job: ClaimedJob) -> Result:
     return _to_a_person(job, Reason.OUTCOME_UNKNOWN, NO_REFERENCE, status=None)
 
 
+def found_there(job: ClaimedJob, found: Verdict) -> Result:
+    """The API has the case: an earlier request had created it."""
+    assert found.case_id is not None
+    return submitted(job.id, job.request_count, None, case_id=found.case_id, case_reference=found.case_reference)
+
+
+def failed_in_words(found: Verdict) -> str:
+    """Why a look-up decided nothing."""
+    return f"the look-up by creditorReference failed: {found.in_words()}"
+
+
 def after_look_up(job: ClaimedJob, found: Verdict, policy: RetryPolicy, chance: float) -> Result | None:
     """The transition that follows from the look-up's answer; None: the case is not there, so it may be sent.
 
     `chance` is a random number from 0 to 1. The refusal of a fresh token has been tried to be mended by the caller, so
     a 401 here is the second one.
     """
-    words = f"the look-up by creditorReference failed: {found.in_words()}"
+    words = failed_in_words(found)
     match found.meaning:
         case Meaning.SUBMITTED:
-            assert found.case_id is not None
-            return submitted(
-                job.id, job.request_count, None, case_id=found.case_id, case_reference=found.case_reference
-            )
+            return found_there(job, found)
         case Meaning.REFUSED if found.status == 404 and not found.excerpt:
             return None
         case Meaning.UNAUTHORIZED:

@@ -160,6 +160,16 @@ def read_protection(environ: Mapping[str, str]) -> tuple[tuple[bytes, ...], tupl
     return keys, readable
 
 
+def parse_whole(name: str, text: str, default: int, *, at_least: int, at_most: int) -> int:
+    """The whole number that a variable's text says; the default for an empty one. Raises SettingsError, which names
+    it."""
+    readable = text.isascii() and text.isdecimal() and len(text) < 10
+    value = int(text) if readable else default if not text else at_least - 1
+    if not at_least <= value <= at_most:
+        raise SettingsError(f"{name} should be a whole number from {at_least} to {at_most}, not {text!r}")
+    return value
+
+
 def parse_seconds(name: str, text: str, default: float, *, at_most: float) -> float:
     """The seconds that a variable's text says; the default for an empty one. Raises SettingsError, which names it."""
     try:
@@ -244,9 +254,4 @@ class _Environment:
         return value
 
     def count(self, name: str, default: int, *, at_most: int) -> int:
-        text = self.text(name)
-        readable = text.isascii() and text.isdecimal() and len(text) < 10
-        value = int(text) if readable else default if not text else 0
-        if not 1 <= value <= at_most:
-            raise SettingsError(f"{name} should be a whole number from 1 to {at_most}, not {text!r}")
-        return value
+        return parse_whole(name, self.text(name), default, at_least=1, at_most=at_most)

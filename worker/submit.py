@@ -43,7 +43,7 @@ from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, open_secon
 from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
 from worker.ledger.writer.pace import take
 from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitted, waiting
-from worker.looked_up import after_look_up, may_look_up, without_reference
+from worker.looked_up import after_look_up, failed_in_words, found_there, may_look_up, without_reference
 from worker.metrics import catalog, count
 from worker.minting import Mint
 from worker.pace import Pace
@@ -238,11 +238,8 @@ class Submitter:
                 )
             if found.meaning is not Meaning.REFUSED or found.status != 404:
                 # The look-up itself failed, so nothing is decided: as if no answer had come.
-                heard = Silence(arrived=True, message=f"the look-up by creditorReference failed: {found.in_words()}")
-        hold = None
-        if isinstance(heard, Verdict) and heard.meaning is Meaning.RATE_LIMITED:
-            hold = FleetHold(HoldName.RATE_LIMIT, heard.retry_after, heard.in_words())
-        return Outcome(after(job, number, sent, heard, self.policy), hold)
+                heard = Silence(arrived=True, message=failed_in_words(found))
+        return Outcome(after(job, number, sent, heard, self.policy), _hold_by(heard))
 
     def _found_before(self, job: ClaimedJob, token: Token) -> Result | None:
         """Before a replay, or at the limit, of a job whose outcome is unknown: is the case there already?
@@ -254,14 +251,10 @@ class Submitter:
             return None
         found = self._lookup.look_up(job, token)
         if found.meaning is Meaning.SUBMITTED:
-            assert found.case_id is not None
-            return submitted(
-                job.id, job.request_count, None, case_id=found.case_id, case_reference=found.case_reference
-            )
+            return found_there(job, found)
         if last_word and found.status != 404:
-            message = f"the look-up by creditorReference failed: {found.in_words()}"
-            delay = self.policy.longest / 10
-            return waiting(job.id, job.request_count, None, delay=delay, error=message, counts=False, unknown=None)
+            delay, words = self.policy.longest / 10, failed_in_words(found)
+            return waiting(job.id, job.request_count, None, delay=delay, error=words, counts=False, unknown=None)
         return None
 
     def _look_up_first(self, job: ClaimedJob, token: Token) -> Outcome | None:
@@ -273,12 +266,7 @@ class Submitter:
         except ApiError as error:
             return self._no_token(job, error)
         result = after_look_up(job, found, self.policy, random.random())  # noqa: S311 - jitter is no secret
-        if result is None:
-            return None
-        hold = None
-        if found.meaning is Meaning.RATE_LIMITED:
-            hold = FleetHold(HoldName.RATE_LIMIT, found.retry_after, found.in_words())
-        return Outcome(result, hold)
+        return None if result is None else Outcome(result, _hold_by(found))
 
     def _post(self, job: ClaimedJob, token: Token) -> Heard:
         try:
@@ -320,6 +308,13 @@ class Submitter:
             dead(job.id, number, first, reason=reason, error=str(error), detail=detail, solution_url=None, unknown=None,
                  trouble=trouble)
         )  # fmt: skip
+
+
+def _hold_by(heard: Heard) -> FleetHold | None:
+    """A 429 of the Customer API concerns the whole fleet."""
+    if isinstance(heard, Verdict) and heard.meaning is Meaning.RATE_LIMITED:
+        return FleetHold(HoldName.RATE_LIMIT, heard.retry_after, heard.in_words())
+    return None
 
 
 def _later(

@@ -5,20 +5,18 @@ from __future__ import annotations
 from uuid import UUID
 
 import click
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection
 
 from worker.cli.ledger import one_moment, open_ledger
 from worker.cli.options import Words
 from worker.errors import JobNotFound
 from worker.ledger import queries
-from worker.ledger.database import transaction
 from worker.ledger.queries.alert_deliveries import receivers
 from worker.ledger.queries.finding import find_jobs
 from worker.ledger.queries.restores import look_up_until
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.queries.webhooks import webhook_standing
-from worker.ledger.writer.days import close_days
+from worker.ledger.writer.days import close_days_if_allowed
 from worker.pace import Pace
 from worker.report import overview, story, telling
 from worker.report.export import as_json
@@ -32,7 +30,7 @@ from worker.report.wording import moment, one_line
 def status(*, json_wanted: bool) -> None:
     """Show how many jobs are where, what needs a person, and what holds the fleet."""
     settings, engine = open_ledger()
-    _close_days(engine)
+    close_days_if_allowed(engine)
     with one_moment(engine) as connection:
         found = queries.counts(connection)
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
@@ -47,16 +45,6 @@ def status(*, json_wanted: bool) -> None:
         screen.facts(telling.in_words(untold, webhooks), indent=0)
         if restored:
             screen.line(f"The ledger was restored: until {moment(restored)}, jobs that arrive are looked up first.")
-
-
-def _close_days(engine: Engine) -> None:
-    """Count the days that are over, once; a reader that may not write counts them anew each time."""
-    try:
-        with transaction(engine) as connection:
-            close_days(connection)
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) not in {"42501", "25006"}:  # no right to write; a read-only replica
-            raise
 
 
 @click.command(short_help="Tell one job's story.")

@@ -9,17 +9,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoAnswer
 
 from worker.fleet.settings import FleetSettings
 from worker.fleet.useful import Advice, Demand, Terms, allowed_rate, useful_workers
 from worker.ledger import queries
-from worker.ledger.database import transaction
 from worker.ledger.queries.demand import COUNTED_TENANTS, DueWork, due_work
 from worker.ledger.queries.waiting import WindowUse, windows_in
 from worker.ledger.states import Api, State
-from worker.ledger.writer.days import close_days
+from worker.ledger.writer.days import close_days_if_allowed
 from worker.ledger.writer.holds import CIRCUITS
 from worker.ledger.writer.pace import use
 from worker.pace import Pace
@@ -104,21 +103,11 @@ class FleetReader:
             asked.set_exception(error)
 
     def _look(self) -> Fleet:
-        self._close_days()
+        close_days_if_allowed(self._engine)
         one_moment = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with one_moment.connect() as connection:
             connection.execute(_STATEMENT_PATIENCE)
             return look(connection, self._pace, self.terms)
-
-    def _close_days(self) -> None:
-        """Count the days that are over, once; who may not write counts them anew each time."""
-        try:
-            with transaction(self._engine) as connection:
-                close_days(connection)
-        except DBAPIError as error:
-            # No right to write; a read-only replica.
-            if getattr(error.orig, "sqlstate", None) not in {"42501", "25006"}:
-                raise
 
 
 def look(connection: Connection, pace: Pace, terms: Terms) -> Fleet:

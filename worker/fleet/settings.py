@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from worker.errors import SettingsError
-from worker.settings import setting_text
+from worker.settings import parse_whole, setting_text
 
 DEFAULT_METRICS_HOST = "127.0.0.1"
 
@@ -50,12 +50,7 @@ class FleetSettings:
 
 
 def _whole(environ: Mapping[str, str], name: str, default: int, *, at_least: int, at_most: int) -> int:
-    text = setting_text(environ, name)
-    readable = text.isascii() and text.isdecimal() and len(text) < 10
-    value = int(text) if readable else default if not text else -1
-    if not at_least <= value <= at_most:
-        raise SettingsError(f"{name} should be a whole number from {at_least} to {at_most}, not {text!r}")
-    return value
+    return parse_whole(name, setting_text(environ, name), default, at_least=at_least, at_most=at_most)
 
 
 def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:

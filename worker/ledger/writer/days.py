@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from worker.ledger.database import sqlstate, transaction
 
 # A day is counted an hour after its end (UTC): no transaction of ours lives that long, so nothing can still become
 # final in it. A day without any job is written down too, as the mark up to which all is counted. Who counts the same
@@ -42,3 +45,16 @@ def close_days(connection: Connection) -> int:
     The first time, that reads an index over all final jobs: about a second for ten million.
     """
     return connection.execute(_CLOSE).rowcount
+
+
+def close_days_if_allowed(engine: Engine) -> None:
+    """Count the days that are over, for a reader: one that may not write counts them anew each time.
+
+    Raises the database's errors.
+    """
+    try:
+        with transaction(engine) as connection:
+            close_days(connection)
+    except DBAPIError as error:
+        if sqlstate(error) not in {"42501", "25006"}:  # no right to write; a read-only replica
+            raise

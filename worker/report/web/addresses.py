@@ -131,17 +131,28 @@ class Wanted:
         return urlencode({name: value for name, value in self.typed.items() if name not in names})
 
 
-def read_filter(query: Mapping[str, str]) -> Wanted:
-    """The filter in an address or a form."""
-    typed = {name: query[name].strip() for name in _PARTS if query.get(name, "").strip()}
+def read_parts(
+    query: Mapping[str, str], parts: Mapping[str, tuple[str, Callable[[str], Any], *tuple[Any, ...]]]
+) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """The parts of a filter in an address, by `parts`: each name there, with the part's own and how it is read.
+
+    Returns what was read, what was typed, and why what cannot be read cannot.
+    """
+    typed = {name: query[name].strip() for name in parts if query.get(name, "").strip()}
     found: dict[str, Any] = {}
     problems: dict[str, str] = {}
     for name, text in typed.items():
-        part, read, _ = _PARTS[name]
+        part, read, *_ = parts[name]
         try:
             found[part] = read(text)
         except (ValueError, OverflowError) as error:
             problems[name] = str(error)
+    return found, typed, problems
+
+
+def read_filter(query: Mapping[str, str]) -> Wanted:
+    """The filter in an address or a form."""
+    found, typed, problems = read_parts(query, _PARTS)
     return Wanted(FailureFilter() if problems else FailureFilter(**found), typed, problems)
 
 

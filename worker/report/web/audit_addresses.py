@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from worker.ledger.queries.audit import AuditFilter
+from worker.report.web.addresses import read_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,5 @@ _PARTS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 def read_audit_filter(query: Mapping[str, str]) -> WantedActs:
     """The filter in an address."""
-    typed = {name: query[name].strip() for name in _PARTS if query.get(name, "").strip()}
-    found: dict[str, Any] = {}
-    problems: dict[str, str] = {}
-    for name, text in typed.items():
-        part, read = _PARTS[name]
-        try:
-            found[part] = read(text)
-        except ValueError as error:
-            problems[name] = str(error)
+    found, typed, problems = read_parts(query, _PARTS)
     return WantedActs(AuditFilter() if problems else AuditFilter(**found), typed, problems)
