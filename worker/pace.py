@@ -24,6 +24,10 @@ IDLE_BURST = 0.1
 SHORT = 60
 
 
+#: What the usual windows are called, by their seconds.
+WINDOW_NAMES = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """At most `amount` requests in any `seconds`."""

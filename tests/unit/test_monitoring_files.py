@@ -13,12 +13,12 @@ import promql_parser
 import pytest
 import yaml
 
-from worker.fleet.gauges import WINDOWS
 from worker.ledger.alert_models import AlertKind
 from worker.ledger.states import AttemptOutcome, Reason, State
 from worker.ledger.writer.holds import CIRCUITS, HoldName
 from worker.metrics import catalog
 from worker.metrics.catalog import Kind, Metric
+from worker.pace import WINDOW_NAMES
 
 PROJECT = Path(__file__).parent.parent.parent
 DASHBOARD = json.loads((PROJECT / "examples/monitoring/grafana-dashboard.json").read_text())
@@ -35,8 +35,8 @@ WORDS: dict[str, set[str]] = {
     catalog.OPEN_DEAD_LETTERS.name: set(Reason),
     catalog.CIRCUIT_OPEN.name: set(CIRCUITS),
     catalog.HELD.name: set(HoldName) - set(CIRCUITS),
-    catalog.WINDOW_USED.name: set(WINDOWS.values()),
-    catalog.WINDOW_LIMIT.name: set(WINDOWS.values()),
+    catalog.WINDOW_USED.name: set(WINDOW_NAMES.values()),
+    catalog.WINDOW_LIMIT.name: set(WINDOW_NAMES.values()),
     **{metric.name: set(metric.words) for metric in catalog.ALL if metric.words},
 }
 

@@ -14,11 +14,9 @@ from worker.fleet.reading import Fleet, FleetReader
 from worker.ledger.states import Reason
 from worker.ledger.writer.holds import CIRCUITS, HoldName
 from worker.metrics import catalog
-from worker.pace import Window
+from worker.pace import WINDOW_NAMES, Window
 
 log = structlog.get_logger(__name__)
-
-WINDOWS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 
 
 class LedgerGauges(Collector):
@@ -69,4 +67,4 @@ def _by_word(metric: catalog.Metric, values: Mapping[str, float]) -> Metric:
 
 
 def _name(window: Window) -> str:
-    return WINDOWS.get(window.seconds, f"{window.seconds}s")
+    return WINDOW_NAMES.get(window.seconds, f"{window.seconds}s")

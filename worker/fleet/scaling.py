@@ -34,10 +34,9 @@ def in_words(fleet: Fleet) -> list[str]:
     demand, terms, advice = fleet.demand, fleet.terms, fleet.advice
     said = [_WHY[advice.limit]]
     if advice.limit is not Limit.NOTHING_TO_DO:
-        jobs = demand.pending + demand.due_soon + demand.under_way
         said.append(
-            f"{jobs:,} jobs are under way or due within {terms.drain:g} s: {_number(advice.wanted)} requests a second"
-            f" would bring them through in that time; the rate limits allow {_number(demand.allowed)}."
+            f"{demand.jobs:,} jobs are under way or due within {terms.drain:g} s: {_number(advice.wanted)} requests a"
+            f" second would bring them through in that time; the rate limits allow {_number(demand.allowed)}."
         )
         said.append(
             f"A request takes {advice.latency:.2g} s, and one worker has {terms.slots} under way at once: about"

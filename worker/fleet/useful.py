@@ -70,6 +70,11 @@ class Demand:
     held: bool
     """A hold is in force, or a circuit open."""
 
+    @property
+    def jobs(self) -> int:
+        """All that there is to do soon."""
+        return self.pending + self.due_soon + self.under_way
+
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -87,7 +92,7 @@ class Advice:
 
 def useful_workers(demand: Demand, terms: Terms) -> Advice:
     """How many workers have something to do."""
-    jobs = demand.pending + demand.due_soon + demand.under_way
+    jobs = demand.jobs
     latency = max(demand.latency or ASSUMED_LATENCY, terms.slots / terms.children / BUSIEST_CHILD)
     wanted = jobs / terms.drain
     if not jobs:

@@ -7,10 +7,10 @@ from typing import Any
 from worker.ledger.queries.waiting import COUNTED_AHEAD, FleetWaits, Turn, WindowUse
 from worker.ledger.states import State
 from worker.ledger.writer.holds import CIRCUITS, HoldName
+from worker.pace import WINDOW_NAMES
 from worker.report.wording import counted, moment, one_line, span
 from worker.trouble import PROBE_OFTEN_FOR
 
-_NAMES = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 _HOLDS = {
     HoldName.RATE_LIMIT: "The Customer API said that its rate limit is reached.",
     HoldName.MINT_RATE_LIMIT: "The rate limit for minting tokens is reached.",
@@ -99,7 +99,7 @@ def windows_as_data(waits: FleetWaits) -> list[dict[str, Any]]:
 
 def window_in_words(window: WindowUse) -> str:
     """For example `1,960 of 2,000 in a minute`."""
-    name = _NAMES.get(window.window.seconds, f"{window.window.seconds} s")
+    name = WINDOW_NAMES.get(window.window.seconds, f"{window.window.seconds} s")
     article = "an" if name.startswith("h") else "a"
     return f"{window.used:,} of {window.window.amount:,} in {article} {name}"
 
