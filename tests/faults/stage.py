@@ -54,7 +54,6 @@ QUICK = {
 #: Seconds that any job may take to settle in the end, on a busy machine.
 PATIENCE = 60.0
 _numbers = count(1)
-_migrating = threading.Lock()
 
 
 class Stage:
@@ -325,8 +324,7 @@ def prepare_ledger(server: LocalPostgres) -> None:
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {TEMPLATE}")
     server_url = server.url.rsplit("/", 1)[0].replace("postgresql://", "postgresql+psycopg://")
-    with _migrating:  # Alembic keeps its context in globals
-        migrate.upgrade(f"{server_url}/{TEMPLATE}")
+    migrate.upgrade(f"{server_url}/{TEMPLATE}")
 
 
 def a_case(serial: int, **fields: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from sqlalchemy import Engine
 from worker.errors import SchemaMismatch
 from worker.ledger import queries
 from worker.ledger.suitability import CodeSchema, DatabaseSchema, Fit, fit, in_words
+
+#: Alembic keeps what it is at in its modules: one migration at a time in one process.
+_at_work = threading.Lock()
 
 
 def alembic_config(database_url: str, scripts: Path | None = None) -> Config:
@@ -28,12 +32,14 @@ def alembic_config(database_url: str, scripts: Path | None = None) -> Config:
 
 def upgrade(database_url: str, revision: str = "head", *, scripts: Path | None = None) -> None:
     """Migrate up to that revision; one transaction for each migration."""
-    command.upgrade(alembic_config(database_url, scripts), revision)
+    with _at_work:
+        command.upgrade(alembic_config(database_url, scripts), revision)
 
 
 def downgrade(database_url: str, revision: str, *, scripts: Path | None = None) -> None:
     """Migrate down to that revision."""
-    command.downgrade(alembic_config(database_url, scripts), revision)
+    with _at_work:
+        command.downgrade(alembic_config(database_url, scripts), revision)
 
 
 @cache
