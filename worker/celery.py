@@ -9,16 +9,16 @@ from worker.alerts.lifecycle import connect_alerts
 from worker.alerts.settings import AlertSettings
 from worker.errors import SettingsError
 from worker.fleet.settings import FleetSettings
-from worker.protection import Protection
+from worker.process.lifecycle import ThisProcess, connect_lifecycle
+from worker.process.monitoring import Watching
 from worker.queue.app import make_app
 from worker.queue.consumer import make_consumer
-from worker.queue.lifecycle import ThisProcess, connect_lifecycle
+from worker.queue.publisher import CeleryPublisher
 from worker.queue.redis_transport import make_transport
 from worker.queue.tasks import register_tasks
-from worker.queue.watching import Watching
 from worker.settings import Settings
-from worker.tenant_digest import tenant_key
-from worker.tracing import is_wanted
+from worker.telemetry.tenant_digest import tenant_key
+from worker.telemetry.tracing import is_wanted
 
 try:
     settings = Settings.from_environment(needs=("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY"))
@@ -31,10 +31,10 @@ except SettingsError as error:
     sys.exit(2)
 
 app = make_app(settings)
-app.conf.worker_consumer = make_consumer(settings.database_url, Protection.of(settings), _watching.pulse.consumer_beats)
+app.conf.worker_consumer = make_consumer(settings.database_url, settings.protection, _watching.pulse.consumer_beats)
 if app.conf.worker_disable_prefetch:  # on Redis or Valkey
-    app.conf.broker_transport = make_transport(settings.database_url, Protection.of(settings))
+    app.conf.broker_transport = make_transport(settings.database_url, settings.protection)
 _this_process = ThisProcess(settings)
 register_tasks(app, settings, _this_process)
-connect_lifecycle(app, settings, _this_process, _watching)
+connect_lifecycle(settings, _this_process, _watching, CeleryPublisher(app))
 connect_alerts(settings, alerts)

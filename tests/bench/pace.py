@@ -27,7 +27,7 @@ from worker.ledger.database import get_engine, transaction
 from worker.ledger.states import Api
 from worker.ledger.writer import release as ledger
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, take, use
-from worker.pace import Pace
+from worker.policy.rate_limit import Pace
 from worker.settings import Settings
 
 #: What the sandbox enforces: the documented minute, with the hour and the day out of the way.

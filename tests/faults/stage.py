@@ -30,9 +30,9 @@ from tests.faults.stops import Stops
 from tests.faults.until import until
 from tests.faults.witness import Witness
 from tests.faults.worker_node import STOPPABLE_APP, WorkerNode
-from worker.enqueue import admit, insert
+from worker.case.protection import Protection
+from worker.intake.enqueue import admit, insert
 from worker.ledger import migrate
-from worker.protection import Protection
 from worker.queue.app import ACCEPT_TASK, INTAKE, SUBMIT, SUBMIT_TASK, make_app
 from worker.settings import Settings
 

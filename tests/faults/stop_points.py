@@ -24,11 +24,12 @@ if SKEW:
     time.time = lambda: _true_time() + SKEW
 
 from tests.faults import stops  # noqa: E402
-from worker import batch, minting, recording, submit  # noqa: E402
 from worker.celery import app  # noqa: E402
 from worker.debitura import http  # noqa: E402
+from worker.dispatch import dispatcher  # noqa: E402
 from worker.ledger.writer import release  # noqa: E402
-from worker.queue import dispatcher, publisher, redis_transport, tasks  # noqa: E402
+from worker.queue import publisher, redis_transport, tasks  # noqa: E402
+from worker.submission import attempt, batch, mint, recorder  # noqa: E402
 
 __all__ = ["app"]
 
@@ -37,7 +38,7 @@ _passed: Counter[str] = Counter()
 _guard = threading.Lock()
 
 # Waits that a test shortens, because it cannot wait for production's.
-submit.API_KEY_HOLD = float(os.environ.get("FAULTS_API_KEY_HOLD", submit.API_KEY_HOLD))
+attempt.API_KEY_HOLD = float(os.environ.get("FAULTS_API_KEY_HOLD", attempt.API_KEY_HOLD))
 if "FAULTS_VISIBILITY" in os.environ and "visibility_timeout" in app.conf.broker_transport_options:
     app.conf.broker_transport_options = app.conf.broker_transport_options | {
         "visibility_timeout": float(os.environ["FAULTS_VISIBILITY"])
@@ -119,12 +120,12 @@ def _answers_a_case(response: Any, _give_up_at: float) -> bool:
 around(batch, "claim", "before_claim")
 after_some(batch, "claim", "claim_uncommitted")
 around(batch._Batch, "submit", "claimed", when=lambda _self, jobs: bool(jobs))
-around(minting, "mint_token", "before_mint", "minted")
-around(submit, "post_case", "before_request", "answered")
+around(mint, "mint_token", "before_mint", "minted")
+around(attempt, "post_case", "before_request", "answered")
 around(http, "_read", "answer_begun", when=_answers_a_case)
-around(submit, "open_second_attempt", "first_refused", "second_attempt_uncommitted")
+around(attempt, "open_second_attempt", "first_refused", "second_attempt_uncommitted")
 around(batch._Batch, "_record", "before_record", "recorded")
-around(recording, "record", after="record_uncommitted")
+around(recorder, "record", after="record_uncommitted")
 after_some(release, "release", "release_uncommitted")
 around(dispatcher.Dispatcher, "_publish", "before_publish", "published", when=lambda _self, jobs: bool(jobs))
 around(publisher.CeleryPublisher, "publish", after="one_published")

@@ -8,7 +8,7 @@ from tests.faults.lanes import Plan, Programme, Scenario
 from tests.faults.stage import Stage
 from tests.faults.stops import CHILD_POINTS, Stop
 from tests.faults.until import until
-from worker.queue.lost_child import DEATHS
+from worker.queue.poison_messages import DEATHS
 
 #: Here no attempt is open (the claim is not committed yet, or the outcome is): there is nothing to keep the error with.
 OUTSIDE = ("before_claim", "claim_uncommitted", "recorded")

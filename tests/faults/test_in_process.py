@@ -14,10 +14,10 @@ from local_servers import LocalPostgres, LocalValkey
 
 from tests.faults.stage import TEMPLATE, a_case
 from tests.faults.until import until
+from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.database import get_engine
+from worker.process.lifecycle import ThisProcess
 from worker.queue.app import ACCEPT_TASK, make_app
-from worker.queue.dispatcher import Dispatcher
-from worker.queue.lifecycle import ThisProcess
 from worker.queue.publisher import CeleryPublisher
 from worker.queue.tasks import register_tasks
 from worker.sandbox.server import SandboxServer

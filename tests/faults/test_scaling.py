@@ -15,7 +15,7 @@ from tests.faults.until import until
 from worker.fleet.reading import Fleet, FleetReader, look
 from worker.fleet.settings import FleetSettings
 from worker.fleet.useful import Limit, Terms
-from worker.pace import Pace
+from worker.policy.rate_limit import Pace
 from worker.settings import Settings
 
 #: A worker of two children has 8 requests under way at once; a backlog should be through in 1 s.

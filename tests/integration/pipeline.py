@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 from sqlalchemy import RowMapping, text
 
 from tests.databases import Database
-from worker.batch import BatchRunner
-from worker.enqueue import admit, insert
+from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.claim import ClaimedJob, claim
 from worker.settings import Settings
+from worker.submission.batch import BatchRunner
 
 VALID_CASE: dict[str, Any] = {
     "currencyCode": "DKK",

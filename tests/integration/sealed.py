@@ -8,16 +8,16 @@ from uuid import UUID
 from pipeline import a_case
 
 from tests.databases import Database
-from worker.enqueue import EnqueuedJob, admit, insert
+from worker.case.protection import Protection
+from worker.intake.enqueue import EnqueuedJob, admit, insert
 from worker.ledger.database import transaction
-from worker.protection import Protection
 
 OLD, NEW = "11" * 32, "22" * 32
 OPEN = Protection()
 #: Everything is hidden.
 SEALED = Protection.from_environment({"CASE_ENCRYPTION_KEYS": OLD})
 #: Only the case itself is sealed.
-READABLE = Protection.from_environment({"CASE_ENCRYPTION_KEYS": OLD, "CASE_READABLE": "amount reference"})
+READABLE = Protection.from_environment({"CASE_ENCRYPTION_KEYS": OLD, "CASE_PLAINTEXT_FIELDS": "amount reference"})
 
 
 def enqueue(

@@ -10,7 +10,7 @@ from sandbox_witness import Witness
 from tests.databases import Database
 from worker.ledger.database import transaction
 from worker.ledger.writer.holds import HoldName, hold
-from worker.trouble import FAILED_JOBS_AT_LEAST
+from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST
 
 
 @pytest.fixture

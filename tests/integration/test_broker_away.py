@@ -10,10 +10,10 @@ from pipeline import Pipeline
 from test_dispatcher import Recorder
 from web_visitor import Visitor, report
 
+from worker.dispatch.dispatcher import Dispatcher, NotPublished
 from worker.ledger.database import transaction
 from worker.ledger.queries.waiting import fleet_waits
-from worker.pace import Pace
-from worker.queue.dispatcher import Dispatcher, NotPublished
+from worker.policy.rate_limit import Pace
 from worker.report.waiting import fleet_in_words
 
 AWAY = "The broker does not take messages since"

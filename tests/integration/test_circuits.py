@@ -10,8 +10,8 @@ from pipeline import Pipeline
 from sandbox_witness import Witness
 from test_dispatcher import Recorder
 
-from worker.queue.dispatcher import Dispatcher
-from worker.trouble import FAILED_JOBS_AT_LEAST
+from worker.dispatch.dispatcher import Dispatcher
+from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST
 
 PipelineMaker = Callable[..., Pipeline]
 
@@ -90,7 +90,7 @@ def test_a_failure_share_opens_the_circuit_though_some_answers_are_good(pipeline
 
 
 def test_fewer_failures_than_the_share_open_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.batch.RECORD_WITHIN", 30.0)  # all of them in one record
+    monkeypatch.setattr("worker.submission.batch.RECORD_WITHIN", 30.0)  # all of them in one record
     for n in range(FAILED_JOBS_AT_LEAST):
         pipeline.enqueue(f"tenant-{n}", tag="sandbox:status=500")
     for n in range(FAILED_JOBS_AT_LEAST * 3 // 2):

@@ -15,7 +15,7 @@ from pipeline import Pipeline, a_case
 from sealed import NEW, OLD, OPEN, SEALED, enqueue, everything
 
 from tests.databases import Database
-from worker.enqueue import EnqueuedJob
+from worker.intake.enqueue import EnqueuedJob
 from worker.ledger.database import transaction
 from worker.ledger.writer.arrival import bury_message
 from worker.ledger.writer.resolve import Actor

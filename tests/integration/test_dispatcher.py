@@ -15,12 +15,12 @@ from pipeline import Pipeline
 from sandbox_witness import Witness
 from sqlalchemy.exc import OperationalError
 
+from worker.dispatch import dispatcher as module
+from worker.dispatch.dispatcher import Dispatcher, NotPublished
 from worker.ledger.database import transaction
 from worker.ledger.writer import release as ledger_release
 from worker.ledger.writer.holds import HoldName, hold
-from worker.pace import Pace
-from worker.queue import dispatcher as module
-from worker.queue.dispatcher import Dispatcher, NotPublished
+from worker.policy.rate_limit import Pace
 
 
 class Recorder:

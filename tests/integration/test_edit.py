@@ -12,8 +12,8 @@ from command_line import run
 from pipeline import ACTOR, Pipeline, a_case
 from sandbox_witness import Witness
 
-from worker.enqueue import admit, insert
 from worker.errors import IdempotencyKeyReused, InvalidCase, JobNotFound, WrongState
+from worker.intake.enqueue import admit, insert
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.writer.resolve import Actor

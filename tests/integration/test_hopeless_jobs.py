@@ -12,9 +12,9 @@ from test_circuits import OUTAGES, dispatch, jobs_of, states, the_time_of_all_ho
 
 from worker.ledger.database import transaction
 from worker.ledger.queries.waiting import fleet_waits
-from worker.pace import Pace
+from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST, PROBE_AT_LEAST_EVERY, PROBE_EVERY
+from worker.policy.rate_limit import Pace
 from worker.report.waiting import fleet_in_words
-from worker.trouble import FAILED_JOBS_AT_LEAST, PROBE_AT_LEAST_EVERY, PROBE_EVERY
 
 PipelineMaker = Callable[..., Pipeline]
 LIMIT = 2
@@ -144,7 +144,7 @@ def test_failures_of_before_the_circuit_closed_do_not_open_it_again(
 
     # When a single job fails after it, in each of them
     for worker in (another, pipeline):
-        bad = worker.enqueue("bad", tag="sandbox:status=500")
+        bad = worker.intake.enqueue("bad", tag="sandbox:status=500")
         worker.run([bad] if bad in worker.release() else [])
 
     # Then that is no outage

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from pipeline import Pipeline
 
-from worker.enqueue import admit, insert
+from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
 from worker.ledger.writer import release
 

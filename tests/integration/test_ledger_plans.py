@@ -12,17 +12,17 @@ from local_servers import LocalPostgres
 from sqlalchemy import Connection, event
 
 from tests.databases import Database, sqlalchemy_url
-from worker.enqueue import admit
+from worker.intake.enqueue import admit
 from worker.ledger.database import get_engine
 from worker.ledger.queries.demand import due_work
 from worker.ledger.states import Api
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.arrival import insert_job
+from worker.ledger.writer.circuit_breaker import mind_failures
 from worker.ledger.writer.claim import claim
-from worker.ledger.writer.outage import mind_failures
 from worker.ledger.writer.pace import lock_for_release, read_in_turn
 from worker.ledger.writer.record import handed_back, record
-from worker.trouble import FailureRun
+from worker.policy.circuit_breaker import FailureRun
 
 NOBODY = [uuid4()]
 

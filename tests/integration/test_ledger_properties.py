@@ -20,13 +20,13 @@ from sqlalchemy import text
 
 from tests.databases import Database
 from worker.debitura.judge import Meaning, Verdict
-from worker.decide import Heard, RetryPolicy, Silence, after
-from worker.enqueue import admit, insert
+from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
 from worker.ledger.states import AttemptOutcome
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, claim, open_second_attempt
 from worker.ledger.writer.record import Result, Sent, handed_back, record
+from worker.submission.decide import Heard, RetryPolicy, Silence, after
 
 POLICY = RetryPolicy(max_attempts=3, base=1.0, longest=10.0)
 ACTOR = resolve.Actor("test")

@@ -18,13 +18,13 @@ from tests.databases import Database
 from worker.alerts.courier import Receiver
 from worker.alerts.messages import Message
 from worker.alerts.settings import AlertSettings
-from worker.counting import reason_of_401
+from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.writer.holds import HoldName, hold
-from worker.metrics import book, catalog
-from worker.queue.dispatcher import Dispatcher
 from worker.report.web.application import create_application
 from worker.settings import Settings
+from worker.submission.counting import reason_of_401
+from worker.telemetry.metrics import definitions, registry
 
 Shown = dict[tuple[str, ...], float]
 Look = Callable[[], Shown]
@@ -40,8 +40,8 @@ class Nowhere:
 @pytest.fixture
 def look(ledger: Database, variables: dict[str, str]) -> Iterator[Look]:
     """What /metrics shows, all counters at 0 to begin with."""
-    book.close_book()
-    book.open_book()
+    registry.close_book()
+    registry.open_book()
 
     def look() -> Shown:
         text = Visitor(report(ledger, variables)).get("/metrics").text
@@ -53,7 +53,7 @@ def look(ledger: Database, variables: dict[str, str]) -> Iterator[Look]:
         }
 
     yield look
-    book.close_book()
+    registry.close_book()
 
 
 def test_an_alert_is_no_request_to_an_api(look: Look) -> None:
@@ -136,7 +136,7 @@ def test_a_second_401_is_counted_by_the_reason_that_was_given(pipeline: Pipeline
 )
 def test_a_reason_is_one_of_a_few_words(error_type: str | None, word: str) -> None:
     assert reason_of_401(error_type) == word
-    assert word in catalog.SECOND_UNAUTHORIZED.words
+    assert word in definitions.SECOND_UNAUTHORIZED.words
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pipeline import Pipeline
 from test_purge import DAY, age
 
 from tests.databases import Database
-from worker.queue.dispatcher import Dispatcher
-from worker.queue.nightly import NightlyPurge
+from worker.dispatch.dispatcher import Dispatcher
+from worker.dispatch.retention import NightlyPurge
 
 
 class Nobody:

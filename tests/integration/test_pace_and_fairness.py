@@ -13,12 +13,12 @@ from sandbox_witness import Witness
 from sqlalchemy.exc import DBAPIError
 from test_dispatcher import Recorder
 
+from worker.dispatch.dispatcher import Dispatcher, NotPublished
 from worker.ledger.database import is_passing, transaction
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.states import Api
 from worker.ledger.writer.pace import FINE_FOR, FROZEN_FOR, lock_for_release, roll_up, take, use
-from worker.pace import Pace
-from worker.queue.dispatcher import Dispatcher, NotPublished
+from worker.policy.rate_limit import Pace
 from worker.report.waiting import estimate_in_words, fleet_in_words, job_in_words
 
 PipelineMaker = Callable[..., Pipeline]

@@ -17,14 +17,14 @@ from web_visitor import USERS, Visitor, report
 
 from tests.at_once import at_once
 from tests.databases import Database
-from worker.enqueue import EnqueuedJob, admit, insert
+from worker.case.protection import hidden_key
+from worker.intake.enqueue import EnqueuedJob, admit, insert
 from worker.ledger import migrate
 from worker.ledger.database import transaction
 from worker.ledger.writer.arrival import bury_message
 from worker.ledger.writer.purge import purge_due
 from worker.ledger.writer.resolve import Actor
 from worker.privacy.purge import purge as purge_all
-from worker.protection import hidden_key
 from worker.report.edit import correct
 
 DAY = 86_400.0

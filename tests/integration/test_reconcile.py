@@ -189,7 +189,7 @@ def test_a_bug_before_the_look_up_does_not_let_it_be_forgotten(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr("worker.case_lookup.find_case", bug)
+        broken.setattr("worker.submission.lookup.find_case", bug)
         job = marked(pipeline, creditorReference="INV-1")
         pipeline.run()
     assert (pipeline.job(job)["state"], pipeline.job(job)["look_up_first"]) == ("waiting", True)

@@ -14,13 +14,13 @@ from sandbox_witness import Witness
 from sealed import NEW, OLD, OPEN, READABLE, SEALED, body, enqueue, everything
 
 from tests.databases import Database
+from worker.case.encryption import fingerprint
+from worker.case.protection import Protection
 from worker.ledger.database import transaction
 from worker.ledger.writer.arrival import bury_message
 from worker.ledger.writer.resolve import Actor
 from worker.privacy import rekey as rekeying
-from worker.protection import Protection
 from worker.report.edit import correct
-from worker.sealing import fingerprint
 
 BOTH = {"CASE_ENCRYPTION_KEYS": f"{NEW} {OLD}"}
 PROTECTION = Protection.from_environment(BOTH)
@@ -80,7 +80,7 @@ def test_everything_is_sealed_with_the_newest_key_and_opens_as_before(
 def test_what_is_readable_by_the_settings_stays_so(ledger: Database, variables: dict[str, str]) -> None:
     enqueue(ledger, OPEN, creditorReference="R1")
 
-    run(variables | BOTH | {"CASE_READABLE": "amount reference"}, "rekey")
+    run(variables | BOTH | {"CASE_PLAINTEXT_FIELDS": "amount reference"}, "rekey")
 
     assert ledger.rows("SELECT idempotency_key, creditor_reference, currency FROM jobs") == [("ref:R1", "R1", "DKK")]
 

@@ -23,7 +23,7 @@ from worker import enqueue_case
 from worker.errors import SchemaMismatch
 from worker.ledger import migrate
 from worker.ledger.database import get_engine
-from worker.ledger.suitability import DatabaseSchema
+from worker.ledger.schema_version import DatabaseSchema
 from worker.report.web.application import create_application
 from worker.settings import Settings
 

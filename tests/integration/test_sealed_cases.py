@@ -23,14 +23,14 @@ from web_visitor import USERS, Visitor, report
 
 from tests.databases import Database
 from worker import IdempotencyKeyReused, enqueue_case
-from worker.enqueue import EnqueuedJob, admit
+from worker.case.protection import Protection, hidden_key, key_digest
+from worker.dispatch.dispatcher import Dispatcher
 from worker.errors import CaseSealed
+from worker.intake.enqueue import EnqueuedJob, admit
 from worker.ledger.database import transaction
 from worker.ledger.writer.resolve import Actor
-from worker.protection import Protection, hidden_key, key_digest
-from worker.queue.dispatcher import Dispatcher
+from worker.queue.malformed_messages import Keeper
 from worker.queue.tasks import take_in
-from worker.queue.unreadable import Keeper
 from worker.report.edit import correct, draft
 from worker.settings import Settings
 
@@ -53,7 +53,7 @@ def test_a_bug_whose_text_repeats_the_case_leaves_nothing_of_it_in_the_ledger(
     def bug(*_: Any) -> Any:
         raise ValueError(f"not thought of: {a_case()}")
 
-    monkeypatch.setattr("worker.submit.judge", bug)
+    monkeypatch.setattr("worker.submission.attempt.judge", bug)
     job = enqueue(ledger, SEALED).id
     sealing.run()
 
@@ -132,7 +132,9 @@ def test_the_same_case_twice_is_one_job_whenever_encryption_was_switched_on(ledg
     for first, second in ((OPEN, SEALED), (SEALED, OPEN), (SEALED, SEALED)):
         ledger.rows("TRUNCATE jobs CASCADE")
         one = enqueue(ledger, first, key=key, creditorReference="R1")
-        readable = Protection.from_environment(KEYS | {"CASE_READABLE": "reference"}) if second is OPEN else second
+        readable = (
+            Protection.from_environment(KEYS | {"CASE_PLAINTEXT_FIELDS": "reference"}) if second is OPEN else second
+        )
         again = enqueue(ledger, readable, key=key, creditorReference="R1")
         assert (again.id, again.created) == (one.id, False)
         with pytest.raises(IdempotencyKeyReused):
@@ -267,7 +269,7 @@ def test_a_filter_that_cannot_see_what_is_sealed_says_so(
 ) -> None:
     said = run(variables | KEYS, *command, "--reference", "R1", "--currency", "DKK").stderr
     assert "not found by --reference and --min-amount, --max-amount or --currency" in said
-    assert run(variables | KEYS | {"CASE_READABLE": "reference"}, *command, "--reference", "R1").stderr == ""
+    assert run(variables | KEYS | {"CASE_PLAINTEXT_FIELDS": "reference"}, *command, "--reference", "R1").stderr == ""
     assert run(variables, *command, "--reference", "R1").stderr == ""
 
 

@@ -9,10 +9,10 @@ import pytest
 from pipeline import Pipeline
 from test_dispatcher import Recorder
 
+from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.database import transaction
 from worker.ledger.writer import release
-from worker.ledger.writer.walk import Walk, release_past_capped
-from worker.queue.dispatcher import Dispatcher
+from worker.ledger.writer.release_past_capped import Walk, release_past_capped
 
 CAP = 2
 
@@ -85,7 +85,7 @@ def test_so_it_does_where_the_others_are_found_by_walking(fleet: Pipeline) -> No
 
 def test_a_walk_of_several_goes_finds_the_lowest_round_of_all(fleet: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given tenants that wait in rounds 300, 100 and 200, and goes of two tenants: then it is not the 300 or 200."""
-    monkeypatch.setattr("worker.ledger.writer.walk.WALK", 2)
+    monkeypatch.setattr("worker.ledger.writer.release_past_capped.WALK", 2)
     fleet.ledger.rows("DELETE FROM jobs")
     for tenant, at in (("a", 300), ("b", 100), ("c", 200)):
         job = fleet.enqueue(tenant)

@@ -14,7 +14,7 @@ from redis.client import Redis
 from sandbox_witness import Witness
 from sqlalchemy import Engine, event
 
-from worker.submit import Submitter
+from worker.submission.attempt import Submitter
 
 TENANTS = [f"tenant-{n}" for n in range(20)]
 
@@ -49,7 +49,7 @@ def costs(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Iterator[Costs
     monkeypatch.setattr(Redis, "execute_command", counting(Redis.execute_command))
     monkeypatch.setattr(RedisPipeline, "execute", counting(RedisPipeline.execute))
     # However slow this machine is just now, all of a batch finishes before the first is recorded for its age.
-    monkeypatch.setattr("worker.batch.RECORD_WITHIN", 30.0)
+    monkeypatch.setattr("worker.submission.batch.RECORD_WITHIN", 30.0)
     engine: Engine = pipeline.engine
     listeners = {"before_cursor_execute": statement, "commit": commit, "rollback": rollback}
     for name, listener in listeners.items():

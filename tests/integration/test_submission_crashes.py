@@ -13,7 +13,7 @@ from pipeline import Pipeline
 from sandbox_witness import Witness
 
 from worker.ledger.writer.claim import ClaimedJob
-from worker.submit import Outcome, Submitter
+from worker.submission.attempt import Outcome, Submitter
 
 
 @pytest.fixture

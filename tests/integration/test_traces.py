@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from tests.databases import Database
 from worker import enqueue_case
-from worker.tenant_digest import tenant_digest
+from worker.telemetry.tenant_digest import tenant_digest
 
 SECRET = {"name": "Debitor Jensen", "type": "Company", "countryAlpha2": "DK", "email": "jensen@example.com"}
 
@@ -117,7 +117,7 @@ def test_nothing_personal_and_no_secret_is_in_a_span(
     def bug(*_: Any) -> Any:
         raise ValueError(f"{SECRET}")
 
-    monkeypatch.setattr("worker.submit.judge", bug)
+    monkeypatch.setattr("worker.submission.attempt.judge", bug)
     pipeline.submit("secret-tenant", debtor=SECRET)
 
     told = "\n".join(span.to_json() for span in exporter.get_finished_spans())

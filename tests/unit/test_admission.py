@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from worker.case_json import read_json
-from worker.enqueue import MAX_NAME, admit
+from worker.case.codec import read_json
 from worker.errors import InvalidCase
+from worker.intake.enqueue import MAX_NAME, admit
 from worker.ledger.states import Priority
 
 CASE: dict[str, Any] = {"currencyCode": "DKK", "amountToRecover": Decimal("1250.10"), "debtor": {"name": "Ærø ApS"}}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.case_json import MAX_CASE_BYTES, MAX_DEPTH, digest, read_json, write_json
+from worker.case.codec import MAX_CASE_BYTES, MAX_DEPTH, digest, read_json, write_json
 from worker.errors import InvalidCase
 
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from worker import settings
+from worker.case import protection
 from worker.cli.check_settings import check_settings, setting_names, without
 from worker.cli.finding import Verdict
 from worker.cli.options import Words
@@ -52,8 +53,8 @@ def test_texts_that_the_ledger_cannot_keep_are_refused(text: str) -> None:
 
 
 def test_the_doctor_knows_every_setting_that_the_settings_read() -> None:
-    source = Path(settings.__file__).read_text(encoding="utf-8")
-    read = set(re.findall(r'(?:env\.\w+\(|setting_text\(environ,)\s*"([A-Z_]+)"', source))
+    source = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (settings, protection))
+    read = set(re.findall(r'(?:env\.\w+\(|_rate_limits\(env,|setting_text\(environ,)\s*"([A-Z_]+)"', source))
 
     source = Path(fleet_settings.__file__).read_text(encoding="utf-8")
     of_the_fleet = set(re.findall(r'(?:env\.get\(|\(env, )"([A-Z_]+)"', source)) - {"WORKER_LIVENESS_FILE"}

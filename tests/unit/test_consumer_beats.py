@@ -12,7 +12,7 @@ from celery.worker.consumer import Consumer
 from kombu import Connection
 from local_servers import free_port
 
-from worker.protection import UNPROTECTED
+from worker.case.protection import UNPROTECTED
 from worker.queue.app import make_app
 from worker.queue.consumer import BEAT_EVERY, make_consumer
 from worker.settings import Settings

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.debitura.judge import Meaning, Verdict
-from worker.decide import PATIENCE, Heard, RetryPolicy, Silence, after, may_exist, needs_lookup
 from worker.ledger.states import AttemptOutcome, Reason, State, Trigger
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.record import Sent
+from worker.submission.decide import PATIENCE, Heard, RetryPolicy, Silence, after, may_exist, needs_lookup
 
 POLICY = RetryPolicy(max_attempts=5, base=2.0, longest=60.0)
 JOB = ClaimedJob(UUID(int=1), "acme", "{}", UUID(int=2), "INV-1", 0, 1, Trigger.INITIAL, outcome_unknown=False)

@@ -11,7 +11,7 @@ import pytest
 
 import worker
 from worker.ledger.queries.audit import Act
-from worker.report.deeds import NAMES, in_words, name_of, way
+from worker.report.audit_descriptions import NAMES, in_words, name_of, way
 from worker.report.web.audit_addresses import read_audit_filter
 
 

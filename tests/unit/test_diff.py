@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.case_fields import leaves
+from worker.case.fields import leaves
 from worker.report.diff import MISSING, Change, differences
 from worker.report.edit import errors_by_path
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from autoscaling.follow import Follower, useful_workers
 
-from worker.queue.health_server import HealthServer
+from worker.process.health_server import HealthServer
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples/autoscaling"
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from worker.errors import SettingsError
-from worker.queue.health_server import HealthServer, listen
+from worker.process.health_server import HealthServer, listen
 
 
 @pytest.fixture(scope="module")

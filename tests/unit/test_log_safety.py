@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from worker.errors import InvalidCase
-from worker.logs import configure_logs, log_uncaught
+from worker.telemetry.logging import configure_logs, log_uncaught
 
 DATA = "Debitor Jensen, jensen@example.com"
 

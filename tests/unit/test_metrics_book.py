@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from worker.metrics import catalog, count, observe
-from worker.metrics.book import close_book, is_open, open_book, open_shared_book
-from worker.metrics.exposition import shared, write_down
-from worker.metrics.folder import PREFIX, SharedFolder
+from worker.telemetry.metrics import count, definitions, observe
+from worker.telemetry.metrics.exposition import shared, write_down
+from worker.telemetry.metrics.multiprocess_dir import PREFIX, SharedFolder
+from worker.telemetry.metrics.registry import close_book, is_open, open_book, open_shared_book
 
 
 @pytest.fixture(autouse=True)
@@ -39,19 +39,19 @@ def shown(folder: Path) -> dict[tuple[str, ...], float]:
 def as_a_child(folder: Path, place: str) -> None:
     """What a child does that has that place in the pool: the place is all that tells processes apart."""
     open_shared_book(folder, lambda: place)
-    count(catalog.MINTS, "minted", by=2)
-    observe(catalog.API_REQUEST, 0.2, "POST /cases", "200")
+    count(definitions.MINTS, "minted", by=2)
+    observe(definitions.API_REQUEST, 0.2, "POST /cases", "200")
 
 
 def test_without_a_book_nothing_is_kept_and_nothing_fails() -> None:
-    count(catalog.MINTS, "minted")
-    observe(catalog.TICK, 1.0)
+    count(definitions.MINTS, "minted")
+    observe(definitions.TICK, 1.0)
     assert not is_open()
 
 
 def test_in_a_process_alone_all_is_in_its_memory() -> None:
     registry = open_book()
-    count(catalog.MINTS, "minted")
+    count(definitions.MINTS, "minted")
     assert open_book() is registry
     text, kind = write_down([registry], None)
     assert samples(text)["case_worker_token_mints_total", "minted"] == 1
@@ -62,7 +62,7 @@ def test_in_a_process_alone_all_is_in_its_memory() -> None:
 
 def test_children_and_parent_are_summed_up_and_a_place_goes_on_counting(tmp_path: Path) -> None:
     open_shared_book(tmp_path, lambda: "main")
-    count(catalog.MINTS, "minted")
+    count(definitions.MINTS, "minted")
     as_a_child(tmp_path, "child0")
     files = sorted(file.name for file in tmp_path.iterdir())
     assert shown(tmp_path)["case_worker_token_mints_total", "minted"] == 3
@@ -76,9 +76,9 @@ def test_children_and_parent_are_summed_up_and_a_place_goes_on_counting(tmp_path
 
 def test_what_is_shared_keeps_its_help_and_type(tmp_path: Path) -> None:
     open_shared_book(tmp_path, lambda: "main")
-    observe(catalog.TICK, 0.02)
+    observe(definitions.TICK, 0.02)
     text = write_down([shared(tmp_path)], None)[0].decode()
-    assert f"# HELP {catalog.TICK.name} {catalog.TICK.help}\n# TYPE {catalog.TICK.name} histogram\n" in text
+    assert f"# HELP {definitions.TICK.name} {definitions.TICK.help}\n# TYPE {definitions.TICK.name} histogram\n" in text
 
 
 def test_whoever_asks_for_openmetrics_gets_it() -> None:

@@ -16,9 +16,9 @@ import yaml
 from worker.ledger.alert_models import AlertKind
 from worker.ledger.states import AttemptOutcome, Reason, State
 from worker.ledger.writer.holds import CIRCUITS, HoldName
-from worker.metrics import catalog
-from worker.metrics.catalog import Kind, Metric
-from worker.pace import WINDOW_NAMES
+from worker.policy.rate_limit import WINDOW_NAMES
+from worker.telemetry.metrics import definitions
+from worker.telemetry.metrics.definitions import Kind, Metric
 
 PROJECT = Path(__file__).parent.parent.parent
 DASHBOARD = json.loads((PROJECT / "examples/monitoring/grafana-dashboard.json").read_text())
@@ -28,16 +28,16 @@ DOCS = (PROJECT / "docs/metrics.md").read_text()
 RUNBOOK = (PROJECT / "docs/runbook.md").read_text()
 README = (PROJECT / "README.md").read_text()
 
-BY_SAMPLE = {sample: metric for metric in catalog.ALL for sample in metric.samples}
+BY_SAMPLE = {sample: metric for metric in definitions.ALL for sample in metric.samples}
 #: What the labels of the ledger's gauges can be.
 WORDS: dict[str, set[str]] = {
-    catalog.JOBS.name: set(State),
-    catalog.OPEN_DEAD_LETTERS.name: set(Reason),
-    catalog.CIRCUIT_OPEN.name: set(CIRCUITS),
-    catalog.HELD.name: set(HoldName) - set(CIRCUITS),
-    catalog.WINDOW_USED.name: set(WINDOW_NAMES.values()),
-    catalog.WINDOW_LIMIT.name: set(WINDOW_NAMES.values()),
-    **{metric.name: set(metric.words) for metric in catalog.ALL if metric.words},
+    definitions.JOBS.name: set(State),
+    definitions.OPEN_DEAD_LETTERS.name: set(Reason),
+    definitions.CIRCUIT_OPEN.name: set(CIRCUITS),
+    definitions.HELD.name: set(HoldName) - set(CIRCUITS),
+    definitions.WINDOW_USED.name: set(WINDOW_NAMES.values()),
+    definitions.WINDOW_LIMIT.name: set(WINDOW_NAMES.values()),
+    **{metric.name: set(metric.words) for metric in definitions.ALL if metric.words},
 }
 
 
@@ -110,7 +110,7 @@ def test_each_expression_asks_for_what_there_is(where: str, text: str) -> None:
 def test_the_dashboard_shows_every_metric() -> None:
     texts = [text for _, text in targets(DASHBOARD["panels"])]
     asked = {s.name for text in texts for s, _ in selectors(promql_parser.parse(text))}
-    assert {BY_SAMPLE[name] for name in asked} == set(catalog.ALL)
+    assert {BY_SAMPLE[name] for name in asked} == set(definitions.ALL)
 
 
 def test_the_dashboard_can_be_loaded() -> None:
@@ -138,7 +138,7 @@ def test_the_runbook_names_every_kind_of_alert_that_workers_send() -> None:
     assert [kind for kind in AlertKind if kind is not AlertKind.TEST and f"`{kind}`" not in RUNBOOK] == []
 
 
-@pytest.mark.parametrize("metric", catalog.ALL, ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", definitions.ALL, ids=lambda metric: metric.name)
 def test_the_documentation_s_list_is_the_code_s(metric: Metric) -> None:
     labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
     assert f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |" in DOCS
@@ -146,19 +146,19 @@ def test_the_documentation_s_list_is_the_code_s(metric: Metric) -> None:
 
 def test_the_documentation_lists_no_other() -> None:
     listed = set(re.findall(r"\| `(case_worker_\w+)` \|", DOCS))
-    assert listed == {metric.name for metric in catalog.ALL}
+    assert listed == {metric.name for metric in definitions.ALL}
 
 
 def test_the_readme_lists_them_all() -> None:
     rows = [
         f"| `{metric.name}{{{', '.join(metric.labels)}}}` | {metric.kind} | {metric.help} |".replace("{}", "")
-        for metric in catalog.ALL
+        for metric in definitions.ALL
     ]
     assert [line for line in README.splitlines() if line.startswith("| `case_worker_")] == rows
 
 
 def test_names_follow_prometheus_conventions() -> None:
-    for metric in catalog.ALL:
+    for metric in definitions.ALL:
         assert re.fullmatch(r"case_worker_[a-z][a-z_]*", metric.name)
         assert (metric.kind is Kind.COUNTER) == metric.name.endswith("_total")
         if metric.kind is Kind.HISTOGRAM:
@@ -180,9 +180,9 @@ def test_no_label_is_about_a_tenant_a_case_or_a_person() -> None:
         "circuit",
         "hold",
     }
-    assert {label for metric in catalog.ALL for label in metric.labels} <= allowed
+    assert {label for metric in definitions.ALL for label in metric.labels} <= allowed
 
 
 def test_the_words_of_labels_are_the_ledger_s() -> None:
-    assert set(catalog.SUBMISSIONS.words) == set(AttemptOutcome)
-    assert set(catalog.DIED.words) == set(Reason) - {Reason.MALFORMED_MESSAGE}
+    assert set(definitions.SUBMISSIONS.words) == set(AttemptOutcome)
+    assert set(definitions.DIED.words) == set(Reason) - {Reason.MALFORMED_MESSAGE}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.cli.ndjson import BadLine, GoodLine, read_lines
+from worker.intake.ndjson import BadLine, GoodLine, read_lines
 
 GOOD = b'{"externalTenantId": "acme", "case": {"debtor": {}}}'
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pace import EVEN_SHARE, Pace, Window
+from worker.policy.rate_limit import EVEN_SHARE, Pace, Window
 
 DOCUMENTED = Pace.parse("2000/minute;20000/hour;100000/day")
 

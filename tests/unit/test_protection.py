@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.enqueue import admit
+from worker.case.protection import HIDDEN, UNPROTECTED, Protection, hidden_key, key_digest
 from worker.errors import CaseSealed, SettingsError
-from worker.protection import HIDDEN, UNPROTECTED, Protection, hidden_key, key_digest
+from worker.intake.enqueue import admit
 from worker.settings import Settings
 
 KEYS = {"CASE_ENCRYPTION_KEYS": "11" * 32}
@@ -22,7 +22,7 @@ names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 def test_without_keys_everything_is_kept_as_it_is() -> None:
     job = admit("acme", CASE)
 
-    kept = Protection.of(Settings.from_environment({"CASE_READABLE": "amount"})).kept(uuid4(), job)
+    kept = Settings.from_environment({"CASE_PLAINTEXT_FIELDS": "amount"}).protection.kept(uuid4(), job)
 
     assert (kept.case_body, kept.idempotency_key) == (job.case_body, "ref:INV-1")
     assert (kept.creditor_reference, kept.amount, kept.currency) == ("INV-1", Decimal("5.0000"), "DKK")
@@ -30,7 +30,7 @@ def test_without_keys_everything_is_kept_as_it_is() -> None:
 
 @pytest.mark.parametrize("readable", ["", "amount", "reference", "amount,reference"])
 def test_with_keys_only_what_is_named_stays_readable(readable: str) -> None:
-    protection = Protection.from_environment({**KEYS, "CASE_READABLE": readable})
+    protection = Protection.from_environment({**KEYS, "CASE_PLAINTEXT_FIELDS": readable})
     job, job_id = admit("acme", CASE), uuid4()
 
     kept = protection.kept(job_id, job)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from worker.errors import SettingsError
-from worker.queue import stopping
-from worker.queue.pulse import Pulse
+from worker.process import shutdown
+from worker.process.liveness import Pulse
 
 
 class Clock:
@@ -95,11 +95,11 @@ def test_a_dispatcher_whose_thread_has_ended_is_told_of_at_once(pulse: Pulse, fi
 
 def test_a_worker_that_stops_may_fall_silent(pulse: Pulse, clock: Clock) -> None:
     clock.now += 3600
-    stopping.tell_all()
+    shutdown.tell_all()
     try:
         assert pulse.trouble() == []
     finally:
-        stopping.forget()
+        shutdown.forget()
 
 
 def test_whoever_ends_leaves_no_file(pulse: Pulse, file: Path) -> None:

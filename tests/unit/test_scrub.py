@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from worker.debitura.http import Reply
 from worker.debitura.judge import DUPLICATE_REFERENCE, Meaning, Verdict, judge
-from worker.scrub import SHORTEST, hidden_values, scrub, scrubbed
+from worker.submission.redact import SHORTEST, hidden_values, scrub, scrubbed
 
 CASE = {
     "creditorReference": "INV-2026-001",

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.case.encryption import PREFIX, Keyring, fingerprint, key_of, make_key, parse_keys
 from worker.errors import CaseSealed
-from worker.sealing import PREFIX, Keyring, fingerprint, key_of, make_key, parse_keys
 
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
 texts = st.text(st.characters(exclude_categories=["Cs"]))

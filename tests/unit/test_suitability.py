@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ledger.suitability import CodeSchema, DatabaseSchema, Fit, fit, in_words
+from worker.ledger.schema_version import CodeSchema, DatabaseSchema, Fit, fit, in_words
 
 HISTORY = [f"{number:04}" for number in range(1, 9)]
 

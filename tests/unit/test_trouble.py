@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.trouble import (
+from worker.policy.circuit_breaker import (
     FAILED_JOBS_AT_LEAST,
     FAILURE_WINDOW,
     PROBE_AT_LEAST_EVERY,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from worker.fleet.useful import ASSUMED_LATENCY, BUSIEST_CHILD, Demand, Limit, Terms, allowed_rate, useful_workers
 from worker.ledger.queries.waiting import WindowUse
-from worker.pace import Pace, Window
+from worker.policy.rate_limit import Pace, Window
 
 TERMS = Terms(slots=32, children=2, tenant_cap=4, minimum=0, drain=60)
 BUSY = Demand(

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from worker.case_fields import is_harmless
+from worker.case.fields import is_harmless
 from worker.ledger.states import Reason
 from worker.report.diff import differences
 from worker.report.web import chart

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.report.wording import counted, milliseconds, moment, money, number, one_line, said, span
+from worker.case.printable import one_line
+from worker.report.formatting import counted, milliseconds, moment, money, number, said, span
 
 
 @pytest.mark.parametrize(

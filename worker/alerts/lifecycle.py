@@ -13,9 +13,9 @@ from worker.alerts.courier import Courier
 from worker.alerts.loop import Loop
 from worker.alerts.settings import AlertSettings
 from worker.alerts.watch import AlertWatch
-from worker.batch import worker_name
 from worker.ledger.database import get_engine
 from worker.settings import Settings
+from worker.submission.batch import worker_name
 
 log = structlog.get_logger(__name__)
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult
 
+from worker.environment import parse_seconds, setting_text, web_address
 from worker.errors import SettingsError
 from worker.ledger.writer.alerts import Receiver
-from worker.settings import parse_seconds, setting_text, web_address
 
 NAMES = URLS, SECRET, OLDEST, REPORT = (
     "ALERT_WEBHOOK_URLS", "ALERT_WEBHOOK_SECRET", "ALERT_OLDEST_PENDING_SECONDS", "REPORT_URL"

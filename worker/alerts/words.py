@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from worker.case.printable import one_line
 from worker.ledger.alert_models import AlertKind
 from worker.ledger.queries.filters import FailureFilter
 from worker.report.advice import what_to_do
+from worker.report.formatting import counted, span
 from worker.report.web.addresses import query_for
-from worker.report.wording import counted, one_line, span
 
 Facts = Mapping[str, Any]
 

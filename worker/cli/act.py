@@ -11,6 +11,7 @@ import click
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from worker.case.printable import one_line
 from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.hidden import tell_what_is_hidden
@@ -28,7 +29,6 @@ from worker.ledger.writer.resolve import Actor
 from worker.report.operations import Chunk, run, start
 from worker.report.preview import PAST, Preview, preview
 from worker.report.tally import Tally
-from worker.report.wording import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 

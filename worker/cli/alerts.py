@@ -9,9 +9,9 @@ import click
 from worker.alerts.courier import Answer
 from worker.alerts.settings import URLS, AlertSettings
 from worker.alerts.trial import send_test
+from worker.case.printable import one_line
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.errors import SettingsError
-from worker.report.wording import one_line
 
 
 @click.group("alerts", short_help="Try the webhooks that alerts go to.")

@@ -11,7 +11,7 @@ from worker.cli.ledger import one_moment, open_ledger
 from worker.cli.progress import progress
 from worker.ledger.queries.audit_chain import head
 from worker.privacy.audit import verify as walk_chain
-from worker.report.wording import counted
+from worker.report.formatting import counted
 
 
 class Hash(click.ParamType[bytes]):

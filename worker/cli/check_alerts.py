@@ -12,9 +12,9 @@ from worker.cli.ledger import engine_of
 from worker.errors import SettingsError
 from worker.ledger.queries.alert_deliveries import receivers
 from worker.ledger.queries.webhooks import webhook_standing
-from worker.report.telling import receiver_in_words
+from worker.report.formatting import counted
+from worker.report.notification_status import receiver_in_words
 from worker.report.webhooks.signature import WEBHOOK_SECRET, webhook_secrets
-from worker.report.wording import counted
 from worker.settings import Settings
 
 

@@ -8,14 +8,13 @@ from sqlalchemy import Engine
 
 from worker.cli.finding import Finding, Verdict
 from worker.ledger.queries.sealing import PLAIN, keys_waited_for
-from worker.protection import Protection
-from worker.report.wording import counted
+from worker.report.formatting import counted
 from worker.settings import Settings
 
 
 def check_case_keys(settings: Settings, engine: Engine) -> Iterator[Finding]:
     """One finding for each key that a waiting job's case is sealed with and that is not configured; one if all are."""
-    keyring = Protection.of(settings).keyring
+    keyring = settings.protection.keyring
     known = {PLAIN, *(keyring.fingerprints if keyring else ())}
     with engine.connect() as connection:
         waited_for = keys_waited_for(connection)

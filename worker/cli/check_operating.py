@@ -7,12 +7,12 @@ from functools import partial
 
 from worker.cli.finding import Finding, Verdict
 from worker.errors import SettingsError
+from worker.report.formatting import counted
 from worker.report.web.configuration import WebSettings
 from worker.report.web.people import Role
-from worker.report.wording import counted
 from worker.settings import Settings
-from worker.tenant_digest import tenant_key
-from worker.tracing import is_installed, is_wanted
+from worker.telemetry.tenant_digest import tenant_key
+from worker.telemetry.tracing import is_installed, is_wanted
 
 HEADER, ADDRESSES, ROLES = "REPORT_PROXY_USER_HEADER", "REPORT_PROXY_ADDRESSES", "REPORT_PROXY_ROLES"
 REPORT = ("REPORT_USERS", "REPORT_SECRET_KEY", ADDRESSES, HEADER, ROLES)

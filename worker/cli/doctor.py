@@ -13,8 +13,8 @@ from worker.cli.check_servers import check_apis, check_broker, check_cache, chec
 from worker.cli.check_settings import check_settings, without
 from worker.cli.finding import Finding, Verdict
 from worker.cli.group import DONE, WITH_FAILURES
+from worker.report.formatting import counted
 from worker.report.terminal import Screen
-from worker.report.wording import counted
 from worker.settings import Settings
 
 _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}

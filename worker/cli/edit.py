@@ -8,7 +8,8 @@ from uuid import UUID
 import click
 import simplejson
 
-from worker.case_json import MAX_CASE_BYTES, read_json
+from worker.case.codec import MAX_CASE_BYTES, read_json
+from worker.case.printable import one_line
 from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger
@@ -16,10 +17,8 @@ from worker.errors import InvalidCase, WrongState
 from worker.ledger.database import transaction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor
-from worker.protection import Protection
 from worker.report.diff import MISSING, Change, differences
 from worker.report.edit import correct, draft
-from worker.report.wording import one_line
 
 
 @click.command(short_help="Correct a refused case and send it again.")
@@ -37,7 +36,7 @@ def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | Non
     dry run, which shows what would change. The old case is kept.
     """
     settings, engine = open_ledger()
-    protection = Protection.of(settings)
+    protection = settings.protection
     who, door = Actor(actor or os_user(), note), command_line_door()
     with transaction(engine) as connection:
         now = draft(connection, job_id, protection)

@@ -12,17 +12,17 @@ import click
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from worker.case.protection import Protection
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger
-from worker.cli.ndjson import BadLine, GoodLine, read_lines, why
 from worker.cli.progress import Tell, progress
 from worker.cli.trouble import database_trouble
-from worker.enqueue import insert, to_look_up_first
 from worker.errors import IdempotencyKeyReused, InvalidCase
+from worker.intake.enqueue import insert, to_look_up_first
+from worker.intake.ndjson import BadLine, GoodLine, read_lines, why
 from worker.ledger.database import transaction
-from worker.protection import Protection
-from worker.report.wording import counted
-from worker.tracing import begin_tracing, end_tracing
+from worker.report.formatting import counted
+from worker.telemetry.tracing import begin_tracing, end_tracing
 
 #: Lines in one transaction at most.
 CHUNK = 200
@@ -66,7 +66,7 @@ def enqueue(*, file: BinaryIO, look_up_first: bool) -> int:
     intake = Intake()
     with progress("enqueueing", _size(file)) as tell:
         try:
-            _take_in(engine, Protection.of(settings), file, intake, tell, look_up_first=look_up_first)
+            _take_in(engine, settings.protection, file, intake, tell, look_up_first=look_up_first)
         except DBAPIError as error:
             intake.stopped = database_trouble(error)
         except KeyboardInterrupt:

@@ -10,10 +10,10 @@ from typing import Any
 import click
 from sqlalchemy.exc import DBAPIError
 
+from worker.case.printable import one_line
 from worker.cli.trouble import database_trouble
 from worker.errors import CaseWorkerError, JobNotFound
 from worker.report.terminal import use_any_encoding
-from worker.report.wording import one_line
 
 #: Exit codes of all commands.
 DONE, WITH_FAILURES, WRONG_USE = 0, 1, 2

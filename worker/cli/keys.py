@@ -6,6 +6,8 @@ from collections import Counter
 
 import click
 
+from worker.case.encryption import Keyring
+from worker.case.encryption import make_key as new_key
 from worker.cli.actor import as_somebody, os_user
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger, page_by_page
@@ -17,10 +19,7 @@ from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor
 from worker.privacy.rekey import Resealed
 from worker.privacy.rekey import rekey as seal_anew
-from worker.protection import Protection
-from worker.report.wording import counted
-from worker.sealing import Keyring
-from worker.sealing import make_key as new_key
+from worker.report.formatting import counted
 
 
 @click.command("make-key", short_help="Make a key for CASE_ENCRYPTION_KEYS.")
@@ -38,7 +37,7 @@ def rekey(*, dry_run: bool, actor: str | None) -> int:
     In small steps, while workers run; cut off, it can be run again for the rest. Tells which old keys can be dropped.
     """
     settings, engine = open_ledger()
-    protection = Protection.of(settings)
+    protection = settings.protection
     if protection.keyring is None:
         raise SettingsError("CASE_ENCRYPTION_KEYS is not set; it should begin with the key to seal with")
     done = Resealed()

@@ -7,7 +7,7 @@ import click
 from worker.cli.ledger import engine_of
 from worker.errors import SchemaMismatch
 from worker.ledger import migrate as schema
-from worker.ledger.suitability import Fit, fit, in_words
+from worker.ledger.schema_version import Fit, fit, in_words
 from worker.settings import Settings
 
 

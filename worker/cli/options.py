@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from worker.case_json import check_text
+from worker.case.codec import check_text
 from worker.errors import InvalidCase
 from worker.ledger.queries import FailureFilter
 from worker.ledger.states import Reason

@@ -15,7 +15,7 @@ from worker.ledger.queries.purging import due
 from worker.ledger.writer.purge import Purged
 from worker.ledger.writer.resolve import Actor
 from worker.privacy.purge import purge as remove
-from worker.report.wording import counted
+from worker.report.formatting import counted
 
 
 @click.command(short_help="Remove the case data of jobs that are long done.")

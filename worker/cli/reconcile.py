@@ -20,7 +20,7 @@ from worker.ledger.states import State
 from worker.ledger.writer.reconcile import OPEN_STATES, mark_some, note_absent, note_restore
 from worker.ledger.writer.resolve import Actor
 from worker.report.ages import parse_age
-from worker.report.wording import counted, moment
+from worker.report.formatting import counted, moment
 
 
 class Moment(click.ParamType[datetime]):

@@ -18,7 +18,7 @@ from worker.cli.options import filter_of, which_failures
 from worker.ledger import queries
 from worker.ledger.queries import FailureFilter
 from worker.ledger.queries.waiting import fleet_waits
-from worker.pace import Pace
+from worker.policy.rate_limit import Pace
 from worker.report.export import write_csv, write_json
 from worker.report.page import show_report
 from worker.report.terminal import Screen

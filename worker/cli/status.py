@@ -7,6 +7,7 @@ from uuid import UUID
 import click
 from sqlalchemy import Connection
 
+from worker.case.printable import one_line
 from worker.cli.ledger import one_moment, open_ledger
 from worker.cli.options import Words
 from worker.errors import JobNotFound
@@ -17,12 +18,12 @@ from worker.ledger.queries.restores import look_up_until
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.queries.webhooks import webhook_standing
 from worker.ledger.writer.days import close_days_if_allowed
-from worker.pace import Pace
-from worker.report import overview, story, telling
+from worker.policy.rate_limit import Pace
+from worker.report import notification_status, overview, story
 from worker.report.export import as_json
+from worker.report.formatting import moment
 from worker.report.terminal import Screen
 from worker.report.waiting import job_in_words
-from worker.report.wording import moment, one_line
 
 
 @click.command(short_help="Show how many jobs are where, and what holds them.")
@@ -37,12 +38,12 @@ def status(*, json_wanted: bool) -> None:
         untold, webhooks = receivers(connection), webhook_standing(connection)
         restored = look_up_until(connection)
     if json_wanted:
-        more = telling.as_data(untold, webhooks) | {"look_up_first_until": restored}
+        more = notification_status.as_data(untold, webhooks) | {"look_up_first_until": restored}
         click.echo(as_json(overview.as_data(found, waits) | more))
     else:
         screen = Screen()
         overview.show_overview(screen, found, waits)
-        screen.facts(telling.in_words(untold, webhooks), indent=0)
+        screen.facts(notification_status.in_words(untold, webhooks), indent=0)
         if restored:
             screen.line(f"The ledger was restored: until {moment(restored)}, jobs that arrive are looked up first.")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from worker.case.printable import one_line
 from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger, page_by_page
@@ -22,9 +23,8 @@ from worker.privacy.erase import Erasure, look
 from worker.privacy.erase import erase as remove
 from worker.privacy.export import export as write_out
 from worker.privacy.subject import Subject
-from worker.protection import Protection
 from worker.report.export import plain
-from worker.report.wording import counted, one_line
+from worker.report.formatting import counted
 
 _tenant = click.option("--tenant", type=Words(255), required=True, metavar="TENANT", help="The externalTenantId.")
 _reference = click.option("--reference", type=Words(1000), metavar="REF", help="Only this creditorReference.")
@@ -44,7 +44,7 @@ def export(*, tenant: str, reference: str | None, output: str, actor: str | None
     """
     settings, engine = open_ledger()
     heading = {"tenant": tenant, "reference": reference, "exported_at": datetime.now(UTC)}
-    subject, protection = Subject(tenant, reference), Protection.of(settings)
+    subject, protection = Subject(tenant, reference), settings.protection
     with transaction(engine) as connection:
         audit(connection, "export", Actor(actor or os_user(), note), command_line_door() | _named(subject))
     with page_by_page(engine) as connection, opened(output) as out, progress("exporting", None) as tell:
@@ -78,7 +78,7 @@ def erase(*, tenant: str, reference: str | None, dry_run: bool, note: str, yes: 
     settings, engine = open_ledger()
     subject = Subject(tenant, reference)
     with one_moment(engine) as connection:
-        found = look(connection, subject, Protection.of(settings))
+        found = look(connection, subject, settings.protection)
     jobs = len(found.final) + len(found.dead)
     words = f"{counted(jobs, 'job')} ({len(found.dead)} of them dead), {counted(len(found.messages), 'message')}"
     if dry_run:

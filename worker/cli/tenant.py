@@ -8,7 +8,7 @@ import click
 
 from worker.cli.options import Words
 from worker.settings import Settings
-from worker.tenant_digest import digest_with, tenant_key
+from worker.telemetry.tenant_digest import digest_with, tenant_key
 
 
 @click.command("tenant-digest", short_help="Say what a tenant is called in logs and traces.")

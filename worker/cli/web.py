@@ -11,11 +11,11 @@ from worker.cli.actor import os_user
 from worker.cli.ledger import engine_of
 from worker.errors import SettingsError
 from worker.ledger.migrate import require_suitable
-from worker.logs import configure_logs, log_uncaught
 from worker.report.web.passwords import hash_password
 from worker.report.web.people import Role, User, parse_users
 from worker.report.web.serve import serve
 from worker.settings import Settings
+from worker.telemetry.logging import configure_logs, log_uncaught
 
 
 @click.command(short_help="Serve the failed-job report as a web page.")

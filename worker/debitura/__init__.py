@@ -1,1 +1,1 @@
-"""The two Debitura APIs as this project sees them: HTTP clients, token cache, judging replies. No SQL, no Celery."""
+"""The two APIs: clients, token cache, judging replies; no SQL and no Celery."""

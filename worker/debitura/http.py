@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
 from worker.errors import MaybeArrived, NotSent
-from worker.metrics import catalog, observe
+from worker.telemetry.metrics import definitions, observe
 
 #: Bytes of an answer that are read at most. A case's answer has a few kilobytes.
 MAX_BODY = 1024 * 1024
@@ -91,7 +91,7 @@ class HttpClient:
 
     def _measure(self, sent_at: float, method: str, path: str, status: str) -> None:
         if self._measured:
-            observe(catalog.API_REQUEST, time.monotonic() - sent_at, f"{method} {_endpoint(path)}", status)
+            observe(definitions.API_REQUEST, time.monotonic() - sent_at, f"{method} {_endpoint(path)}", status)
 
 
 def _endpoint(path: str) -> str:

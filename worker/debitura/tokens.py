@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 
 from worker.debitura.apis import MintedToken
 from worker.errors import MintUnavailable
-from worker.metrics import catalog, count
+from worker.telemetry.metrics import count, definitions
 
 #: Seconds before its expiry at which a token is not used any more, so that it does not expire on the way.
 EXPIRY_MARGIN = 60.0
@@ -194,7 +194,7 @@ class TokenStore:
         if not _will_do(token, found.age, rejected):
             return None
         self._remember(tenant, token, age=found.age, seconds_left=found.seconds_left)
-        count(catalog.CACHE_HITS, "shared")
+        count(definitions.CACHE_HITS, "shared")
         return token
 
     def _remembered(self, tenant: str, rejected: Rejected | None, *, stale: bool = False) -> Token | None:
@@ -205,7 +205,7 @@ class TokenStore:
             return None
         if not (stale or now < known.fresh_until or not self._cache.reachable()):
             return None
-        count(catalog.CACHE_HITS, "memory")
+        count(definitions.CACHE_HITS, "memory")
         return known.token
 
     def _remember(self, tenant: str, token: Token, *, age: float, seconds_left: float) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker.fleet.reading import Fleet, FleetReader
 from worker.ledger.states import Reason
 from worker.ledger.writer.holds import CIRCUITS, HoldName
-from worker.metrics import catalog
-from worker.pace import WINDOW_NAMES, Window
+from worker.policy.rate_limit import WINDOW_NAMES, Window
+from worker.telemetry.metrics import definitions
 
 log = structlog.get_logger(__name__)
 
@@ -26,40 +26,40 @@ class LedgerGauges(Collector):
         self._reader = reader
 
     def collect(self) -> Iterable[Metric]:
-        """One family for each metric of `catalog.READ`."""
+        """One family for each metric of `definitions.READ`."""
         try:
             fleet = self._reader.read()
         except SQLAlchemyError as error:
             log.warning("metrics_without_ledger", error=type(error).__name__)
-            yield _one(catalog.LEDGER_UP, 0)
+            yield _one(definitions.LEDGER_UP, 0)
             return
-        yield _one(catalog.LEDGER_UP, 1)
+        yield _one(definitions.LEDGER_UP, 1)
         yield from _of(fleet)
 
 
 def _of(fleet: Fleet) -> Iterable[Metric]:
     counts, jobs = fleet.counts, fleet.counts.jobs
     holds = {hold["name"]: bool(hold["in_force"]) for hold in counts.holds}
-    yield _by_word(catalog.JOBS, jobs)
-    yield _by_word(catalog.OPEN_DEAD_LETTERS, {reason.value: 0 for reason in Reason} | counts.by_reason)
-    yield _one(catalog.BACKLOG, jobs["pending"] + jobs["waiting"])
-    yield _one(catalog.OLDEST_PENDING, counts.oldest_pending_seconds or 0.0)
-    yield _by_word(catalog.WINDOW_USED, {_name(use.window): use.used for use in fleet.windows})
-    yield _by_word(catalog.WINDOW_LIMIT, {_name(use.window): use.window.amount for use in fleet.windows})
+    yield _by_word(definitions.JOBS, jobs)
+    yield _by_word(definitions.OPEN_DEAD_LETTERS, {reason.value: 0 for reason in Reason} | counts.by_reason)
+    yield _one(definitions.BACKLOG, jobs["pending"] + jobs["waiting"])
+    yield _one(definitions.OLDEST_PENDING, counts.oldest_pending_seconds or 0.0)
+    yield _by_word(definitions.WINDOW_USED, {_name(use.window): use.used for use in fleet.windows})
+    yield _by_word(definitions.WINDOW_LIMIT, {_name(use.window): use.window.amount for use in fleet.windows})
     # A circuit is open for as long as it has a row, also when its time is over and it is being probed.
-    yield _by_word(catalog.CIRCUIT_OPEN, {name: name in holds for name in CIRCUITS})
+    yield _by_word(definitions.CIRCUIT_OPEN, {name: name in holds for name in CIRCUITS})
     limits = [name for name in HoldName if name not in CIRCUITS]
-    yield _by_word(catalog.HELD, {name: holds.get(name, False) for name in limits})
-    yield _one(catalog.DISPATCHER_LAG, fleet.due.lag)
-    yield _one(catalog.DISPATCHER_LEADS, counts.leader is not None)
-    yield _one(catalog.USEFUL_WORKERS, fleet.advice.workers)
+    yield _by_word(definitions.HELD, {name: holds.get(name, False) for name in limits})
+    yield _one(definitions.DISPATCHER_LAG, fleet.due.lag)
+    yield _one(definitions.DISPATCHER_LEADS, counts.leader is not None)
+    yield _one(definitions.USEFUL_WORKERS, fleet.advice.workers)
 
 
-def _one(metric: catalog.Metric, value: float) -> Metric:
+def _one(metric: definitions.Metric, value: float) -> Metric:
     return GaugeMetricFamily(metric.name, metric.help, value=float(value))
 
 
-def _by_word(metric: catalog.Metric, values: Mapping[str, float]) -> Metric:
+def _by_word(metric: definitions.Metric, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
     for word, value in values.items():
         family.add_metric([str(word)], float(value))

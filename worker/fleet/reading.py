@@ -21,7 +21,7 @@ from worker.ledger.states import Api, State
 from worker.ledger.writer.days import close_days_if_allowed
 from worker.ledger.writer.holds import CIRCUITS
 from worker.ledger.writer.pace import use
-from worker.pace import Pace
+from worker.policy.rate_limit import Pace
 from worker.settings import Settings
 
 #: Seconds for which an answer is given again, so that many who ask cost no more than one.

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from worker.environment import parse_whole, setting_text
 from worker.errors import SettingsError
-from worker.settings import parse_whole, setting_text
 
 DEFAULT_METRICS_HOST = "127.0.0.1"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from worker.ledger.queries.waiting import WindowUse
-from worker.pace import Pace
+from worker.policy.rate_limit import Pace
 
 #: Seconds that a request is taken to last before any was measured.
 ASSUMED_LATENCY = 1.0

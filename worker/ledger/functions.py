@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-# A tenant's idempotency key and its hidden form have the same digest (see `worker.protection.key_digest`), and a unique
-# index on it lets either of them be there once. Backslashes are doubled since the cast reads bytea's escape format.
+# A tenant's idempotency key and its hidden form have the same digest (see `worker.case.protection.key_digest`), and a
+# unique index on it lets only one of them in. Backslashes are doubled: the cast reads bytea's escape format.
 JOB_KEY = r"""
 CREATE FUNCTION job_key(tenant text, key text) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN key ~ '^hidden[:]sha256[:][0-9a-f]{64}$' THEN decode(right(key, 64), 'hex')

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from worker.errors import SchemaMismatch
 from worker.ledger import queries
-from worker.ledger.suitability import CodeSchema, DatabaseSchema, Fit, fit, in_words
+from worker.ledger.schema_version import CodeSchema, DatabaseSchema, Fit, fit, in_words
 
 #: Alembic keeps what it is at in its modules: one migration at a time in one process.
 _at_work = threading.Lock()

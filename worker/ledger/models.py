@@ -182,7 +182,7 @@ class Job(Base):
     idempotency_key: Mapped[str]
     case_body: Mapped[str]
     """The JSON text, fixed once at the door: every request sends exactly these bytes (as UTF-8). With
-    CASE_ENCRYPTION_KEYS it is sealed (`worker.sealing`); `{}` once it is purged."""
+    CASE_ENCRYPTION_KEYS it is sealed (`worker.case.encryption`); `{}` once it is purged."""
     creditor_reference: Mapped[str | None]
     amount: Mapped[Decimal | None] = mapped_column(Numeric(20, 4))
     currency: Mapped[str | None]

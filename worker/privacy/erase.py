@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
+from worker.case.protection import Protection
 from worker.ledger.database import transaction
 from worker.ledger.states import FINAL_STATES, State
 from worker.ledger.writer import resolve
@@ -16,7 +17,6 @@ from worker.ledger.writer.audit import audit
 from worker.ledger.writer.purge import erase_jobs, erase_messages
 from worker.ledger.writer.resolve import Actor
 from worker.privacy.subject import Subject, matching_jobs, matching_messages
-from worker.protection import Protection
 
 #: Jobs in one transaction at most.
 CHUNK = 200

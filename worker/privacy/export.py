@@ -9,10 +9,10 @@ from typing import Any, TextIO
 
 from sqlalchemy import Connection
 
+from worker.case.protection import Protection
 from worker.errors import CaseSealed
 from worker.ledger.queries.subjects import job_rows
 from worker.privacy.subject import Match, Subject, matching_jobs, matching_messages
-from worker.protection import Protection
 
 #: Of no meaning to anybody outside the fleet.
 _OURS = ("lease_token", "lease_owner", "lease_until", "round")

@@ -13,12 +13,12 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from worker.case_json import reference_in
+from worker.case.codec import reference_in
+from worker.case.protection import Kept, Protection
 from worker.errors import CaseSealed
 from worker.ledger.database import transaction
 from worker.ledger.writer import reseal
 from worker.ledger.writer.reseal import NO_JOB, Found, FoundJob
-from worker.protection import Kept, Protection
 
 #: Texts in one transaction at most.
 CHUNK = 200
@@ -63,9 +63,10 @@ class _Kind(Generic[F, M]):
 
 
 def rekey(engine: Engine, protection: Protection, tell: Callable[[Resealed], object] = lambda _: None) -> Resealed:
-    """Seal every text with the newest key, and hide what CASE_READABLE does not name. `tell` is called as it goes on.
+    """Seal every text with the newest key, and hide what CASE_PLAINTEXT_FIELDS does not name.
 
-    Jobs that are on the queue, under way or locked are left for another run. `protection` has a keyring.
+    `tell` is called with the progress. Jobs that are on the queue, under way or locked
+    are left for another run. `protection` has a keyring.
     """
     assert protection.keyring is not None
     done, newest, hides_amount = Resealed(), protection.keyring.newest, protection.hides_amount

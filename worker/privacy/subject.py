@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from worker.case_json import read_json, reference_in
+from worker.case.codec import read_json, reference_in
+from worker.case.protection import Protection, key_digest
 from worker.errors import CaseSealed, InvalidCase
 from worker.ledger.queries.subjects import SubjectJob, SubjectMessage, kept_messages, tenant_jobs
-from worker.protection import Protection, key_digest
 
 
 @dataclass(frozen=True, slots=True)

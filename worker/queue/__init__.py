@@ -1,1 +1,1 @@
-"""Celery carries ids; the dispatcher decides, in the ledger, what goes out and when."""
+"""Celery and the brokers: no message is lost."""

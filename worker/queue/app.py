@@ -10,7 +10,7 @@ from celery import Celery
 from kombu import Exchange, Queue, serialization
 from kombu.utils.json import dumps
 
-from worker.case_json import read_json
+from worker.case.codec import read_json
 from worker.settings import Settings
 
 INTAKE, SUBMIT = "cases.intake", "cases.submit"

@@ -14,8 +14,8 @@ from celery.worker.consumer import Consumer
 from kombu import Message
 from kombu.utils.json import dumps
 
-from worker.protection import Protection
-from worker.queue.unreadable import Keeper, capped, problem_with
+from worker.case.protection import Protection
+from worker.queue.malformed_messages import Keeper, capped, problem_with
 
 log = structlog.get_logger(__name__)
 

@@ -16,10 +16,10 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
-from worker.protection import UNPROTECTED, Protection
+from worker.case.protection import UNPROTECTED, Protection
 from worker.queue.app import SUBMIT
-from worker.queue.redis_take import take_command
-from worker.queue.unreadable import Keeper, capped
+from worker.queue.atomic_pop import take_command
+from worker.queue.malformed_messages import Keeper, capped
 
 log = structlog.get_logger(__name__)
 

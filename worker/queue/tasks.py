@@ -1,4 +1,4 @@
-"""The two tasks. They are thin: what they do is in `worker.enqueue` and `worker.batch`."""
+"""The two tasks. They are thin: what they do is in `worker.intake.enqueue` and `worker.submission.batch`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from celery.exceptions import Reject
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.enqueue import EnqueuedJob, admit, insert
 from worker.errors import CaseSealed, IdempotencyKeyReused, InvalidCase, SchemaMismatch
+from worker.intake.enqueue import EnqueuedJob, admit, insert
 from worker.ledger.database import get_engine, insist, is_passing
-from worker.log_safety import say
-from worker.protection import Protection
-from worker.queue import stopping
+from worker.process import shutdown
+from worker.process.lifecycle import ThisProcess
 from worker.queue.app import ACCEPT_TASK, INTAKE, SUBMIT_TASK
-from worker.queue.lifecycle import ThisProcess
-from worker.queue.lost_child import request_class
-from worker.queue.unreadable import Keeper, as_sent
+from worker.queue.malformed_messages import Keeper, as_sent
+from worker.queue.poison_messages import request_class
 from worker.settings import Settings
-from worker.tenant_digest import tenant_digest
-from worker.tracing import parse_traceparent, span
+from worker.telemetry.exception_redaction import say
+from worker.telemetry.tenant_digest import tenant_digest
+from worker.telemetry.tracing import parse_traceparent, span
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +37,7 @@ def register_tasks(app: Celery, settings: Settings, this_process: ThisProcess) -
 
     @app.task(  # type: ignore[untyped-decorator]  # celery has no types
         name=ACCEPT_TASK, bind=True, acks_late=True, acks_on_failure_or_timeout=False, reject_on_worker_lost=True,
-        Request=request_class(settings.database_url, Protection.of(settings)),
+        Request=request_class(settings.database_url, settings.protection),
     )  # fmt: skip
     def accept(task: Task, *args: Any, **fields: Any) -> None:
         """From apps without access to our SQL: the same INSERT. Acked once its row is committed."""
@@ -74,11 +73,11 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
 
     Raises celery's Reject, to have the message put back, when the ledger cannot be reached.
     """
-    engine, protection = get_engine(settings.database_url), Protection.of(settings)
+    engine, protection = get_engine(settings.database_url), settings.protection
     give_up_at = time.monotonic() + ACCEPT_PATIENCE
 
     def enough() -> bool:
-        return time.monotonic() > give_up_at or stopping.seconds() is not None
+        return time.monotonic() > give_up_at or shutdown.seconds() is not None
 
     def arrive(connection: Connection) -> EnqueuedJob:
         return insert(connection, job, protection)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from worker.debitura.apis import check_client_link
 from worker.debitura.http import HttpClient
 from worker.errors import ClientLinkNotFound, MintRateLimited, MintUnavailable, PartnerKeyRejected
-from worker.report.wording import span
+from worker.report.formatting import span
 from worker.settings import Settings
 
 #: Seconds of silence that somebody in front of a page is made to wait at most.

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from worker.case_fields import members
+from worker.case.fields import members
 
 
 class Missing(Enum):

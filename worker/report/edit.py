@@ -9,16 +9,16 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from worker.case_fields import leaves
-from worker.case_json import read_json
-from worker.enqueue import admit
+from worker.case.codec import read_json
+from worker.case.fields import leaves
+from worker.case.protection import UNPROTECTED, Protection
 from worker.errors import InvalidCase, WrongState
+from worker.intake.enqueue import admit
 from worker.ledger.queries import CaseVersion, Story, case_versions, story
 from worker.ledger.states import State
 from worker.ledger.writer import resolve
 from worker.ledger.writer.edit import EDITABLE, edit_case
 from worker.ledger.writer.resolve import Actor
-from worker.protection import UNPROTECTED, Protection
 from worker.report.diff import Change, differences
 from worker.report.story import PRIORITIES, open_letter
 
@@ -116,7 +116,7 @@ def correct(
 ) -> Edited:
     """Give the job that case and replay it, in this transaction. `detail` (how it came in) goes to both audit entries.
 
-    `case` is JSON as `worker.case_json.read_json` reads it; the door's checks apply as to a new case. The job keeps its
+    `case` is JSON as `worker.case.codec.read_json` reads it; the checks of a new case apply. The job keeps its
     idempotency key and takes a new submission key. Raises InvalidCase (also for a case that is the same as before),
     JobNotFound, CaseSealed and WrongState.
     """

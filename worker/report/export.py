@@ -14,7 +14,7 @@ from uuid import UUID
 
 from worker.ledger.queries import Failure, FailureFilter, Group
 from worker.report.advice import what_to_do
-from worker.report.wording import number
+from worker.report.formatting import number
 
 CSV_COLUMNS = (
     "job_id",

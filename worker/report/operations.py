@@ -31,8 +31,8 @@ from worker.ledger.writer import operations as writer
 from worker.ledger.writer import resolve
 from worker.ledger.writer.operations import HeldOperation, NewItem, NewOperation
 from worker.ledger.writer.resolve import Actor
+from worker.report.formatting import counted, said
 from worker.report.preview import NOT_REPLAYABLE, read_token
-from worker.report.wording import counted, said
 
 #: Jobs in one transaction at most, so that none is held up for long and what is done stays done.
 CHUNK = 500

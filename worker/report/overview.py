@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from worker.case.printable import one_line
 from worker.ledger.queries import Counts
 from worker.ledger.queries.waiting import FleetWaits
 from worker.ledger.states import INVALID_LINK_REASONS, State
+from worker.report.formatting import span
 from worker.report.terminal import Column, Screen
 from worker.report.waiting import estimate_in_words, fleet_in_words, window_in_words, windows_as_data
-from worker.report.wording import one_line, span
 
 _NEXT = {
     State.PENDING: "ready, waiting for their turn",

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
 
+from worker.case.printable import one_line
 from worker.ledger.queries import Failure, Group, Selected
 from worker.report.advice import all_there_is_to_do
+from worker.report.formatting import counted, moment, money, said
 from worker.report.terminal import Column, Screen
-from worker.report.wording import counted, moment, money, one_line, said
 
 #: Failures that share the widths of one table. A longer list goes on in the next one, so that it is shown while it is
 #: read.

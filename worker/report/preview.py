@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from worker.errors import SelectionChanged
 from worker.ledger.queries import FailureFilter, Selected, moment_of, selected, targets_by_id
 from worker.ledger.states import State, Verb
-from worker.report.wording import counted
+from worker.report.formatting import counted
 
 PAST = {Verb.REPLAY: "replayed", Verb.DISCARD: "discarded"}
 NOT_REPLAYABLE = (

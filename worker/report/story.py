@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from worker.case.printable import one_line
 from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, Resolution, State, Trigger
-from worker.looked_up import NO_REFERENCE
 from worker.report.advice import all_there_is_to_do
+from worker.report.formatting import milliseconds, moment, money, said
 from worker.report.terminal import Screen
 from worker.report.waiting import held_in_words
-from worker.report.wording import milliseconds, moment, money, one_line, said
+from worker.submission.looked_up import NO_REFERENCE
 
 PRIORITIES = ("high", "normal", "low")
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from worker.ledger.states import ItemOutcome, Verb
+from worker.report.formatting import counted
 from worker.report.operations import Chunk
 from worker.report.preview import Preview
-from worker.report.wording import counted
 
 
 @dataclass(slots=True)

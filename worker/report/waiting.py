@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from worker.case.printable import one_line
 from worker.ledger.queries.waiting import COUNTED_AHEAD, FleetWaits, Turn, WindowUse
 from worker.ledger.states import State
 from worker.ledger.writer.holds import CIRCUITS, HoldName
-from worker.pace import WINDOW_NAMES
-from worker.report.wording import counted, moment, one_line, span
-from worker.trouble import PROBE_OFTEN_FOR
+from worker.policy.circuit_breaker import PROBE_OFTEN_FOR
+from worker.policy.rate_limit import WINDOW_NAMES
+from worker.report.formatting import counted, moment, span
 
 _HOLDS = {
     HoldName.RATE_LIMIT: "The Customer API said that its rate limit is reached.",

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from worker.sealing import FINGERPRINT, PREFIX
+from worker.case.encryption import FINGERPRINT, PREFIX
 
 #: Stands for the key of a text that is not sealed.
 PLAIN = "none"

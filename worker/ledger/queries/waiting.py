@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from worker.ledger.states import Api
 from worker.ledger.writer.pace import Use, margin, use
-from worker.pace import Pace, Window
+from worker.policy.rate_limit import Pace, Window
 
 #: Jobs counted before a job's turn at most; beyond that "more than" will do.
 COUNTED_AHEAD = 10_000

@@ -12,9 +12,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from worker.case.protection import UNPROTECTED, Protection, key_digest
 from worker.ledger.states import Priority, Reason
 from worker.ledger.writer.rounds import SERVED_ROUND
-from worker.protection import UNPROTECTED, Protection, key_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class NewJob:
     currency: str | None
     priority: Priority
     look_up_first: bool = False
-    """The ledger may have known this case before it was restored: see `worker.looked_up`."""
+    """The ledger may have known this case before it was restored: see `worker.submission.looked_up`."""
     trace_context: str | None = None
     """The W3C traceparent of whoever hands it over."""
 

@@ -35,7 +35,7 @@ class ClaimedJob:
     uncounted_requests: int = 0
     """Requests since the enqueue or the last replay that did not count as attempts."""
     look_up_first: bool = False
-    """The ledger was restored, and may have forgotten that this case was submitted: see `worker.looked_up`."""
+    """The ledger was restored from a backup and may have forgotten that this case was submitted."""
     trace_context: str | None = None
     """The W3C traceparent of whoever enqueued it."""
 

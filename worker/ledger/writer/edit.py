@@ -8,11 +8,11 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from worker.case.protection import UNPROTECTED, Protection
 from worker.errors import JobNotFound, WrongState
 from worker.ledger.states import Reason, State
 from worker.ledger.writer.arrival import NewJob
 from worker.ledger.writer.resolve import Actor
-from worker.protection import UNPROTECTED, Protection
 
 #: What a corrected case can help against.
 EDITABLE = (Reason.VALIDATION,)

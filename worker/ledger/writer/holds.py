@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from worker.ledger.states import Api
-from worker.trouble import PROBE_AT_LEAST_EVERY
+from worker.policy.circuit_breaker import PROBE_AT_LEAST_EVERY
 
 
 class HoldName(StrEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from worker.ledger.states import Api
-from worker.pace import Pace
+from worker.policy.rate_limit import Pace
 
 #: Seconds after which counts by the second are put together by the minute.
 FINE_FOR = 300

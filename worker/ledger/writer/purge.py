@@ -14,8 +14,8 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from worker.case.protection import HIDDEN
 from worker.ledger.writer.resolve import Actor
-from worker.protection import HIDDEN
 
 #: What remains of what the API said: the status, and the error type where it is a name and not a sentence.
 _BONES = r"""

@@ -14,8 +14,8 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from worker.protection import HIDDEN, Kept
-from worker.sealing import PREFIX
+from worker.case.encryption import PREFIX
+from worker.case.protection import HIDDEN, Kept
 
 NO_JOB = UUID(int=0)
 

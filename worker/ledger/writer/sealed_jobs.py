@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
+from worker.case.encryption import FINGERPRINT, PREFIX
 from worker.errors import CaseSealed
-from worker.sealing import FINGERPRINT, PREFIX
 
 #: Jobs woken in one statement at most.
 CHUNK = 500

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
-from worker.case_json import check_text
+from worker.case.codec import check_text
 from worker.errors import InvalidCase
 from worker.ledger.queries.filters import FailureFilter
 from worker.ledger.states import Reason

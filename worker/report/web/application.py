@@ -19,8 +19,7 @@ from starlette.routing import BaseRoute, Route
 from worker.errors import CaseSealed, JobNotFound, OperationNotFound
 from worker.fleet.reading import FleetReader
 from worker.fleet.settings import FleetSettings
-from worker.metrics.book import open_book
-from worker.pace import Pace
+from worker.policy.rate_limit import Pace
 from worker.report.runner import OperationRunner
 from worker.report.web.asking import Report, meet, route
 from worker.report.web.configuration import WebSettings
@@ -53,6 +52,7 @@ from worker.report.web.words import sentence
 from worker.report.webhooks.inbox import Inbox
 from worker.report.webhooks.signature import webhook_secrets
 from worker.settings import Settings
+from worker.telemetry.metrics.registry import open_book
 
 log = structlog.get_logger(__name__)
 

@@ -20,10 +20,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from worker.case.protection import Protection
 from worker.fleet.reading import FleetReader
 from worker.ledger.writer.resolve import Actor
-from worker.pace import Pace
-from worker.protection import Protection
+from worker.policy.rate_limit import Pace
 from worker.report.runner import OperationRunner
 from worker.report.web.configuration import WebSettings
 from worker.report.web.doorkeeper import Doorkeeper, Refused
@@ -62,7 +62,7 @@ class Report:
     @property
     def protection(self) -> Protection:
         """How cases are sealed."""
-        return Protection.of(self.settings)
+        return self.settings.protection
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from worker.case_fields import as_text, leaves
+from worker.case.fields import as_text, leaves
 from worker.report.amounts import parse_amount
 from worker.report.diff import MISSING
 from worker.report.edit import Draft

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
-from worker.report.wording import span
+from worker.report.formatting import span
 
 #: In units of the drawing, which is stretched to the width that there is.
 HEIGHT, STEP, BAR = 44, 10, 7

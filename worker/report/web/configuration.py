@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from worker.environment import LOOPBACK, setting_text
 from worker.errors import SettingsError
 from worker.report.web.people import Role, User, parse_roles, parse_users
-from worker.settings import LOOPBACK, Settings, setting_text
+from worker.settings import Settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -7,9 +7,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from worker.environment import LOOPBACK
 from worker.report.web.configuration import WebSettings
 from worker.report.web.webhook import PATH as WEBHOOK
-from worker.settings import LOOPBACK
 
 #: Bytes of a form at most: a case of 1 MiB, percent-encoded.
 MAX_BODY = 4 * 1024 * 1024

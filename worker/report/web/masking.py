@@ -1,11 +1,11 @@
-"""A case as it is shown: what `worker.case_fields` calls harmless to everybody, the rest once somebody reveals it."""
+"""A case as it is shown: what `worker.case.fields` calls harmless to everybody, the rest once somebody reveals it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from worker.case_fields import as_text, is_harmless, leaves
+from worker.case.fields import as_text, is_harmless, leaves
 from worker.report.diff import MISSING, Change
 
 

@@ -14,7 +14,8 @@ from urllib.parse import urlencode, urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from worker.report import wording
+from worker.case.printable import one_line
+from worker.report import formatting
 from worker.report.web.words import FAMILIES, STATES, TITLES, title
 
 #: Characters of a foreign text that a list shows; the job's page has all of it.
@@ -64,7 +65,7 @@ def is_static(mark: str, name: str) -> bool:
 
 def foreign(text: object, longest: int | None = None) -> Markup:
     """Somebody else's text: one line, no control or direction characters, set apart from its surroundings."""
-    line = wording.one_line(str(text))
+    line = one_line(str(text))
     if longest is not None and len(line) > longest:
         line = line[:longest].rstrip() + " …"
     return Markup('<bdi class="foreign">{}</bdi>').format(line)
@@ -77,7 +78,7 @@ def short(text: object) -> Markup:
 
 def amount(value: Decimal | str) -> str:
     """An amount with separators, to the digit: 18,750.00."""
-    whole, _, fraction = wording.number(Decimal(value)).partition(".")
+    whole, _, fraction = formatting.number(Decimal(value)).partition(".")
     return f"{int(whole):,}.{fraction}" if whole not in {"-0", ""} else f"{whole}.{fraction}"
 
 
@@ -92,12 +93,12 @@ def ago(at: datetime | None) -> Markup | str:
         return "never"
     seconds = (datetime.now(UTC) - at).total_seconds()
     words = "just now" if seconds < 5 else f"{_coarse(seconds)} ago"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), wording.moment(at), words)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), formatting.moment(at), words)
 
 
 def moment(at: datetime) -> Markup:
     """A moment in UTC."""
-    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), wording.moment(at))
+    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), formatting.moment(at))
 
 
 def clock(at: datetime) -> Markup:
@@ -118,7 +119,7 @@ def age(seconds: float) -> str:
 
 def link(url: object, words: str | None = None) -> Markup:
     """An http(s) address as a link that tells the other side nothing of us; anything else only as text."""
-    text = wording.one_line(str(url))
+    text = one_line(str(url))
     if not is_web_address(str(url)):
         return foreign(text, SHORT)
     shown = words or (text if len(text) <= 80 else text[:80] + " …")
@@ -151,7 +152,7 @@ def pretty(value: object) -> str:
 
 
 def _coarse(seconds: float) -> str:
-    for size, name in (*wording.UNITS, (1, "s")):
+    for size, name in (*formatting.UNITS, (1, "s")):
         if seconds >= size:
             return f"{int(seconds // size):,} {name}"
     return "0 s"
@@ -168,6 +169,6 @@ FILTERS = {
     "day": day,
     "age": age,
     "link": link,
-    "counted": wording.counted,
+    "counted": formatting.counted,
     "pretty": pretty,
 }

@@ -9,10 +9,10 @@ from typing import Any
 
 from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, State, Trigger
+from worker.report.formatting import milliseconds, said
 from worker.report.story import MEANINGS, OPEN, PRIORITIES
 from worker.report.waiting import held_in_words
 from worker.report.web.words import title
-from worker.report.wording import milliseconds, said
 
 _TRIGGERS = {
     Trigger.INITIAL: "first try",

@@ -9,8 +9,8 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 
+from worker.environment import setting_text
 from worker.errors import SettingsError
-from worker.settings import setting_text
 
 WEBHOOK_SECRET = "DEBITURA_WEBHOOK_SECRET"  # noqa: S105 - the variable's name, not a secret
 #: Seconds that the moment of signing may be away from our clock, either way. (Not the event's own time: one that is

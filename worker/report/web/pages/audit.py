@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from worker.ledger.queries.audit import Act, acts, different_actions, different_actors
-from worker.report.deeds import NAMES, in_words, name_of, way
+from worker.report.audit_descriptions import NAMES, in_words, name_of, way
 from worker.report.web import addresses
 from worker.report.web.asking import Ask
 from worker.report.web.audit_addresses import read_audit_filter

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import RedirectResponse, Response
 
+from worker.report.formatting import span
 from worker.report.web.asking import THEMES, Ask, local_path
 from worker.report.web.doorkeeper import TryLater
 from worker.report.web.sessions import cookie_name
-from worker.report.wording import span
 
 #: Seconds that a choice of colours is kept: a year.
 _YEAR = 365 * 86_400

@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from worker.ledger import queries
 from worker.ledger.queries import FailureFilter, Item
 from worker.ledger.queries.audit import all_acts
-from worker.report.deeds import in_words
+from worker.report.audit_descriptions import in_words
 from worker.report.export import cell, write_csv, write_json
 from worker.report.web import addresses
 from worker.report.web.asking import Ask

@@ -9,7 +9,7 @@ from uuid import UUID
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from worker.case_json import read_json
+from worker.case.codec import read_json
 from worker.errors import CaseSealed
 from worker.ledger import queries
 from worker.ledger.database import transaction
@@ -18,13 +18,13 @@ from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.writer.audit import audit
 from worker.report.diff import differences
 from worker.report.edit import opened, why_not
+from worker.report.formatting import moment
 from worker.report.story import no_reference, open_letter, standing, to_do
 from worker.report.waiting import job_in_words
 from worker.report.web.asking import Ask
 from worker.report.web.masking import ShownChange, shown_case, shown_change
 from worker.report.web.timeline import timeline
 from worker.report.web.words import sentence
-from worker.report.wording import moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from worker.errors import SchemaMismatch
 from worker.fleet.gauges import LedgerGauges
 from worker.fleet.scaling import as_data
 from worker.ledger.migrate import require_suitable
-from worker.metrics.book import open_book
-from worker.metrics.exposition import write_down
 from worker.report.web.asking import Ask
+from worker.telemetry.metrics.exposition import write_down
+from worker.telemetry.metrics.registry import open_book
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,1 @@
+"""Which job goes out when."""

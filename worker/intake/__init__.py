@@ -1,0 +1,1 @@
+"""A case becomes one job."""

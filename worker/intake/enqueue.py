@@ -1,0 +1,174 @@
+"""The door for web apps: one INSERT, in the caller's own transaction if it wants.
+
+from worker import enqueue_case
+job = enqueue_case(external_tenant_id="acme-42", case={...})             # its own transaction
+enqueue_case(external_tenant_id="acme-42", case={...}, session=session)  # commits or rolls back with the session
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from decimal import MIN_EMIN, Context, Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+from worker.case.codec import check_text, creditor_reference, digest, read_json, write_json
+from worker.case.protection import UNPROTECTED, Protection
+from worker.errors import IdempotencyKeyReused, InvalidCase
+from worker.ledger.database import get_engine, transaction
+from worker.ledger.states import Priority
+from worker.ledger.writer.arrival import ExistingJob, NewJob, earlier_bodies, insert_job
+from worker.settings import Settings
+from worker.telemetry.tracing import current_traceparent, span
+
+#: Characters of a tenant id (POST /oauth/token) and of an idempotency key.
+MAX_NAME = 255
+#: Amounts from here on are not lifted out of the case for the report; the case itself is not touched.
+MAX_AMOUNT = Decimal(10) ** 15
+#: What the ledger's column holds of an amount.
+SMALLEST_AMOUNT = Decimal("0.0001")
+_WIDE = Context(prec=40, Emin=MIN_EMIN)
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueuedJob:
+    """The job that now carries the case."""
+
+    id: UUID
+    created: bool
+    """False: this tenant and idempotency key had that job already."""
+
+
+def enqueue_case(
+    *,
+    external_tenant_id: str,
+    case: dict[str, Any],
+    idempotency_key: str | None = None,
+    priority: str = "normal",
+    session: Session | None = None,
+    look_up_first: bool = False,
+) -> EnqueuedJob:
+    """Hand a case over, to be submitted exactly once on behalf of that tenant.
+
+    `case` is the body of POST /cases (referral-partners/integration-guides/case-submission); it is passed on unchanged,
+    and the Customer API is the judge of its fields. Without an `idempotency_key` the case's creditorReference is the
+    key, or, where it has none, the case itself: so enqueueing the same thing twice makes one job. `priority` is `high`,
+    `normal` or `low`. With a `session` (on the ledger's database) nothing is committed here. `look_up_first` is for
+    cases that a restored ledger may have forgotten: the API is asked for the creditorReference before anything is sent.
+
+    Raises InvalidCase (nothing was stored; the message says what is wrong and where), IdempotencyKeyReused (the key
+    belongs to a job with another case), CaseSealed (nobody can tell whether it does: the key of that job's case is
+    missing here), SettingsError (CASE_ENCRYPTION_KEYS or CASE_PLAINTEXT_FIELDS is wrong, or, without a session,
+    DATABASE_URL), and SQLAlchemy's errors when the database cannot be reached.
+    """
+    job = admit(external_tenant_id, case, idempotency_key, priority)
+    if look_up_first:
+        job = to_look_up_first(job)
+    if session is not None:
+        return insert(session.connection(), job, Protection.from_environment(os.environ))
+    settings = Settings.from_environment(needs=("DATABASE_URL",))
+    with transaction(get_engine(settings.database_url)) as connection:
+        return insert(connection, job, settings.protection)
+
+
+def admit(external_tenant_id: Any, case: Any, idempotency_key: Any = None, priority: Any = "normal") -> NewJob:
+    """Check what was handed over, of whatever types, and fix the case's text. Raises InvalidCase."""
+    tenant = _name(external_tenant_id, "external_tenant_id")
+    if not isinstance(case, dict):
+        raise InvalidCase(f"should be an object, not {_kind(case)}", where="case")
+    if not isinstance(case.get("debtor"), dict):
+        found = f"is {_kind(case['debtor'])}" if "debtor" in case else "is missing"
+        raise InvalidCase(f"{found}; a case names its debtor as an object", where="case.debtor")
+    if priority not in ("high", "normal", "low"):
+        raise InvalidCase(f"should be high, normal or low, not {priority!r}", where="priority")
+    body = write_json(case)
+    key = default_key(case) if idempotency_key is None else _name(idempotency_key, "idempotency_key")
+    amount, currency = _money(case)
+    return NewJob(tenant, key, body, creditor_reference(case), amount, currency, Priority.parse(priority))
+
+
+def to_look_up_first(job: NewJob) -> NewJob:
+    """The job, marked to be looked up before it is sent. Raises InvalidCase for one that cannot be looked up."""
+    if not job.creditor_reference:
+        problem = "is missing, so the API cannot say whether it has the case: look for it in Debitura"
+        raise InvalidCase(problem, where="case.creditorReference")
+    return replace(job, look_up_first=True)
+
+
+def insert(connection: Connection, job: NewJob, protection: Protection = UNPROTECTED) -> EnqueuedJob:
+    """Insert an admitted job, or find the one that has its key. Does not commit.
+
+    The job carries the trace that this is a part of, if there is one. Raises IdempotencyKeyReused, and CaseSealed where
+    the other job's case cannot be opened to be compared. A job whose case was purged is the same job: there is nothing
+    left to compare, and a second submission is the worse mistake.
+    """
+    with span("enqueue", kind="producer") as enqueueing:
+        traced = replace(job, trace_context=current_traceparent() or job.trace_context)
+        arrived = _insert(connection, traced, protection)
+        enqueueing.note(job_id=str(arrived.id), created=arrived.created)
+    return arrived
+
+
+def _insert(connection: Connection, job: NewJob, protection: Protection) -> EnqueuedJob:
+    outcome = insert_job(connection, job, protection)
+    if not isinstance(outcome, ExistingJob):
+        return EnqueuedJob(outcome, created=True)
+    if not outcome.purged and (body := protection.open_case(outcome.id, outcome.case_body)) != job.case_body:
+        new = digest(read_json(job.case_body, where="case"))
+        earlier = [protection.open_case(outcome.id, text) for text in earlier_bodies(connection, outcome.id)]
+        if all(digest(read_json(text, where="case")) != new for text in [body, *earlier]):
+            raise IdempotencyKeyReused(key=job.idempotency_key, job_id=outcome.id)
+    return EnqueuedJob(outcome.id, created=False)
+
+
+def default_key(case: dict[str, Any]) -> str:
+    """The idempotency key of a case that came without one: its creditorReference, or its own digest."""
+    key = f"ref:{creditor_reference(case) or ''}"
+    return key if len("ref:") < len(key) <= MAX_NAME else f"sha256:{digest(case)}"
+
+
+def _name(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidCase("is missing" if value is None else f"should be text, not {_kind(value)}", where=where)
+    if not 1 <= len(value) <= MAX_NAME:
+        raise InvalidCase(f"has {len(value)} characters; 1 to {MAX_NAME} are allowed", where=where)
+    check_text(value, where)
+    return value
+
+
+def _money(case: dict[str, Any]) -> tuple[Decimal | None, str | None]:
+    """What the report shows as at stake: from the case, or summed over `claims` where the case has that shape."""
+    claims = case.get("claims")
+    parts = [c for c in claims if isinstance(c, dict)] if isinstance(claims, list) else []
+    amounts = [_amount(case.get("amountToRecover"))]
+    currencies = {_currency(case.get("currencyCode"))}
+    if amounts == [None] and parts:
+        amounts = [_amount(c.get("amountToRecover", c.get("amount"))) for c in parts]
+    if currencies == {None}:
+        currencies = {_currency(c.get("currencyCode", c.get("currency"))) for c in parts}
+    known = [amount for amount in amounts if amount is not None]
+    amount = sum(known, Decimal(0)) if known and len(known) == len(amounts) else None
+    if amount is not None and abs(amount) >= MAX_AMOUNT:
+        amount = None
+    return amount, currencies.pop() if len(currencies) == 1 else None
+
+
+def _amount(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return None
+    amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
+    # In the ledger's own form: PostgreSQL knows no such exponents as JSON may have.
+    return amount.quantize(SMALLEST_AMOUNT, context=_WIDE) if -MAX_AMOUNT < amount < MAX_AMOUNT else None
+
+
+def _currency(value: Any) -> str | None:
+    return value if isinstance(value, str) and len(value) == 3 and value.isascii() else None
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number" if isinstance(value, (int, float, Decimal)) else type(value).__name__)

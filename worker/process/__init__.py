@@ -1,0 +1,1 @@
+"""How a worker starts, stops and shows that it lives."""

@@ -1,0 +1,126 @@
+"""Messages that nobody can read: telling what is wrong with one, and keeping what was sent.
+
+Celery drops such messages with a log line at best; some kill the worker and come back to kill the next. Here each
+becomes a `malformed_message` dead letter, and the worker goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import simplejson
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.case.protection import UNPROTECTED, Protection
+from worker.debitura.judge import clean
+from worker.ledger.database import get_engine, insist
+from worker.ledger.writer.arrival import bury_message
+from worker.process import shutdown
+from worker.queue.app import ACCEPT_TASK, SUBMIT_TASK
+
+log = structlog.get_logger(__name__)
+
+#: Characters of a message that are kept.
+KEPT = 100_000
+#: Seconds for which the ledger is asked to keep a message before it goes back to its queue.
+PATIENCE = 10.0
+
+
+class Keeper:
+    """Puts unreadable messages into the ledger."""
+
+    def __init__(self, database_url: str, protection: Protection = UNPROTECTED) -> None:
+        self._database_url = database_url
+        self._protection = protection
+
+    def keep(self, *, problem: str, sent: str, queue: str | None, message_id: str | None = None) -> bool:
+        """Keep what was sent as a dead letter. False: the ledger cannot be reached, so it must go back to its queue."""
+        detail = {"message": clean(problem)[:2000], "sent": sent, "queue": queue, "message_id": message_id}
+        give_up_at = time.monotonic() + PATIENCE
+
+        def bury(connection: Connection) -> int:
+            return bury_message(connection, detail, self._protection)
+
+        def enough() -> bool:
+            return time.monotonic() > give_up_at or shutdown.seconds() is not None
+
+        try:
+            number = insist(get_engine(self._database_url), bury, until=enough)
+        except SQLAlchemyError as error:
+            log.warning("message_put_back", queue=queue, error=type(error).__name__)
+            return False
+        log.warning("message_malformed", dead_letter=number, queue=queue)
+        return True
+
+
+def problem_with(headers: Any, content_type: Any, decode: Callable[[], Any]) -> str | None:
+    """What keeps this message from being one of our tasks, in words; None if nothing does.
+
+    `decode` answers the body as data, and raises for a body that cannot be read.
+    """
+    if not isinstance(headers, dict) or not isinstance(headers.get("task"), str):
+        return "the message has no task header: it is not a Celery message of protocol 2"
+    if headers["task"] not in (ACCEPT_TASK, SUBMIT_TASK):
+        return f"there is no task named {headers['task'][:200]!r} here; apps send {ACCEPT_TASK}"
+    if not isinstance(headers.get("id"), str) or not headers["id"]:
+        return "the message has no id header"
+    if content_type != "application/json":
+        return f"its content type is {content_type!r}; only application/json is taken"
+    if headers.get("eta") is not None:
+        return "it has an eta or countdown; a case is submitted as soon as it has its turn, so send it when it is due"
+    if headers.get("expires") is not None:
+        return "it has an expiry; a case must not vanish unseen, so send it without one"
+    timelimit = headers.get("timelimit")
+    if timelimit is not None and timelimit != [None, None]:
+        return "it has a time limit; none is taken here"
+    try:
+        body = decode()
+    except Exception as error:  # noqa: BLE001 - any codec may raise anything; the message is kept with what it raised
+        return f"its body cannot be decoded: {error}"
+    return _problem_with_body(headers["task"], body)
+
+
+def _problem_with_body(task: str, body: Any) -> str | None:
+    shape_is_right = (
+        isinstance(body, list)
+        and len(body) == 3
+        and isinstance(body[0], list)
+        and isinstance(body[1], dict)
+        and isinstance(body[2], dict | None)
+    )
+    if not shape_is_right:
+        return "its body is not [args, kwargs, embed] as protocol 2 has it"
+    if any((body[2] or {}).get(part) for part in ("callbacks", "errbacks", "chain", "chord")):
+        return "it has callbacks or a chain; none are run here"
+    if task == SUBMIT_TASK and not _names_jobs(body[0], body[1]):
+        return f"{SUBMIT_TASK} takes job_ids, a list of job ids; only the dispatcher sends it"
+    return None
+
+
+def _names_jobs(args: list[Any], fields: dict[str, Any]) -> bool:
+    ids = fields.get("job_ids")
+    if args or fields.keys() != {"job_ids"} or not isinstance(ids, list):
+        return False
+    try:
+        return all(isinstance(job_id, str) and UUID(job_id) for job_id in ids)
+    except ValueError:
+        return False
+
+
+def as_sent(args: Any, fields: Any) -> str:
+    """A task's arguments as they were sent, as JSON text, capped."""
+    return capped(
+        simplejson.dumps({"args": args, "kwargs": fields}, use_decimal=True, ensure_ascii=False, default=repr)
+    )
+
+
+def capped(raw: Any) -> str:
+    """Text that the ledger can keep, of at most KEPT characters."""
+    text = bytes(raw).decode("utf-8", "replace") if isinstance(raw, (bytes, bytearray, memoryview)) else str(raw)
+    text = clean(text)
+    return text if len(text) <= KEPT else f"{text[:KEPT]} … ({len(text)} characters in all)"

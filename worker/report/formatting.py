@@ -1,0 +1,63 @@
+"""Values in words: amounts, durations, moments, and foreign text that is safe to print. Pure functions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from worker.case.printable import one_line
+
+#: Units of a duration, longest first: (seconds, name).
+UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+def number(amount: Decimal) -> str:
+    """A plain decimal number with at least two decimals and no needless ones: 1250.1000 is 1250.10."""
+    whole, _, fraction = format(amount, "f").partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def money(amount: Decimal | None, currency: str | None) -> str:
+    """An amount with its currency, e.g. `18750.00 DKK`; empty where there is no amount."""
+    if amount is None:
+        return ""
+    return one_line(f"{number(amount)} {currency or '?'}")
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units, e.g. `3 d 4 h`, `12 min 5 s`, `0.4 s`."""
+    if seconds < 1:
+        return f"{max(seconds, 0.0):.1f} s"
+    left = round(seconds)
+    parts: list[str] = []
+    for size, name in UNITS:
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {name}")
+    parts.append(f"{left} s")
+    return " ".join(part for part in parts[:2] if not part.startswith("0 "))
+
+
+def milliseconds(duration: int) -> str:
+    """A duration given in milliseconds, e.g. `38 ms`, `4.2 s`, `3 min 2 s`."""
+    if duration < 1000:
+        return f"{duration} ms"
+    return f"{duration / 1000:.1f} s" if duration < 60_000 else span(duration / 1000)
+
+
+def moment(at: datetime) -> str:
+    """A point in time to the second, in UTC: the same words for readers in every place."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 job`, `1,200 jobs`, `2 entries`."""
+    if count == 1:
+        return f"{count} {noun}"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{count:,} {noun}s"
+
+
+def said(error_type: str | None, message: str | None) -> str:
+    """What the API (or we) said, as one line; empty for nothing. RFC 7807's type, a web address, is left out."""
+    telling = error_type if error_type and "://" not in error_type else None
+    return one_line(": ".join(part for part in (telling, message) if part))

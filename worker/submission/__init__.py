@@ -1,0 +1,1 @@
+"""One claimed job: token, POST, decide, record."""

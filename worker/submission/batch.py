@@ -1,0 +1,261 @@
+"""A batch of jobs in one worker child: claimed in one statement, sent concurrently, recorded as they finish.
+
+A batch is transport only: no job waits for, fails with, or knows of its neighbours.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy import Connection
+
+from worker.case.encryption import key_of
+from worker.debitura.judge import clean
+from worker.errors import LeaseLost
+from worker.ledger.database import get_engine, insist, is_passing
+from worker.ledger.states import Api, AttemptOutcome, Reason
+from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
+from worker.ledger.writer.holds import is_held
+from worker.ledger.writer.record import Result, Sent, dead, waiting
+from worker.policy.circuit_breaker import FailureRun
+from worker.settings import Settings
+from worker.submission.attempt import FleetHold, Outcome, Submitter
+from worker.submission.recorder import Recorder, facts_of
+from worker.telemetry.exception_redaction import say
+
+log = structlog.get_logger(__name__)
+
+#: Seconds after which a finished job is recorded at the latest.
+RECORD_WITHIN = 0.1
+#: Seconds between two looks for a hold that another worker has found, while a batch takes its time.
+LOOK_AT_HOLDS_EVERY = 0.25
+#: Seconds that requests under way get after the worker was told to stop.
+STOP_PATIENCE = 7.0
+#: Seconds for which the ledger is asked again to take an answer that is in hand, unless the worker has to stop.
+RECORD_PATIENCE = 900.0
+
+
+def worker_name() -> str:
+    """Names this process in leases and attempts."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class BatchRunner:
+    """Runs batches on this process's request threads. With the thread pool, several run at once."""
+
+    def __init__(self, settings: Settings, *, stopping: Callable[[], float | None]) -> None:
+        """`stopping` answers None, or how many seconds ago the worker was told to stop."""
+        self.settings = settings
+        self.stopping = stopping
+        self.engine = get_engine(settings.database_url)
+        self.submitter = Submitter(settings, self.engine, worker=worker_name())
+        self.failures = {api: FailureRun() for api in Api}
+        self.threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="request")
+
+    def run(self, ids: Sequence[UUID]) -> int:
+        """Submit those of the jobs that are still queued. Returns how many were claimed.
+
+        Raises SQLAlchemyError when the ledger stays out of reach; then the dispatcher gives the ids out again.
+        """
+        if self.stopping() is not None:
+            return 0
+        began = time.monotonic()
+        batch = _Batch(self, began)
+
+        def take(connection: Connection) -> list[ClaimedJob]:
+            return claim(connection, ids, lease=batch.lease, worker=worker_name(), lease_seconds=self.settings.lease)
+
+        jobs = insist(
+            self.engine,
+            take,
+            until=lambda: time.monotonic() > began + self.settings.requeue or self.stopping() is not None,
+        )
+        try:
+            batch.submit(jobs)
+        except Exception as error:
+            if is_passing(error):
+                raise
+            batch.give_up(jobs, error)
+        return len(jobs)
+
+
+class _Batch:
+    """One claimed batch on its way. Only the thread that runs it touches its state, but for the flags."""
+
+    def __init__(self, runner: BatchRunner, claimed_at: float) -> None:
+        self._runner = runner
+        self.lease = uuid4()
+        self._claimed_at = claimed_at
+        self._held_until = claimed_at + runner.settings.lease
+        self._open: dict[UUID, ClaimedJob] = {}
+        self._finished: list[Result] = []
+        self._recorded: set[UUID] = set()
+        self._holds: list[FleetHold] = []
+        self._lost: set[UUID] = set()
+        self._send_no_more = False
+        self._recorder = Recorder(runner.engine, runner.submitter, runner.failures)
+        self._look_at_holds_at = claimed_at + LOOK_AT_HOLDS_EVERY
+        self._give_up_at = claimed_at + 10 * runner.settings.request_timeout + 60
+
+    def submit(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Send them, and record what became of each, at the latest RECORD_WITHIN after it finished."""
+        answers: SimpleQueue[Outcome | UUID] = SimpleQueue()
+        self._open = {job.id: job for job in jobs}
+        self._recorder.know(jobs)
+        for job in jobs:
+            self._runner.threads.submit(self._attempt_into, answers, job)
+        record_at = float("inf")
+        while self._open or self._finished:
+            now = time.monotonic()
+            if not self._open or now >= record_at or self._holds:
+                self._record()
+                record_at = float("inf")
+                continue
+            try:
+                answer = answers.get(timeout=max(0.0, min(record_at - now, self._look_after_lease(now))))
+            except Empty:
+                continue
+            if isinstance(answer, UUID):
+                self._open.pop(answer, None)
+                self._recorded.add(answer)
+                continue
+            if self._open.pop(answer.result.job_id, None):
+                self._finished.append(answer.result)
+                record_at = min(record_at, time.monotonic() + RECORD_WITHIN)
+            if answer.hold:
+                self._holds.append(answer.hold)
+
+    def give_up(self, jobs: Sequence[ClaimedJob], error: Exception) -> None:
+        """A bug of ours ended the batch: what is not recorded yet is tried again later, with the error kept.
+
+        Requests may be under way or answered, so each of these jobs' outcomes is unknown. Raises what the database
+        raises; then the dispatcher takes the jobs back when their lease is over.
+        """
+        self._send_no_more = True
+        self._open.clear()
+        self._holds.clear()
+        self._finished = [self._after_bug(job, error).result for job in jobs if job.id not in self._recorded]
+        self._record()
+
+    def _attempt_into(self, answers: SimpleQueue[Outcome | UUID], job: ClaimedJob) -> None:
+        answer: Outcome | UUID = job.id
+        try:
+            answer = self._attempt(job)
+        finally:
+            # Whatever happened: a job that nobody answers for would be held, its lease renewed, for ever.
+            answers.put(answer)
+
+    def _attempt(self, job: ClaimedJob) -> Outcome | UUID:
+        """In a request thread: one attempt. The id alone means that somebody else has the job now."""
+
+        def may_send() -> bool:
+            return (
+                not self._send_no_more
+                and self._runner.stopping() is None
+                and job.id not in self._lost
+                and time.monotonic() < self._held_until
+            )
+
+        try:
+            outcome = self._runner.submitter.attempt(job, lease=self.lease, may_send=may_send)
+        except LeaseLost:
+            return job.id
+        except BaseException as error:  # noqa: BLE001 - a bug must not lose the job: it is kept with the error, and tried again
+            return self._after_bug(job, error)
+        if outcome.hold:
+            # It concerns everybody: nothing more leaves from here, and the fleet is told at once.
+            self._send_no_more = True
+        return outcome
+
+    def _after_bug(self, job: ClaimedJob, error: BaseException) -> Outcome:
+        frame = error.__traceback__
+        while frame and frame.tb_next:
+            frame = frame.tb_next
+        place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "?"
+        log.error(
+            "attempt_failed_by_bug", job_id=str(job.id), **facts_of(job), error=type(error).__name__, place=place
+        )  # fmt: skip
+        # The text helps to find the bug, but it may repeat the case, which nobody is to read where cases are sealed.
+        words = say(error) if key_of(job.case_body) else f"{type(error).__name__}: {error}"
+        message = clean(f"internal error, {words}")[:1000]
+        sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, 0, error_type="internal_error", error_message=message)
+        policy = self._runner.submitter.policy
+        if policy.used_up(job):
+            detail = {"type": "internal_error", "message": message, "attempts": job.attempt_count + 1}
+            return Outcome(
+                dead(job.id, job.request_count, sent, reason=Reason.OUTCOME_UNKNOWN, error=message, detail=detail,
+                     solution_url=None, unknown=True)
+            )  # fmt: skip
+        delay = policy.backoff(job.attempt_count + 1, 1.0)
+        return Outcome(waiting(job.id, job.request_count, sent, delay=delay, error=message, counts=True, unknown=True))
+
+    def _look_after_lease(self, now: float) -> float:
+        """Renew the lease in time, give up what takes too long when stopping. Returns seconds until the next look."""
+        stopped = self._runner.stopping()
+        if stopped is not None:
+            if stopped > STOP_PATIENCE:
+                self._abandon("the worker was stopped before the answer came")
+                return 0.0
+            return 0.1
+        if now > self._give_up_at:
+            # Far longer than all time limits together: an answer that drips, or a thread that hangs.
+            self._abandon("no whole answer came within any reasonable time")
+            return 0.0
+        if not self._send_no_more and now >= self._look_at_holds_at:
+            self._look_at_holds_at = now + LOOK_AT_HOLDS_EVERY
+            self._send_no_more = insist(self._runner.engine, is_held, until=lambda: True, otherwise=False)
+        lease = self._runner.settings.lease
+        renew_at = self._held_until - lease * 2 / 3
+        if now >= renew_at:
+            self._renew(lease)
+            return 0.0
+        return min(renew_at - now, LOOK_AT_HOLDS_EVERY)
+
+    def _renew(self, lease: float) -> None:
+        began = time.monotonic()
+        ids = list(self._open)
+        kept = insist(
+            self._runner.engine,
+            lambda connection: renew_lease(connection, ids, lease=self.lease, lease_seconds=lease),
+            until=lambda: time.monotonic() > self._held_until or self._runner.stopping() is not None,
+            otherwise=set(),
+        )
+        self._held_until = began + lease
+        self._lost |= set(ids) - kept
+
+    def _abandon(self, message: str) -> None:
+        """Requests without an answer are recorded as what they are, unknown."""
+        self._send_no_more = True
+        duration = int((time.monotonic() - self._claimed_at) * 1000)
+        for job in self._open.values():
+            sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, duration, error_message=message)
+            self._finished.append(
+                waiting(job.id, job.request_count, sent, delay=0.0, error=message, counts=True, unknown=True)
+            )
+        self._open.clear()
+
+    def _record(self) -> None:
+        """Write down what has finished; see `worker.submission.recorder`."""
+        results, holds = self._finished, self._holds
+        self._finished, self._holds = [], []
+        if self._recorder.write(results, holds, lease=self.lease, may_go_on=self._may_go_on()):
+            # An API is in trouble: what has not left is handed back.
+            self._send_no_more = True
+        self._recorded.update(result.job_id for result in results)
+
+    def _may_go_on(self) -> Callable[[], bool]:
+        """Whether the ledger may still be asked to take what has finished."""
+        give_up_at = time.monotonic() + RECORD_PATIENCE
+
+        def may_go_on() -> bool:
+            stopped = self._runner.stopping()
+            return time.monotonic() < give_up_at and (stopped is None or stopped < STOP_PATIENCE + 2)
+
+        return may_go_on

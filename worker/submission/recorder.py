@@ -1,0 +1,132 @@
+"""Writing down what became of a batch's jobs, in one transaction for all that have finished."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from worker.ledger.database import insist, is_passing
+from worker.ledger.states import Api, State
+from worker.ledger.writer.circuit_breaker import mind_failures
+from worker.ledger.writer.claim import ClaimedJob
+from worker.ledger.writer.holds import hold
+from worker.ledger.writer.record import Result, record, while_open
+from worker.policy.circuit_breaker import FailureRun
+from worker.submission.attempt import FleetHold, Submitter
+from worker.submission.counting import count_result
+from worker.telemetry.tenant_digest import tenant_digest
+from worker.telemetry.tracing import trace_id_of
+
+log = structlog.get_logger(__name__)
+
+#: Seconds within which jobs that met an outage are pending again.
+AFTER_OUTAGE = 5.0
+
+
+class Recorder:
+    """One batch's way to the ledger."""
+
+    def __init__(self, engine: Engine, submitter: Submitter, failures: Mapping[Api, FailureRun]) -> None:
+        """`failures` is what this process has seen of each API; it is kept up to date here."""
+        self._engine = engine
+        self._submitter = submitter
+        self._failures = failures
+        self._mints_before = submitter.mint.answers
+        self._facts: dict[UUID, dict[str, str]] = {}
+
+    def know(self, jobs: Sequence[ClaimedJob]) -> None:
+        """What the log is to say of these jobs beside what became of them."""
+        self._facts = {job.id: facts_of(job) for job in jobs}
+
+    def write(
+        self, results: Sequence[Result], holds: Sequence[FleetHold], *, lease: UUID, may_go_on: Callable[[], bool]
+    ) -> bool:
+        """Record the results and holds; while the ledger is away, again and again, as long as `may_go_on`.
+
+        A result that the ledger cannot take for a reason of its own does not keep the others out. Returns whether an
+        API's circuit is open. Raises the database's error when the ledger stayed away, or took a single one not.
+        """
+        try:
+            return self._write(results, holds, lease, may_go_on)
+        except Exception as error:
+            if is_passing(error) or len(results) < 2:
+                raise
+            log.warning("batch_recorded_one_by_one", error=type(error).__name__, jobs=len(results))
+        states = [self._write([result], holds, lease, may_go_on) for result in results]
+        return any(states)
+
+    def _write(
+        self, results: Sequence[Result], holds: Sequence[FleetHold], lease: UUID, may_go_on: Callable[[], bool]
+    ) -> bool:
+        mints_now = self._submitter.mint.answers
+        mints = mints_now - self._mints_before
+        final, trouble = list(results), False
+
+        def work(connection: Connection) -> dict[UUID, float]:
+            nonlocal final, trouble
+            final, trouble = self._mind_trouble(connection, results, mints)
+            answers = sum(1 for result in results if result.sent)
+            moved = record(connection, final, lease=lease, mints=mints, answers=answers)
+            # A hold that says the key is refused must win over an older mint that says it works.
+            for found in holds:
+                ids = [result.job_id for result in final]
+                hold(connection, found.name, seconds=found.seconds, detail=found.detail, jobs=ids)
+            return moved
+
+        moved = insist(self._engine, work, until=lambda: not may_go_on())
+        self._mints_before = mints_now
+        for result in final:
+            _log(result, self._facts.get(result.job_id, {}), ours=result.job_id in moved)
+            if result.job_id in moved:
+                count_result(result, moved[result.job_id])
+        return trouble
+
+    def _mind_trouble(self, connection: Connection, results: Sequence[Result], mints: int) -> tuple[list[Result], bool]:
+        """Note answers and failures; while a circuit is open, its failures cost the jobs nothing.
+
+        Returns the results as they are to be recorded, and whether a circuit is open.
+        """
+        final, trouble = list(results), False
+        answers = {Api.CUSTOMER: sum(1 for result in results if result.sent), Api.REFERRAL: mints}
+        for api, run in self._failures.items():
+            failed = [result for result in results if result.trouble is api]
+            jobs = [result.job_id for result in failed]
+            words = (failed[-1].last_error if failed else None) or ""
+            now = time.monotonic()
+            if not failed:
+                run.note(now=now, answers=answers[api], failed=())
+            elif mind_failures(connection, api, jobs=jobs, answers=answers[api], run=run, now=now, detail=words):
+                trouble = True
+                final = [while_open(r, delay=_after_outage()) if r.trouble is api else r for r in final]
+        return final, trouble
+
+
+def facts_of(job: ClaimedJob) -> dict[str, str]:
+    """What a log line says of whose job it is: the tenant's digest, and the trace where there is one."""
+    trace_id = trace_id_of(job.trace_context)
+    return {"tenant": tenant_digest(job.external_tenant_id)} | ({"trace_id": trace_id} if trace_id else {})
+
+
+def _after_outage() -> float:
+    return AFTER_OUTAGE * random.random()  # noqa: S311 - jitter is no secret
+
+
+def _log(result: Result, known: Mapping[str, str], *, ours: bool) -> None:
+    event = f"job_{result.state}" if ours else "job_moved_by_another"
+    if result.state is State.PENDING and ours:
+        event = "job_handed_back"
+    facts = {
+        "job_id": str(result.job_id),
+        **known,
+        "attempt": result.number,
+        "http_status": result.sent.http_status if result.sent else None,
+        "duration_ms": result.sent.duration_ms if result.sent else None,
+        "reason": result.reason,
+    }
+    level = log.warning if result.state is State.DEAD or not ours else log.info
+    level(event, **{name: value for name, value in facts.items() if value is not None})
