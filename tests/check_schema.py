@@ -37,6 +37,7 @@ from worker.ledger.states import (
     TokenSource,
     Trigger,
     Verb,
+    WaitReason,
 )
 from worker.ledger.webhook_models import WebhookOutcome
 
@@ -45,6 +46,7 @@ WORDS: dict[str, Iterable[StrEnum]] = {
     "ck_jobs_state": State,
     "ck_jobs_finalized_at_when_final": FINAL_STATES,
     "ck_jobs_next_trigger": Trigger,
+    "ck_jobs_wait_reason": WaitReason,
     "ck_attempts_trigger": Trigger,
     "ck_attempts_token_source": TokenSource,
     "ck_pace_api": Api,

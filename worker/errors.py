@@ -78,15 +78,12 @@ class LeaseLost(CaseWorkerError):
 class CaseSealed(CaseWorkerError):
     """A sealed text cannot be opened: its key is not configured here, or the text was altered or belongs elsewhere."""
 
-    #: How the message of a missing key begins: a job that waits for one is known by it.
-    MISSING = "the case is sealed with key "
-
     def __init__(self, key: str, *, altered: bool = False) -> None:
         super().__init__(
             f"the case was sealed with key {key!r} and has been altered since, or belongs to another job: restore it"
             " from a backup"
             if altered
-            else f"{self.MISSING}{key!r}, which is not in CASE_ENCRYPTION_KEYS here: put that key back"
+            else f"the case is sealed with key {key!r}, which is not in CASE_ENCRYPTION_KEYS here: put that key back"
             " (behind the newest one) and restart"
         )
         self.key = key

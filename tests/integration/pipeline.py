@@ -14,6 +14,7 @@ from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.claim import ClaimedJob, claim
+from worker.policy.retry import RetryPolicy
 from worker.settings import Settings
 from worker.submission.batch import BatchRunner
 
@@ -90,9 +91,7 @@ class Pipeline:
         """All leases are over, and the dispatcher takes the jobs back."""
         self.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 second' WHERE state = 'submitting'")
         with transaction(self.engine) as connection:
-            expired = release.take_back_expired(
-                connection, max_attempts=self.settings.max_attempts, retry_base=2, retry_max=60
-            )
+            expired = release.take_back_expired(connection, policy=RetryPolicy(self.settings.max_attempts, 2, 60))
         return [job.id for job in expired]
 
     def replay(self, *ids: UUID) -> list[UUID]:

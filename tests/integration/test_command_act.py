@@ -43,7 +43,7 @@ def test_replay_renews_the_key_after_a_known_outcome_and_keeps_it_after_an_unkno
 
     # Then the command says what became of the keys, and so it is
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == ("3 jobs of 2 tenants replayed: new key 1, same key with look-up first 1, same key 1\n")
+    assert result.stdout == ("3 jobs of 2 tenants replayed: new key 1 look-up first 1, same key 1\n")
     assert [pipeline.job(job)["state"] for job in keys] == ["pending"] * 3
     assert [pipeline.job(job)["submission_key"] == key for job, key in keys.items()] == [False, True, True]
 
@@ -53,7 +53,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(pipeline: Pipeline, variabl
 
     result = run(variables, "replay", "--all", "--dry-run")
 
-    assert result.stdout.startswith("1 job of 1 tenant would be replayed: new key 1,")
+    assert result.stdout.startswith("1 job of 1 tenant would be replayed: new key 1\n")
     assert pipeline.job(job)["state"] == "dead"
     assert pipeline.ledger.value("SELECT count(*) FROM audit_log") == 0
 
@@ -226,7 +226,7 @@ def test_a_canary_goes_on_only_while_jobs_fare_better(
 
     assert result.exit_code == code
     told = result.stdout.splitlines()[-1]  # (the worker of this test logs into the same stream)
-    assert told.startswith(f"{done} job{'s' if done > 1 else ''} of 1 tenant replayed: new key {done},")
+    assert told.startswith(f"{done} job{'s' if done > 1 else ''} of 1 tenant replayed: new key {done}\n")
     assert ("died of the same cause again" in result.stderr) is not signed
 
 

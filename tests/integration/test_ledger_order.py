@@ -11,6 +11,7 @@ from pipeline import Pipeline
 from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
 from worker.ledger.writer import release
+from worker.policy.retry import RetryPolicy
 
 
 def next_up(pipeline: Pipeline, room: int) -> list[UUID]:
@@ -150,7 +151,7 @@ def test_a_lease_is_taken_back_only_when_it_is_over(pipeline: Pipeline) -> None:
     pipeline.claim(pipeline.release())
     pipeline.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 ms' WHERE id = %s", over)
     with transaction(pipeline.engine) as connection:
-        (taken,) = release.take_back_expired(connection, max_attempts=3, retry_base=1, retry_max=2)
+        (taken,) = release.take_back_expired(connection, policy=RetryPolicy(3, 1, 2))
     assert taken == (over, False, True)
 
     assert (pipeline.job(over)["state"], pipeline.job(holding)["state"]) == ("waiting", "submitting")

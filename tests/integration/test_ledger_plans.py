@@ -23,6 +23,7 @@ from worker.ledger.writer.claim import claim
 from worker.ledger.writer.pace import lock_for_release, read_in_turn
 from worker.ledger.writer.record import handed_back, record
 from worker.policy.circuit_breaker import FailureRun
+from worker.policy.retry import RetryPolicy
 
 NOBODY = [uuid4()]
 
@@ -107,7 +108,7 @@ def mind(connection: Connection) -> None:
 
 
 def expire(connection: Connection) -> None:
-    release.take_back_expired(connection, max_attempts=12, retry_base=2, retry_max=60)
+    release.take_back_expired(connection, policy=RetryPolicy(12, 2, 60))
 
 
 def revive(connection: Connection) -> None:

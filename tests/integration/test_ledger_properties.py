@@ -26,7 +26,8 @@ from worker.ledger.states import AttemptOutcome
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, claim, open_second_attempt
 from worker.ledger.writer.record import Result, Sent, handed_back, record
-from worker.submission.decide import Heard, RetryPolicy, Silence, after
+from worker.policy.retry import RetryPolicy
+from worker.submission.decide import Heard, Silence, after
 
 POLICY = RetryPolicy(max_attempts=3, base=1.0, longest=10.0)
 ACTOR = resolve.Actor("test")
@@ -184,9 +185,7 @@ class History(RuleBasedStateMachine):
         self.do(
             lambda c: c.execute(text("UPDATE jobs SET lease_until = now() - interval '1 s' WHERE state = 'submitting'"))
         )
-        taken = [
-            job.id for job in self.do(lambda c: release.take_back_expired(c, max_attempts=3, retry_base=1, retry_max=9))
-        ]
+        taken = [job.id for job in self.do(lambda c: release.take_back_expired(c, policy=RetryPolicy(3, 1, 9)))]
         assert set(taken) == {job for job, state in self.states.items() if state == "submitting"}
         self.may_exist |= dict.fromkeys(taken, True)
 

@@ -12,10 +12,11 @@ from pipeline import ACTOR, Pipeline
 from sqlalchemy import Connection
 
 from worker.ledger.database import transaction
-from worker.ledger.states import AttemptOutcome, Reason, TokenSource
+from worker.ledger.states import AttemptOutcome, Reason, TokenSource, WaitReason
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.claim import FirstUnauthorized, claim, open_second_attempt, renew_lease
 from worker.ledger.writer.record import Result, Sent, dead, handed_back, record, submitted, waiting
+from worker.policy.retry import RetryPolicy
 
 STATES = ["pending", "waiting", "queued", "submitting", "submitted", "dead", "discarded"]
 
@@ -59,7 +60,7 @@ TRANSITIONS: dict[str, tuple[str, Callable[[Connection, UUID], Any]]] = {
     "put_back": ("queued", lambda c, j: release.put_back(c, [j])),
     "take_back_expired": (
         "submitting",
-        lambda c, _: release.take_back_expired(c, max_attempts=3, retry_base=1, retry_max=2),
+        lambda c, _: release.take_back_expired(c, policy=RetryPolicy(3, 1, 2)),
     ),
 }
 
@@ -88,7 +89,7 @@ def results_for(job_id: UUID, number: int = 1) -> dict[str, Result]:
     sent = Sent(number, AttemptOutcome.REFUSED, 5, 403, "t", "m", "f" * 16, TokenSource.CACHED)
     return {
         "submitted": submitted(job_id, number, sent, case_id=str(uuid4()), case_reference="R"),
-        "waiting": waiting(job_id, number, sent, delay=9, error="e", counts=True, unknown=None),
+        "waiting": waiting(job_id, number, sent, why=WaitReason.BACKOFF, delay=9, error="e", counts=True, unknown=None),
         "handed back": handed_back(job_id, number),
         "dead": dead(
             job_id, number, sent, reason=Reason.FORBIDDEN, error="e", detail={}, solution_url=None, unknown=None

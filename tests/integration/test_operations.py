@@ -18,6 +18,7 @@ from worker.ledger.queries import FailureFilter, Item, Operation
 from worker.ledger.states import Verb
 from worker.ledger.writer import resolve
 from worker.ledger.writer.resolve import Actor
+from worker.policy.replay_plan import ReplayPlan
 from worker.report import operations
 from worker.report.operations import run, start
 from worker.report.preview import Preview, preview
@@ -61,7 +62,7 @@ def test_a_preview_says_what_would_be_done_and_does_nothing(ledger: Database) ->
     found = made.selected
     assert (found.jobs, found.tenants, found.messages, made.count) == (3, 2, 1, 3)
     assert (found.amounts, found.without_amount) == ({"DKK": "12.5000"}, 1)
-    assert (found.outcome_known, found.can_be_looked_up, found.cannot_be_looked_up) == (1, 1, 1)
+    assert found.plans == {ReplayPlan.NEW_KEY: 1, ReplayPlan.LOOK_UP_FIRST: 1, ReplayPlan.SAME_KEY: 1}
     assert [skipped.what for skipped in made.skipped] == ["1 unreadable message"]
     assert previewed(ledger, verb=Verb.DISCARD).count == 4
     assert states(ledger) == ["dead"] * 3

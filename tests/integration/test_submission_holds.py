@@ -72,7 +72,7 @@ def test_being_handed_back_however_often_is_no_request_and_costs_no_patience(
     """Through a day of holds a job is claimed and handed back many times: nothing was sent, so nothing is used up."""
     sandbox.control("api-key", accepted=False)
     job_id = pipeline.submit()
-    for _ in range(40):  # more than PATIENCE · max_attempts
+    for _ in range(40):  # more than UNCOUNTED_FACTOR · max_attempts
         pipeline.again()
     sandbox.control("api-key", accepted=True)
     sandbox.faults({"endpoint": "cases", "kind": "status", "status": 503, "times": 1})

@@ -13,7 +13,8 @@ from worker.debitura.judge import Meaning, Verdict
 from worker.ledger.states import AttemptOutcome, Reason, State, Trigger
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.record import Sent
-from worker.submission.decide import PATIENCE, Heard, RetryPolicy, Silence, after, may_exist, needs_lookup
+from worker.policy.retry import UNCOUNTED_FACTOR, RetryPolicy
+from worker.submission.decide import Heard, Silence, after, may_exist, needs_lookup
 
 POLICY = RetryPolicy(max_attempts=5, base=2.0, longest=60.0)
 JOB = ClaimedJob(UUID(int=1), "acme", "{}", UUID(int=2), "INV-1", 0, 1, Trigger.INITIAL, outcome_unknown=False)
@@ -101,7 +102,7 @@ def test_409_and_429_never_use_up_the_attempts(heard: Verdict) -> None:
 
 @pytest.mark.parametrize(("heard", "reason"), [(CONFLICT, Reason.OUTCOME_UNKNOWN), (LIMITED, Reason.RETRIES_EXHAUSTED)])
 def test_but_not_for_ever(heard: Verdict, reason: Reason) -> None:
-    stubborn = replace(JOB, uncounted_requests=PATIENCE * 5)
+    stubborn = replace(JOB, uncounted_requests=UNCOUNTED_FACTOR * 5)
     assert after(stubborn, 1, SENT, heard, POLICY).reason is reason
 
 
@@ -185,7 +186,7 @@ def test_backoff_doubles_up_to_the_longest() -> None:
 @given(st.integers(0, 30), st.integers(1, 200))
 def test_the_limit_is_reached_by_the_attempt_under_way(attempts: int, requests: int) -> None:
     job = replace(JOB, attempt_count=attempts, request_count=requests)
-    assert POLICY.used_up(job) is (attempts + 1 >= 5)
+    assert POLICY.used_up(job.attempt_count) is (attempts + 1 >= 5)
 
 
 EVENTS: dict[str, tuple[Heard, bool | None]] = {

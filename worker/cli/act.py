@@ -104,10 +104,10 @@ def _act(verb: Verb, wanted: FailureFilter, *, dry_run: bool, actor: Actor, sure
         return _list_skipped(made, [])
     expected = Tally.of(made)
     if dry_run:
-        click.echo(expected.in_words(verb, f"would be {PAST[verb]}"))
+        click.echo(expected.describe(verb, f"would be {PAST[verb]}"))
         return _list_skipped(made, [])
     if not sure:
-        click.confirm(f"{expected.in_words(verb, f'will be {PAST[verb]} for good')}. Go on?", abort=True, err=True)
+        click.confirm(f"{expected.describe(verb, f'will be {PAST[verb]} for good')}. Go on?", abort=True, err=True)
     lease = uuid4()
     try:
         with transaction(engine) as connection:
@@ -142,7 +142,7 @@ def _carry_out(engine: Engine, made: Preview, number: int, lease: UUID, actor: A
                 cancel(connection, number, actor, command_line_door())
             run(engine, number, lease=lease)
             stopped = "stopped by the keyboard. Run the same again for the rest"
-    click.echo(tally.in_words(made.verb, PAST[made.verb]))
+    click.echo(tally.describe(made.verb, PAST[made.verb]))
     if stopped is None:
         with one_moment(engine) as connection:
             ended = queries.operation(connection, number)

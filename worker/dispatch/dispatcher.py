@@ -29,6 +29,7 @@ from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, t
 from worker.ledger.writer.release_past_capped import Walk, release_past_capped
 from worker.ledger.writer.sealed_jobs import wake_openable
 from worker.policy.rate_limit import Pace
+from worker.policy.retry import RetryPolicy
 from worker.settings import Settings
 from worker.telemetry.metrics import count, definitions, observe
 from worker.telemetry.tenant_digest import tenant_digest
@@ -78,6 +79,7 @@ class Dispatcher:
     ) -> None:
         """`may_begin` says whether the ledger may be worked on; it is asked before each look, so it must be quick."""
         self._settings = settings
+        self._policy = RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_max)
         self._may_begin = may_begin
         self._publisher = publisher
         self._engine: Engine = get_engine(settings.database_url)
@@ -169,12 +171,7 @@ class Dispatcher:
         settings = self._settings
         with transaction(self._engine) as connection:
             lost = ledger.take_back_unclaimed(connection, requeue_seconds=settings.requeue)
-            expired = ledger.take_back_expired(
-                connection,
-                max_attempts=settings.max_attempts,
-                retry_base=settings.retry_base,
-                retry_max=settings.retry_max,
-            )
+            expired = ledger.take_back_expired(connection, policy=self._policy)
             end_lapsed_holds(connection)
             if self._keys_to_wake_for and not wake_openable(connection, self._keys_to_wake_for):
                 self._keys_to_wake_for = ()
@@ -182,9 +179,9 @@ class Dispatcher:
             log.warning("jobs_taken_back", unclaimed=lost, expired=len(expired))
             count(definitions.TAKEN_BACK, "unclaimed", by=lost)
             count(definitions.TAKEN_BACK, "lease_expired", by=len(expired))
-            # Nobody else will tell of these: their workers are gone.
+            # Count them here: the workers that held them are gone.
             count(definitions.SUBMISSIONS, AttemptOutcome.UNKNOWN, by=sum(job.unanswered for job in expired))
-            count(definitions.DIED, Reason.OUTCOME_UNKNOWN, by=sum(job.buried for job in expired))
+            count(definitions.DIED, Reason.OUTCOME_UNKNOWN, by=sum(job.dead for job in expired))
         if time.monotonic() >= self._roll_up_at:
             self._roll_up_at = time.monotonic() + ROLL_UP_EVERY
             with transaction(self._engine) as connection:

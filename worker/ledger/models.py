@@ -38,6 +38,7 @@ from worker.ledger.states import (
     State,
     TokenSource,
     Trigger,
+    WaitReason,
 )
 from worker.ledger.webhook_models import WebhookCount, WebhookEvent
 
@@ -78,6 +79,7 @@ class Job(Base):
     __table_args__ = (
         CheckConstraint(one_of("state", State), name="state"),
         CheckConstraint(one_of("next_trigger", Trigger), name="next_trigger"),
+        CheckConstraint(f"wait_reason IS NULL OR {one_of('wait_reason', WaitReason)}", name="wait_reason"),
         CheckConstraint("priority BETWEEN 0 AND 2", name="priority"),
         CheckConstraint("attempt_count >= 0 AND request_count >= 0", name="counts"),
         CheckConstraint("length(external_tenant_id) BETWEEN 1 AND 255", name="external_tenant_id"),
@@ -144,11 +146,11 @@ class Job(Base):
             text("left(creditor_reference, 50)"),
             postgresql_where=text("creditor_reference IS NOT NULL"),
         ),
-        # Those dead jobs that a replay looks up first.
+        # The dead jobs whose case may exist at Debitura (`worker.policy.replay_plan`).
         Index(
-            "ix_jobs_dead_lookup",
+            "ix_jobs_dead_may_exist",
             "id",
-            postgresql_where=text("state = 'dead' AND outcome_unknown AND creditor_reference IS NOT NULL"),
+            postgresql_where=text("state = 'dead' AND (outcome_unknown OR look_up_first)"),
         ),
         # Two that final rows do stand in: what was done today, and a tenant's last good submission.
         Index("ix_jobs_finalized", "state", "finalized_at", postgresql_where=text("finalized_at IS NOT NULL")),
@@ -223,6 +225,8 @@ class Job(Base):
     look_up_first: Mapped[bool] = mapped_column(server_default=text("false"))
     """The ledger was restored from a backup, and an hour that it has forgotten may have submitted this case: nothing is
     sent before a look-up by creditorReference has found nothing."""
+    wait_reason: Mapped[str | None]
+    """Why it waits; none unless it is `waiting`, and where an older worker made it wait."""
 
 
 event.listen(Job.__table__, "before_create", DDL(functions.JOB_KEY))  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap

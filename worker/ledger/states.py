@@ -49,6 +49,33 @@ class Trigger(StrEnum):
     REPLAY = "replay"
 
 
+class WaitReason(StrEnum):
+    """Why a `waiting` job waits."""
+
+    BACKOFF = "backoff"
+    """Its last attempt failed; it is tried again with backoff."""
+    RATE_LIMIT = "rate_limit"
+    """An API said that a rate limit is reached."""
+    CONFLICT = "conflict"
+    """A request under its key is still under way at the API (409)."""
+    API_FAULT = "api_fault"
+    """A circuit was open: the API had a fault that is not this job's."""
+    NO_TOKEN = "no_token"  # noqa: S105 - a reason, not a secret
+    """No token could be minted."""
+    LOOK_UP_FAILED = "look_up_failed"
+    """Its case must be looked up first, and the look-up failed."""
+    KEY_MISSING = "key_missing"
+    """Its case cannot be decrypted here: the key is missing."""
+    CASE_ALTERED = "case_altered"
+    """Its case cannot be decrypted: the stored text was altered."""
+    WORKER_LOST = "worker_lost"
+    """Its worker did not report back before the lease ended."""
+    INTERNAL_ERROR = "internal_error"
+    """A bug of ours ended its attempt."""
+    STOPPED = "stopped"
+    """No whole answer came before its worker gave up on the request."""
+
+
 class TokenSource(StrEnum):
     """Where the token of a request came from."""
 

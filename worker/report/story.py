@@ -14,7 +14,6 @@ from worker.report.advice import all_there_is_to_do
 from worker.report.formatting import milliseconds, moment, money, said
 from worker.report.terminal import Screen
 from worker.report.waiting import held_in_words
-from worker.submission.looked_up import NO_REFERENCE
 
 PRIORITIES = ("high", "normal", "low")
 
@@ -98,7 +97,7 @@ def standing(story: Story) -> str:
 def to_do(story: Story) -> str | None:
     """What a person should do now; None when nobody has to do anything."""
     letter = open_letter(story)
-    if letter and letter["detail"].get("message") == NO_REFERENCE and story.job.get("look_up_first"):
+    if letter and letter["detail"].get("no_reference") and story.job.get("look_up_first"):
         return "It is there: discard. It is not: case-worker reconcile --absent, then replay."
     return all_there_is_to_do(letter["reason"], letter["detail"].get("type")) if letter else None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 from worker.ledger.states import ItemOutcome, Verb
+from worker.policy.replay_plan import ReplayPlan
 from worker.report.formatting import counted
 from worker.report.operations import Chunk
 from worker.report.preview import Preview
@@ -18,12 +21,8 @@ class Tally:
     jobs: int = 0
     tenants: int = 0
     messages: int = 0
-    new_key: int = 0
-    """Jobs whose outcome is known: a replay takes a new submission key."""
-    looked_up: int = 0
-    """Outcome unknown, with a creditorReference: the same key, and the case is looked up first."""
-    same_key: int = 0
-    """Outcome unknown, and nothing to look it up by: the same key."""
+    plans: Counter[ReplayPlan] = field(default_factory=Counter)
+    """How many of the jobs a replay treats in which way."""
     seen: int = 0
     """Everything that was dealt with, skipped or not."""
     _names: set[str] = field(default_factory=set)
@@ -33,9 +32,7 @@ class Tally:
         """What a preview promises."""
         found = made.selected
         messages = found.messages if made.verb is Verb.DISCARD else 0
-        return cls(
-            found.jobs, found.tenants, messages, found.outcome_known, found.can_be_looked_up, found.cannot_be_looked_up
-        )
+        return cls(jobs=found.jobs, tenants=found.tenants, messages=messages, plans=Counter(found.plans))
 
     def add(self, chunk: Chunk) -> None:
         """Count a chunk that was dealt with."""
@@ -49,15 +46,10 @@ class Tally:
             self.jobs += 1
             self._names.add(target.external_tenant_id or "")
             self.tenants = len(self._names)
-            if not target.outcome_unknown:
-                self.new_key += 1
-            elif target.creditor_reference:
-                self.looked_up += 1
-            else:
-                self.same_key += 1
+            self.plans[target.plan] += 1
 
-    def in_words(self, verb: Verb, done: str) -> str:
-        """E.g. `12 jobs of 3 tenants replayed: new key 9, same key with look-up first 2, same key 1`."""
+    def describe(self, verb: Verb, done: str) -> str:
+        """E.g. `12 jobs of 3 tenants replayed: new key 9, look-up first 2, same key 1`."""
         parts = []
         if self.jobs or not self.messages:
             parts.append(f"{counted(self.jobs, 'job')} of {counted(self.tenants, 'tenant')}")
@@ -65,12 +57,22 @@ class Tally:
             parts.append(counted(self.messages, "unreadable message"))
         text = f"{' and '.join(parts)} {done}"
         if verb is Verb.REPLAY and self.jobs:
-            text += f": {key_rule(self.new_key, self.looked_up, self.same_key)}"
-        if verb is Verb.DISCARD and (unknown := self.looked_up + self.same_key):
+            text += f": {describe_plans(self.plans)}"
+        unknown = sum(jobs for plan, jobs in self.plans.items() if plan.case_may_exist)
+        if verb is Verb.DISCARD and unknown:
             text += f"; {unknown} of the cases may exist at Debitura, where discarding takes nothing back"
         return text
 
 
-def key_rule(new_key: int, looked_up: int, same_key: int) -> str:
-    """What a replay does about submission keys."""
-    return f"new key {new_key}, same key with look-up first {looked_up}, same key {same_key}"
+#: The plans of jobs, in the order in which people read them.
+PLAN_WORDS = {
+    ReplayPlan.NEW_KEY: "new key",
+    ReplayPlan.LOOK_UP_FIRST: "look-up first",
+    ReplayPlan.SAME_KEY: "same key",
+    ReplayPlan.ASK_A_PERSON: "back to a person, who must look in Debitura first",
+}
+
+
+def describe_plans(plans: Mapping[ReplayPlan, int]) -> str:
+    """What a replay does: `new key 9, look-up first 2`."""
+    return ", ".join(f"{words} {plans[plan]}" for plan, words in PLAN_WORDS.items() if plans.get(plan))

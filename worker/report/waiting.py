@@ -6,7 +6,7 @@ from typing import Any
 
 from worker.case.printable import one_line
 from worker.ledger.queries.waiting import COUNTED_AHEAD, FleetWaits, Turn, WindowUse
-from worker.ledger.states import State
+from worker.ledger.states import State, WaitReason
 from worker.ledger.writer.holds import CIRCUITS, HoldName
 from worker.policy.circuit_breaker import PROBE_OFTEN_FOR
 from worker.policy.rate_limit import WINDOW_NAMES
@@ -29,6 +29,21 @@ _WERE = {
     HoldName.API_KEY: "the partner API key was refused",
     HoldName.CUSTOMER_API: "the Customer API was in trouble",
     HoldName.REFERRAL_API: "no tokens could be minted",
+}
+
+#: Why one job waits, as a sentence without its end.
+WAIT_REASONS = {
+    WaitReason.BACKOFF: "Its last attempt failed",
+    WaitReason.RATE_LIMIT: "An API's rate limit was reached",
+    WaitReason.CONFLICT: "An earlier request under its key is still under way at the API",
+    WaitReason.API_FAULT: "The API had a fault that is not this job's",
+    WaitReason.NO_TOKEN: "No token could be minted",
+    WaitReason.LOOK_UP_FAILED: "Its case must be looked up first, and the look-up failed",
+    WaitReason.KEY_MISSING: "Its case cannot be decrypted here: the key is missing from CASE_ENCRYPTION_KEYS",
+    WaitReason.CASE_ALTERED: "Its case cannot be decrypted: the stored text was altered; restore it from a backup",
+    WaitReason.WORKER_LOST: "Its worker did not report back",
+    WaitReason.INTERNAL_ERROR: "A bug in the worker ended its attempt",
+    WaitReason.STOPPED: "Its worker stopped before the answer came",
 }
 
 _NOBODY_CAN_TELL = (
@@ -67,7 +82,10 @@ def job_in_words(job: dict[str, Any], turn: Turn | None, waits: FleetWaits, *, t
     """Why this job is not done yet; nothing for one that is, or that needs a person."""
     match State(job["state"]):
         case State.WAITING:
-            return [f"Backoff until {moment(job['due_at'])}.", *_stops(waits)]
+            until = moment(job["due_at"])
+            # A row that an older worker wrote has no reason.
+            why = f"{WAIT_REASONS[WaitReason(job['wait_reason'])]}. Backoff" if job.get("wait_reason") else "Backoff"
+            return [f"{why} until {until}.", *_stops(waits)]
         case State.PENDING if turn is not None:
             before = f"More than {COUNTED_AHEAD:,}" if turn.ahead >= COUNTED_AHEAD else f"{turn.ahead:,}"
             reasons = [f"{before} jobs have their turn before it."]

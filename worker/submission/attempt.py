@@ -36,15 +36,17 @@ from worker.errors import (
     PartnerKeyRejected,
 )
 from worker.ledger.database import insist
-from worker.ledger.states import Api, AttemptOutcome, Reason, State, TokenSource, Trigger
+from worker.ledger.states import Api, AttemptOutcome, Reason, State, TokenSource, Trigger, WaitReason
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, open_second_attempt
 from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
 from worker.ledger.writer.pace import take
 from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitted, waiting
 from worker.policy.rate_limit import Pace
+from worker.policy.replay_plan import ReplayPlan, plan_replay
+from worker.policy.retry import RetryPolicy
 from worker.settings import Settings
-from worker.submission.decide import Heard, RetryPolicy, Silence, after, needs_lookup
-from worker.submission.looked_up import after_look_up, failed_in_words, found_there, may_look_up, without_reference
+from worker.submission.decide import Heard, Silence, after, needs_lookup
+from worker.submission.looked_up import after_look_up, failed_in_words, found_there, without_reference
 from worker.submission.lookup import CaseLookup
 from worker.submission.mint import Mint
 from worker.submission.redact import scrubbed
@@ -127,7 +129,7 @@ class Submitter:
             job = self._opened(job)
         except CaseSealed as error:
             return self._sealed(job, error)
-        if job.look_up_first and not may_look_up(job):
+        if _plan(job) is ReplayPlan.ASK_A_PERSON:
             return Outcome(without_reference(job))
         return self._submit(job, lease, may_send)
 
@@ -184,7 +186,16 @@ class Submitter:
         )
         delay = SEALED_PAUSE * (0.5 + random.random() / 2)  # noqa: S311 - jitter is no secret
         return Outcome(
-            waiting(job.id, job.request_count, None, delay=delay, error=str(error), counts=False, unknown=None)
+            waiting(
+                job.id,
+                job.request_count,
+                None,
+                why=WaitReason.CASE_ALTERED if error.altered else WaitReason.KEY_MISSING,
+                delay=delay,
+                error=str(error),
+                counts=False,
+                unknown=None,
+            )
         )
 
     def _once_more(
@@ -246,14 +257,17 @@ class Submitter:
         A look-up that fails leaves the old key as the protection, which is enough.
         """
         last_word = job.attempt_count >= self.policy.max_attempts
-        if not (job.outcome_unknown and job.creditor_reference and (last_word or job.next_trigger is Trigger.REPLAY)):
+        if _plan(job) is not ReplayPlan.LOOK_UP_FIRST or not (last_word or job.next_trigger is Trigger.REPLAY):
             return None
         found = self._lookup.look_up(job, token)
         if found.meaning is Meaning.SUBMITTED:
             return found_there(job, found)
         if last_word and found.status != 404:
             delay, words = self.policy.longest / 10, failed_in_words(found)
-            return waiting(job.id, job.request_count, None, delay=delay, error=words, counts=False, unknown=None)
+            return waiting(
+                job.id, job.request_count, None, why=WaitReason.LOOK_UP_FAILED,
+                delay=delay, error=words, counts=False, unknown=None,
+            )  # fmt: skip
         return None
 
     def _look_up_first(self, job: ClaimedJob, token: Token) -> Outcome | None:
@@ -294,10 +308,11 @@ class Submitter:
                 return Outcome(_later(job, first, delay=0.0, error=str(error), counts=False), hold)
             case MintRateLimited():
                 hold = FleetHold(HoldName.MINT_RATE_LIMIT, error.retry_after, str(error))
-                return Outcome(_later(job, first, delay=error.retry_after, error=str(error), counts=False), hold)
+                return Outcome(_later(job, first, delay=error.retry_after, error=str(error), counts=False,
+                                      why=WaitReason.RATE_LIMIT), hold)  # fmt: skip
             case _:
                 assert isinstance(error, MintUnavailable)
-                if not self.policy.used_up(job):
+                if not self.policy.used_up(job.attempt_count):
                     delay = self.policy.backoff(job.attempt_count + 1, random.random())  # noqa: S311 - jitter is no secret
                     return Outcome(_later(job, first, delay=delay, error=str(error), counts=True, trouble=Api.REFERRAL))
                 reason = Reason.OUTCOME_UNKNOWN if job.outcome_unknown else Reason.RETRIES_EXHAUSTED
@@ -309,6 +324,15 @@ class Submitter:
         )  # fmt: skip
 
 
+def _plan(job: ClaimedJob) -> ReplayPlan:
+    """What the outcome of the job's earlier requests asks for before it is sent."""
+    return plan_replay(
+        outcome_unknown=job.outcome_unknown,
+        look_up_first=job.look_up_first,
+        has_reference=bool(job.creditor_reference),
+    )
+
+
 def _hold_by(heard: Heard) -> FleetHold | None:
     """A 429 of the Customer API concerns the whole fleet."""
     if isinstance(heard, Verdict) and heard.meaning is Meaning.RATE_LIMITED:
@@ -317,11 +341,18 @@ def _hold_by(heard: Heard) -> FleetHold | None:
 
 
 def _later(
-    job: ClaimedJob, first: Sent | None, *, delay: float, error: str, counts: bool, trouble: Api | None = None
+    job: ClaimedJob,
+    first: Sent | None,
+    *,
+    delay: float,
+    error: str,
+    counts: bool,
+    trouble: Api | None = None,
+    why: WaitReason = WaitReason.NO_TOKEN,
 ) -> Result:
     """No token now. A 401 that came before stays the first one: the next request is the second and last."""
     return waiting(
-        job.id, job.request_count, first, delay=delay, error=error, counts=counts, unknown=None,
+        job.id, job.request_count, first, why=why, delay=delay, error=error, counts=counts, unknown=None,
         next_trigger=Trigger.UNAUTHORIZED_RETRY if first else None, trouble=trouble,
     )  # fmt: skip
 

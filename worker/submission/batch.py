@@ -20,7 +20,7 @@ from worker.case.encryption import key_of
 from worker.debitura.judge import clean
 from worker.errors import LeaseLost
 from worker.ledger.database import get_engine, insist, is_passing
-from worker.ledger.states import Api, AttemptOutcome, Reason
+from worker.ledger.states import Api, AttemptOutcome, Reason, WaitReason
 from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
 from worker.ledger.writer.holds import is_held
 from worker.ledger.writer.record import Result, Sent, dead, waiting
@@ -187,14 +187,19 @@ class _Batch:
         message = clean(f"internal error, {words}")[:1000]
         sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, 0, error_type="internal_error", error_message=message)
         policy = self._runner.submitter.policy
-        if policy.used_up(job):
+        if policy.used_up(job.attempt_count):
             detail = {"type": "internal_error", "message": message, "attempts": job.attempt_count + 1}
             return Outcome(
                 dead(job.id, job.request_count, sent, reason=Reason.OUTCOME_UNKNOWN, error=message, detail=detail,
                      solution_url=None, unknown=True)
             )  # fmt: skip
         delay = policy.backoff(job.attempt_count + 1, 1.0)
-        return Outcome(waiting(job.id, job.request_count, sent, delay=delay, error=message, counts=True, unknown=True))
+        return Outcome(
+            waiting(
+                job.id, job.request_count, sent, why=WaitReason.INTERNAL_ERROR, delay=delay, error=message,
+                counts=True, unknown=True,
+            )
+        )  # fmt: skip
 
     def _look_after_lease(self, now: float) -> float:
         """Renew the lease in time, give up what takes too long when stopping. Returns seconds until the next look."""
@@ -237,7 +242,16 @@ class _Batch:
         for job in self._open.values():
             sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, duration, error_message=message)
             self._finished.append(
-                waiting(job.id, job.request_count, sent, delay=0.0, error=message, counts=True, unknown=True)
+                waiting(
+                    job.id,
+                    job.request_count,
+                    sent,
+                    why=WaitReason.STOPPED,
+                    delay=0.0,
+                    error=message,
+                    counts=True,
+                    unknown=True,
+                )
             )
         self._open.clear()
 

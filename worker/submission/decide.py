@@ -8,37 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.debitura.judge import DUPLICATE_REFERENCE, Meaning, Verdict
-from worker.ledger.states import Api, Reason
+from worker.ledger.states import Api, Reason, WaitReason
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.record import Result, Sent, dead, submitted, waiting
-
-#: A 409 or 429 is no attempt; but a job that got this many times the limit of attempts of them goes to a person all the
-#: same.
-PATIENCE = 10
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often and when a job is tried again. Durations in seconds."""
-
-    max_attempts: int
-    base: float
-    longest: float
-
-    def backoff(self, attempts: int, chance: float) -> float:
-        """Exponential backoff with full jitter: anything up to base · 2^(attempts - 1), and never above the longest.
-
-        `attempts` have been made so far (1 or more); `chance` is a random number from 0 to 1.
-        """
-        return chance * min(self.longest, self.base * 2.0 ** min(attempts - 1, 60))
-
-    def after_conflict(self, chance: float) -> float:
-        """A 409 means that another request with this key is in flight: soon again, but not at once."""
-        return min(self.longest, self.base * (0.5 + chance))
-
-    def used_up(self, job: ClaimedJob) -> bool:
-        """Whether the attempt that is under way is the last one."""
-        return job.attempt_count + 1 >= self.max_attempts
+from worker.policy.retry import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +45,7 @@ def needs_lookup(job: ClaimedJob, heard: Heard, policy: RetryPolicy) -> bool:
         return False
     if isinstance(heard, Verdict) and (heard.error_type == DUPLICATE_REFERENCE or heard.meaning is Meaning.UNUSABLE):
         return True
-    return policy.used_up(job) and (isinstance(heard, Silence) or heard.meaning is Meaning.SERVER_ERROR)
+    return policy.used_up(job.attempt_count) and (isinstance(heard, Silence) or heard.meaning is Meaning.SERVER_ERROR)
 
 
 def after(
@@ -103,12 +76,15 @@ def after(
                 job, number, sent, heard, reason=Reason(heard.reason or Reason.UNEXPECTED_RESPONSE), unknown=unknown
             )
         case Meaning.CONFLICT | Meaning.RATE_LIMITED:
-            if job.uncounted_requests >= PATIENCE * policy.max_attempts:
+            if policy.uncounted_used_up(job.uncounted_requests):
                 reason = Reason.OUTCOME_UNKNOWN if unknown else Reason.RETRIES_EXHAUSTED
                 return _dead(job, number, sent, heard, reason=reason, unknown=unknown)
             limited = heard.meaning is Meaning.RATE_LIMITED
             delay = heard.retry_after if limited else policy.after_conflict(chance)
-            return waiting(job.id, number, sent, delay=delay, error=heard.in_words(), counts=False, unknown=unknown)
+            why = WaitReason.RATE_LIMIT if limited else WaitReason.CONFLICT
+            return waiting(
+                job.id, number, sent, why=why, delay=delay, error=heard.in_words(), counts=False, unknown=unknown
+            )
         case Meaning.SERVER_ERROR:
             reason = Reason.RETRIES_EXHAUSTED
         case Meaning.UNUSABLE:
@@ -128,11 +104,14 @@ def _again(
     *, error: str, unknown: bool, reason: Reason, detail: dict[str, Any], trouble: Api | None,
 ) -> Result:  # fmt: skip
     """Another attempt later, or a person if this was the last."""
-    if policy.used_up(job):
+    if policy.used_up(job.attempt_count):
         return dead(job.id, number, sent, reason=reason, error=error, solution_url=None, unknown=unknown,
                     trouble=trouble, detail=detail | {"attempts": job.attempt_count + 1})  # fmt: skip
     delay = policy.backoff(job.attempt_count + 1, chance)
-    return waiting(job.id, number, sent, delay=delay, error=error, counts=True, unknown=unknown, trouble=trouble)
+    return waiting(
+        job.id, number, sent, why=WaitReason.BACKOFF, delay=delay, error=error, counts=True, unknown=unknown,
+        trouble=trouble,
+    )  # fmt: skip
 
 
 def _dead(

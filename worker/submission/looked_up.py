@@ -8,10 +8,10 @@ has no such case. Pure.
 from __future__ import annotations
 
 from worker.debitura.judge import Meaning, Verdict
-from worker.ledger.states import Api, Reason
+from worker.ledger.states import Api, Reason, WaitReason
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.record import Result, dead, submitted, waiting
-from worker.submission.decide import RetryPolicy
+from worker.policy.retry import RetryPolicy
 
 NO_REFERENCE = (
     "the ledger was restored from a backup, and the case has no creditorReference by which the API could say whether it"
@@ -19,14 +19,12 @@ NO_REFERENCE = (
 )
 
 
-def may_look_up(job: ClaimedJob) -> bool:
-    """Whether the API can be asked about this case at all."""
-    return bool(job.creditor_reference)
-
-
 def without_reference(job: ClaimedJob) -> Result:
     """Nobody but a person can tell whether the case exists."""
-    return _to_a_person(job, Reason.OUTCOME_UNKNOWN, NO_REFERENCE, status=None)
+    return dead(
+        job.id, job.request_count, None, reason=Reason.OUTCOME_UNKNOWN, error=NO_REFERENCE,
+        detail={"message": NO_REFERENCE, "no_reference": True}, solution_url=None, unknown=None,
+    )  # fmt: skip
 
 
 def found_there(job: ClaimedJob, found: Verdict) -> Result:
@@ -57,16 +55,19 @@ def after_look_up(job: ClaimedJob, found: Verdict, policy: RetryPolicy, chance: 
         case Meaning.REFUSED if found.status != 404:
             return _to_a_person(job, Reason.OUTCOME_UNKNOWN, words, status=found.status)
         case Meaning.RATE_LIMITED:
-            return _later(job, words, delay=found.retry_after, counts=False)
+            return _later(job, words, why=WaitReason.RATE_LIMIT, delay=found.retry_after, counts=False)
     # Trouble there or on the way, or a gateway's page in the API's place.
-    if policy.used_up(job):
+    if policy.used_up(job.attempt_count):
         return _to_a_person(job, Reason.OUTCOME_UNKNOWN, words, status=found.status, trouble=Api.CUSTOMER)
     return _later(job, words, delay=policy.backoff(job.attempt_count + 1, chance), counts=True, trouble=Api.CUSTOMER)
 
 
-def _later(job: ClaimedJob, words: str, *, delay: float, counts: bool, trouble: Api | None = None) -> Result:
+def _later(
+    job: ClaimedJob, words: str, *, delay: float, counts: bool, trouble: Api | None = None,
+    why: WaitReason = WaitReason.LOOK_UP_FAILED,
+) -> Result:  # fmt: skip
     return waiting(
-        job.id, job.request_count, None, delay=delay, error=words, counts=counts, unknown=None, trouble=trouble
+        job.id, job.request_count, None, why=why, delay=delay, error=words, counts=counts, unknown=None, trouble=trouble
     )
 
 

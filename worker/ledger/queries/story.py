@@ -52,7 +52,7 @@ def story(connection: Connection, job_id: UUID) -> Story:
         "SELECT id, external_tenant_id, idempotency_key, creditor_reference, amount, currency, state, priority, round,"
         " due_at, attempt_count, request_count, next_trigger, submission_key, outcome_unknown, lease_owner,"
         " lease_until, queued_at, created_at, finalized_at, case_id, case_reference, last_error, purged_at,"
-        " starts_with(case_body, 'sealed1:') AS sealed, look_up_first"
+        " starts_with(case_body, 'sealed1:') AS sealed, look_up_first, wait_reason"
         " FROM jobs WHERE id = :id"
     )
     if not jobs:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from worker.ledger.queries.filters import OPEN_FAILURES, FailureFilter, conditions_of
+from worker.policy.replay_plan import ReplayPlan, plan_in_sql, plan_replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,18 @@ class Target:
     external_tenant_id: str | None
     state: str | None
     outcome_unknown: bool
+    look_up_first: bool
     creditor_reference: str | None
+
+    @property
+    def plan(self) -> ReplayPlan:
+        """What a replay does with it."""
+        return plan_replay(
+            is_job=self.job_id is not None,
+            outcome_unknown=self.outcome_unknown,
+            look_up_first=self.look_up_first,
+            has_reference=self.creditor_reference is not None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +44,8 @@ class Selected:
     tenants: int
     messages: int
     """Unreadable messages: dead letters without a job."""
-    outcome_known: int
-    """Jobs whose replay gets a new submission key; the two below keep theirs."""
-    can_be_looked_up: int
-    cannot_be_looked_up: int
+    plans: Mapping[ReplayPlan, int]
+    """How many jobs a replay treats in which way; a plan that no job has is missing."""
     newest: int
     """The highest dead letter's id: what dies later does not belong to the selection."""
     amounts: dict[str, str] = field(default_factory=dict)
@@ -44,38 +54,51 @@ class Selected:
     without_amount: int = 0
     """Jobs whose amount is not known: they are in none of the sums."""
 
+    @property
+    def may_exist(self) -> int:
+        """Jobs whose case Debitura may have already."""
+        return sum(jobs for plan, jobs in self.plans.items() if plan.case_may_exist)
+
 
 _SELECTED = """
     WITH found AS MATERIALIZED (
-        SELECT d.id, j.id AS job_id, j.external_tenant_id AS tenant, COALESCE(j.currency, '?') AS currency, j.amount,
-               j.outcome_unknown
+        SELECT d.id, j.id AS job_id, j.external_tenant_id AS tenant, COALESCE(j.currency, '?') AS currency, j.amount
         FROM {source}
         WHERE d.resolved_at IS NULL AND d.id <= :newest {conditions}
     ), parts AS (
         SELECT currency, count(*) AS failures, count(job_id) AS jobs,
-               count(*) FILTER (WHERE outcome_unknown) AS unknown, count(amount) AS known, sum(amount) AS total,
+               count(amount) AS known, sum(amount) AS total,
                max(id) AS newest
         FROM found GROUP BY 1
     )
     SELECT COALESCE(sum(jobs), 0)::bigint AS jobs, COALESCE(sum(failures) - sum(jobs), 0)::bigint AS messages,
-           COALESCE(sum(jobs) - sum(unknown), 0)::bigint AS outcome_known,
-           COALESCE(sum(unknown), 0)::bigint AS unknown, COALESCE(max(newest), 0) AS newest,
+           COALESCE(max(newest), 0) AS newest,
            COALESCE(sum(jobs) - sum(known), 0)::bigint AS without_amount,
            COALESCE(json_object_agg(currency, total::text ORDER BY known DESC, currency) FILTER (WHERE known > 0),
                     CAST('{{}}' AS json)) AS amounts,
            (SELECT count(tenant) FROM (SELECT tenant FROM found GROUP BY 1) different) AS tenants
     FROM parts
 """
-# Read only where there are jobs with an unknown outcome; those that can be looked up have an index of their own.
-_LOOKED_UP = """
-    SELECT count(*)
-    FROM {source}
-    JOIN jobs u ON u.id = d.job_id AND u.state = 'dead' AND u.outcome_unknown AND u.creditor_reference IS NOT NULL
-    WHERE d.resolved_at IS NULL AND d.id <= :newest {conditions}
+_PLAN = plan_in_sql(
+    outcome_unknown="u.outcome_unknown",
+    look_up_first="u.look_up_first",
+    has_reference="u.creditor_reference IS NOT NULL",
+)
+# Most dead jobs are of one plan: the API refused them for certain. The others have an index of their own, and are read
+# only where there are any.
+_MAY_EXIST = "u.state = 'dead' AND (u.outcome_unknown OR u.look_up_first)"
+_ANY_MAY_EXIST = text(f"SELECT EXISTS (SELECT FROM jobs u WHERE {_MAY_EXIST})")
+_PLANS = f"""
+    SELECT {_PLAN} AS plan, count(*) AS jobs
+    FROM {{source}}
+    JOIN jobs u ON u.id = d.job_id AND {_MAY_EXIST}
+    WHERE d.resolved_at IS NULL AND d.id <= :newest {{conditions}}
+    GROUP BY 1
 """
 _PAGE = """
     SELECT d.id AS dead_letter_id, d.job_id, j.external_tenant_id, j.state,
-           COALESCE(j.outcome_unknown, false) AS outcome_unknown, j.creditor_reference
+           COALESCE(j.outcome_unknown, false) AS outcome_unknown, COALESCE(j.look_up_first, false) AS look_up_first,
+           j.creditor_reference
     FROM {source}
     WHERE d.resolved_at IS NULL AND d.id > :after AND d.id <= :newest {conditions}
     ORDER BY d.id LIMIT :limit
@@ -83,7 +106,7 @@ _PAGE = """
 _BY_ID = text(
     """
     SELECT d.id AS dead_letter_id, j.id AS job_id, j.external_tenant_id, j.state, j.outcome_unknown,
-           j.creditor_reference
+           j.look_up_first, j.creditor_reference
     FROM jobs j LEFT JOIN dead_letters d ON d.job_id = j.id AND d.resolved_at IS NULL
     WHERE j.id = ANY(:ids)
     """
@@ -96,17 +119,17 @@ def selected(connection: Connection, wanted: FailureFilter, *, newest: int = _NO
     conditions, parameters = conditions_of(wanted)
     parameters["newest"] = newest
     row = connection.execute(text(_SELECTED.format(source=OPEN_FAILURES, conditions=conditions)), parameters).one()
-    looked_up = 0
-    if row.unknown:
-        statement = _LOOKED_UP.format(source=OPEN_FAILURES, conditions=conditions)
-        looked_up = connection.execute(text(statement), parameters).scalar_one()
+    plans: dict[ReplayPlan, int] = {}
+    if row.jobs and connection.execute(_ANY_MAY_EXIST).scalar_one():
+        statement = text(_PLANS.format(source=OPEN_FAILURES, conditions=conditions))
+        plans = {ReplayPlan(plan): jobs for plan, jobs in connection.execute(statement, parameters)}
+    if certain := row.jobs - sum(plans.values()):
+        plans[ReplayPlan.NEW_KEY] = certain
     return Selected(
         jobs=row.jobs,
         tenants=row.tenants,
         messages=row.messages,
-        outcome_known=row.outcome_known,
-        can_be_looked_up=looked_up,
-        cannot_be_looked_up=row.unknown - looked_up,
+        plans=plans,
         newest=row.newest,
         amounts=row.amounts,
         without_amount=row.without_amount,

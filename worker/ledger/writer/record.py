@@ -14,7 +14,16 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from worker.ledger.states import INVALID_LINK_REASONS, Api, AttemptOutcome, Reason, State, TokenSource, Trigger
+from worker.ledger.states import (
+    INVALID_LINK_REASONS,
+    Api,
+    AttemptOutcome,
+    Reason,
+    State,
+    TokenSource,
+    Trigger,
+    WaitReason,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,8 @@ class Result:
     """Why the next request will be sent, where that is not simply a retry."""
     delay: float = 0.0
     """For `waiting`: seconds from now until it is due."""
+    wait_reason: WaitReason | None = None
+    """For `waiting`: why."""
     last_error: str | None = None
     trouble: Api | None = None
     """The API that is in trouble itself, so that neither the job nor its tenant is to blame."""
@@ -71,6 +82,7 @@ def waiting(
     number: int,
     sent: Sent | None,
     *,
+    why: WaitReason,
     delay: float,
     error: str,
     counts: bool,
@@ -87,6 +99,7 @@ def waiting(
         counts=counts,
         outcome_unknown=unknown,
         delay=delay,
+        wait_reason=why,
         last_error=error,
         next_trigger=next_trigger,
         trouble=trouble,
@@ -119,7 +132,16 @@ def dead(
 
 def while_open(result: Result, *, delay: float) -> Result:
     """The same, while the circuit of the API in trouble is open: no attempt is counted, and nothing dies of it."""
-    return replace(result, state=State.WAITING, counts=False, delay=delay, reason=None, detail={}, solution_url=None)
+    return replace(
+        result,
+        state=State.WAITING,
+        wait_reason=WaitReason.API_FAULT,
+        counts=False,
+        delay=delay,
+        reason=None,
+        detail={},
+        solution_url=None,
+    )
 
 
 # The attempts are closed whether or not the lease still holds: that an answer came is evidence, even when it came late.
@@ -134,7 +156,7 @@ _RECORD = text(
             float8, next_trigger text, last_error text, case_id text, case_reference text, reason text,
             invalid_client_link boolean, detail jsonb, solution_url text, outcome text, duration_ms int, http_status
             smallint, error_type text, error_message text, token_fingerprint text, token_source text,
-            in_trouble boolean)
+            in_trouble boolean, wait_reason text)
     ), closed AS (
         UPDATE attempts a
         SET finished_at = now(), outcome = r.outcome, http_status = r.http_status, error_type = r.error_type,
@@ -146,6 +168,7 @@ _RECORD = text(
         UPDATE jobs j
         SET state = r.state, lease_token = NULL, lease_owner = NULL, lease_until = NULL,
             due_at = CASE WHEN r.state = 'waiting' THEN now() + make_interval(secs => r.delay) END,
+            wait_reason = r.wait_reason,
             finalized_at = CASE WHEN r.state = 'submitted' THEN now() END,
             attempt_count = j.attempt_count + r.counts::int, worker_lost = false,
             uncounted_requests = j.uncounted_requests + (r.was_sent AND NOT r.counts AND NOT r.in_trouble)::int,
@@ -220,6 +243,7 @@ def _row(result: Result) -> dict[str, Any]:
         "outcome_unknown": result.outcome_unknown,
         "in_trouble": result.trouble is not None,
         "delay": result.delay,
+        "wait_reason": result.wait_reason,
         "next_trigger": result.next_trigger,
         "last_error": result.last_error,
         "case_id": result.case_id,

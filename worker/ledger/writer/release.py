@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, text
 from worker.ledger.states import Priority
 from worker.ledger.writer.holds import CIRCUITS
 from worker.ledger.writer.rounds import SERVED_ROUND, raise_served
+from worker.policy.retry import RetryPolicy
 
 #: Rows moved by one statement at most, so that a tick stays a short transaction.
 CHUNK = 1000
@@ -107,7 +108,7 @@ _WAKE_DUE = text(
         ORDER BY due_at LIMIT :chunk FOR UPDATE SKIP LOCKED
     )
     UPDATE jobs j
-    SET state = 'pending', due_at = NULL,
+    SET state = 'pending', due_at = NULL, wait_reason = NULL,
         round = GREATEST(j.round, {SERVED_ROUND.format(priority="j.priority")})
     FROM due WHERE j.id = due.id
     """
@@ -133,8 +134,7 @@ def take_back_unclaimed(connection: Connection, *, requeue_seconds: float) -> in
     return connection.execute(_TAKE_BACK_UNCLAIMED, {"seconds": requeue_seconds, "chunk": CHUNK}).rowcount
 
 
-_TAKE_BACK_EXPIRED = text(
-    """
+_TAKE_BACK_EXPIRED = """
     WITH expired AS MATERIALIZED (
         SELECT id, lease_owner FROM jobs WHERE state = 'submitting' AND lease_until < now()
         ORDER BY lease_until LIMIT :chunk FOR UPDATE SKIP LOCKED
@@ -149,8 +149,8 @@ _TAKE_BACK_EXPIRED = text(
         SET state = CASE WHEN j.attempt_count >= :limit THEN 'dead' ELSE 'waiting' END,
             due_at = CASE WHEN j.attempt_count >= :limit THEN NULL
                      WHEN j.attempt_count = 0 THEN now()
-                     ELSE now() + make_interval(secs => random() * LEAST(:retry_max, :retry_base * power(2,
-                     LEAST(j.attempt_count, 40)))) END,
+                     ELSE now() + make_interval(secs => {backoff}) END,
+            wait_reason = CASE WHEN j.attempt_count < :limit THEN 'worker_lost' END,
             lease_token = NULL, lease_owner = NULL, lease_until = NULL,
             attempt_count = j.attempt_count + 1, outcome_unknown = true, worker_lost = true, next_trigger = 'retry',
             last_error = 'worker ' || expired.lease_owner || ' did not report back before its lease was over'
@@ -160,36 +160,30 @@ _TAKE_BACK_EXPIRED = text(
         INSERT INTO dead_letters (job_id, reason, invalid_client_link, detail)
         SELECT id, 'outcome_unknown', false, jsonb_build_object('message', last_error) FROM moved WHERE state = 'dead'
     )
-    SELECT id, state = 'dead' AS buried, EXISTS (SELECT FROM closed WHERE closed.job_id = moved.id) AS unanswered
+    SELECT id, state = 'dead' AS dead, EXISTS (SELECT FROM closed WHERE closed.job_id = moved.id) AS unanswered
     FROM moved
-    """
-)
+"""
 
 
 class Expired(NamedTuple):
     """A job whose worker did not report back."""
 
     id: UUID
-    buried: bool
+    dead: bool
     """It is dead now, its outcome unknown."""
     unanswered: bool
     """A request of it may have left."""
 
 
-def take_back_expired(
-    connection: Connection, *, max_attempts: int, retry_base: float, retry_max: float
-) -> list[Expired]:
+def take_back_expired(connection: Connection, *, policy: RetryPolicy) -> list[Expired]:
     """`submitting` → `waiting` for jobs whose worker did not report back; their open attempts become `unknown`.
 
-    The first time they are due at once (their worker's death says nothing of the API), later with backoff. A job at its
-    limit is still given out, so that a worker can look up what became of it; only one that goes on outliving its
-    workers beyond that is buried here, so that it cannot kill processes for ever.
+    The first time they are due at once (their worker's death says nothing of the API), later with backoff. A job that
+    has reached the policy's `reclaim_limit` is dead-lettered.
     """
-    rows = connection.execute(
-        _TAKE_BACK_EXPIRED,
-        {"chunk": CHUNK, "limit": max_attempts + 3, "retry_base": retry_base, "retry_max": retry_max},
-    )
-    return [Expired(*row) for row in rows]
+    # The job's own attempt counts too: it is under way when its worker is lost.
+    statement = text(_TAKE_BACK_EXPIRED.format(backoff=policy.backoff_in_sql("j.attempt_count + 1")))
+    return [Expired(*row) for row in connection.execute(statement, {"chunk": CHUNK, "limit": policy.reclaim_limit})]
 
 
 # That the job is still pending, in a form that no index answers; see `_WAKE_DUE` for why.

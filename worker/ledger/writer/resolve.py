@@ -11,6 +11,9 @@ from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.ledger.writer.arrival import NEXT_ROUND
+from worker.policy.replay_plan import keeps_key_in_sql
+
+_KEEPS_KEY = keeps_key_in_sql(outcome_unknown="j.outcome_unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,8 @@ class Actor:
     note: str | None = None
 
 
-# A known outcome means that the API would answer the old key with the stored refusal, so a replay needs a new key
-# (developer-concepts/idempotency). After an unknown outcome the old key is the protection against a second case, so it
-# stays, and the worker looks the case up first. Each of a tenant's jobs gets a round of its own, as at their first
-# arrival: whoever replays five hundred of them does not put them all before the others' turn.
+# Each of a tenant's jobs gets its own round, as when it first arrived: replaying five hundred of them does not put them
+# all before the other tenants' turn.
 _REPLAY = text(
     f"""
     WITH places AS (
@@ -34,10 +35,10 @@ _REPLAY = text(
         UPDATE jobs j
         SET state = 'pending', attempt_count = 0, uncounted_requests = 0, failing_since = NULL,
             next_trigger = 'replay', pending_since = now(),
-            submission_key = CASE WHEN j.outcome_unknown THEN j.submission_key ELSE gen_random_uuid() END,
+            submission_key = CASE WHEN {_KEEPS_KEY} THEN j.submission_key ELSE gen_random_uuid() END,
             round = places.place + {NEXT_ROUND.format(priority="j.priority", tenant="j.external_tenant_id")}
         FROM places WHERE j.id = places.id AND j.state = 'dead'
-        RETURNING j.id, j.outcome_unknown
+        RETURNING j.id, {_KEEPS_KEY} AS keeps_key
     ), resolved AS (
         UPDATE dead_letters d
         SET resolved_at = now(), resolution = 'replayed', resolved_by = :actor, note = :note
@@ -45,7 +46,7 @@ _REPLAY = text(
     ), audited AS (
         INSERT INTO audit_log (actor, action, job_id, detail, note)
         SELECT :actor, 'replay', id,
-               jsonb_build_object('submission_key', CASE WHEN outcome_unknown THEN 'kept' ELSE 'renewed' END)
+               jsonb_build_object('submission_key', CASE WHEN keeps_key THEN 'kept' ELSE 'renewed' END)
                || CAST(:detail AS jsonb), :note
         FROM revived
     )

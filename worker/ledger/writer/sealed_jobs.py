@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from worker.case.encryption import FINGERPRINT, PREFIX
-from worker.errors import CaseSealed
 
 #: Jobs woken in one statement at most.
 CHUNK = 500
@@ -16,7 +15,7 @@ _WAKE = text(
     """
     WITH openable AS MATERIALIZED (
         SELECT id FROM jobs
-        WHERE state = 'waiting' AND due_at > now() AND starts_with(last_error, :words)
+        WHERE state = 'waiting' AND due_at > now() AND wait_reason = 'key_missing'
           AND starts_with(case_body, :prefix) AND substr(case_body, length(:prefix) + 1, :size) = ANY(:keys)
         ORDER BY due_at LIMIT :chunk FOR UPDATE SKIP LOCKED
     )
@@ -28,5 +27,5 @@ _WAKE = text(
 def wake_openable(connection: Connection, keys: Sequence[str]) -> bool:
     """Make those jobs due that wait for one of these keys (fingerprints), some at a time. Returns whether more may be
     waiting."""
-    parameters = {"words": CaseSealed.MISSING, "prefix": PREFIX, "size": FINGERPRINT, "keys": list(keys)}
+    parameters = {"prefix": PREFIX, "size": FINGERPRINT, "keys": list(keys)}
     return connection.execute(_WAKE, parameters | {"chunk": CHUNK}).rowcount == CHUNK
