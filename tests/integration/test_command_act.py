@@ -43,7 +43,7 @@ def test_replay_renews_the_key_after_a_known_outcome_and_keeps_it_after_an_unkno
 
     # Then the command says what became of the keys, and so it is
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == ("3 jobs of 2 tenants replayed: new key 1 look-up first 1, same key 1\n")
+    assert result.stdout == ("3 jobs of 2 tenants replayed: new key 1, look-up first 1, same key 1\n")
     assert [pipeline.job(job)["state"] for job in keys] == ["pending"] * 3
     assert [pipeline.job(job)["submission_key"] == key for job, key in keys.items()] == [False, True, True]
 
@@ -226,7 +226,7 @@ def test_a_canary_goes_on_only_while_jobs_fare_better(
 
     assert result.exit_code == code
     told = result.stdout.splitlines()[-1]  # (the worker of this test logs into the same stream)
-    assert told.startswith(f"{done} job{'s' if done > 1 else ''} of 1 tenant replayed: new key {done}\n")
+    assert told.startswith(f"{done} job{'s' if done > 1 else ''} of 1 tenant replayed: new key {done}")
     assert ("died of the same cause again" in result.stderr) is not signed
 
 

@@ -144,7 +144,7 @@ def test_failures_of_before_the_circuit_closed_do_not_open_it_again(
 
     # When a single job fails after it, in each of them
     for worker in (another, pipeline):
-        bad = worker.intake.enqueue("bad", tag="sandbox:status=500")
+        bad = worker.enqueue("bad", tag="sandbox:status=500")
         worker.run([bad] if bad in worker.release() else [])
 
     # Then that is no outage
