@@ -8,11 +8,9 @@ import pytest
 from command_line import run
 from pipeline import Pipeline
 from psycopg.errors import InsufficientPrivilege
-from test_migrations import url_of
 
 from tests.at_once import at_once
 from tests.databases import Database
-from worker.ledger import migrate
 from worker.ledger.database import transaction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor, discard, replay
@@ -165,18 +163,3 @@ def test_a_tail_that_was_cut_off_with_all_traces_is_found_by_the_head_kept_elsew
     assert run(variables, "audit", "verify").exit_code == 0
     cut = run(variables, "audit", "verify", "--expect", head)
     assert (cut.exit_code, "nowhere in the chain" in cut.stderr) == (1, True)
-
-
-def test_entries_from_before_the_chain_are_chained_by_the_migration(database: Database) -> None:
-    # Given a log of the version before, with entries that were committed in another order than their ids
-    write(database, "one", "two")
-    migrate.downgrade(url_of(database), "0013")
-    database.rows("INSERT INTO audit_log (actor, action) SELECT 'ada', n::text FROM generate_series(1, 50) n")
-    database.rows("DELETE FROM audit_log WHERE id = 30")  # nobody forbade it then
-
-    # When it is migrated, and goes on
-    migrate.upgrade(url_of(database))
-    write(database, "three")
-
-    walk = walked(database)
-    assert (walk.problems, walk.position) == ([], 52)

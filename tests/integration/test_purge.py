@@ -12,14 +12,12 @@ from psycopg.errors import CheckViolation
 from sealed import OPEN, READABLE, SEALED, enqueue, everything
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
-from test_migrations import url_of
 from web_visitor import USERS, Visitor, report
 
 from tests.at_once import at_once
 from tests.databases import Database
 from worker.case.protection import hidden_key
 from worker.intake.enqueue import EnqueuedJob, admit, insert
-from worker.ledger import migrate
 from worker.ledger.database import transaction
 from worker.ledger.writer.arrival import bury_message
 from worker.ledger.writer.purge import purge_due
@@ -123,20 +121,6 @@ def test_many_at_once_under_different_settings_make_one_job(ledger: Database) ->
         jobs = at_once(8, arrive)
         assert len({job.id for job in jobs}) == 1
         assert [job.created for job in jobs].count(True) == 1
-
-
-def test_a_purged_job_stays_one_when_the_schema_goes_down_and_up(database: Database) -> None:
-    job = enqueue(database, OPEN, creditorReference="R1").id
-    final = "UPDATE jobs SET state = 'submitted', case_id = 'c', finalized_at = now() - interval '100 days'"
-    database.rows(final)
-    assert purge(database) == 1
-
-    migrate.downgrade(url_of(database), "0011")
-    assert database.rows("SELECT case_body, creditor_reference FROM jobs") == [("{}", None)]
-    migrate.upgrade(url_of(database))
-
-    assert enqueue(database, OPEN, creditorReference="R1") == EnqueuedJob(job, created=False)
-    assert purge(database) == 1
 
 
 def test_only_what_has_been_final_for_long_enough(pipeline: Pipeline) -> None:

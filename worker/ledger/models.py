@@ -103,8 +103,6 @@ class Job(Base):
         # A key and its hidden form have the same digest: whichever of them is stored, or has just been put in the
         # other's place by a purge, the same key makes one job.
         Index("uq_jobs_key", text("job_key(external_tenant_id, idempotency_key)"), unique=True),
-        # Older code names this one in its INSERT.
-        Index("uq_jobs_tenant_idempotency_key", "external_tenant_id", "idempotency_key", unique=True),
         # One partial index for each way in which living rows are looked for; final rows are in none of them.
         Index(
             "ix_jobs_pending_turn",
