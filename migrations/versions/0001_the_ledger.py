@@ -13,6 +13,8 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+#: The oldest code that works with this schema.
+oldest_code = "0001"
 
 # A tenant's idempotency key and its hidden form have the same digest (see `worker.case.protection.key_digest`), and a
 # unique index on it lets only one of them in. Backslashes are doubled: the cast reads bytea's escape format.
@@ -734,7 +736,6 @@ def upgrade() -> None:
     op.execute("INSERT INTO pace (api) VALUES ('customer'), ('referral')")
     op.execute("INSERT INTO alert_watch (id) VALUES (1)")
     op.execute("INSERT INTO served_rounds (priority) VALUES (0), (1), (2)")
-    op.execute("INSERT INTO schema_support (id, oldest_code) VALUES (1, '0001')")
 
 
 def downgrade() -> None:
