@@ -10,7 +10,7 @@ from worker.alerts.settings import AlertSettings
 from worker.errors import SettingsError
 from worker.fleet.settings import FleetSettings
 from worker.process.lifecycle import ThisProcess, connect_lifecycle
-from worker.process.monitoring import Watching
+from worker.process.monitoring import Monitoring
 from worker.queue.app import make_app
 from worker.queue.consumer import make_consumer
 from worker.queue.publisher import CeleryPublisher
@@ -23,7 +23,7 @@ from worker.telemetry.tracing import is_wanted
 try:
     settings = Settings.from_environment(needs=("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY"))
     alerts = AlertSettings.from_environment(os.environ)
-    _watching = Watching(settings, FleetSettings.from_environment())
+    _watching = Monitoring(settings, FleetSettings.from_environment())
     tenant_key(os.environ)
     is_wanted(os.environ)
 except SettingsError as error:

@@ -54,8 +54,8 @@ TENANT = "geheimkunde"
 #: How the logs show that each kind of trouble has come.
 REACHED = (
     "job_submitted", "job_dead", "job_waiting", "job_accepted", "attempt_failed_by_bug", "message_malformed",
-    "dispatcher_waits_for_ledger", "CheckViolation", "case_looked_up", "case_not_opened", "cases_purged",
-    "alert_written", "alert_not_delivered", "webhook_refused", "webhook_received", "webhook_worked_on",
+    "dispatcher_waits_for_ledger", "CheckViolation", "case_looked_up", "decryption_failed", "cases_purged",
+    "alert_written", "alert_not_delivered", "webhook_refused", "webhook_received", "webhook_processed",
     "operation_taken_up", "page_without_database", "not_ready",
 )  # fmt: skip
 
@@ -193,7 +193,7 @@ def key_that_is_missing(stage: Stage) -> None:
     with stage.engine.begin() as connection:
         job = admit(f"{TENANT}-0", {**PERSONAL, "currencyCode": "EUR"}, "sealed elsewhere")
         insert(connection, job, Protection.from_environment({"CASE_ENCRYPTION_KEYS": OTHER_KEY}))
-    until("it is not opened", lambda: "case_not_opened" in stage.nodes[0].said(), within=30)
+    until("it is not opened", lambda: "decryption_failed" in stage.nodes[0].said(), within=30)
 
 
 def a_link_heals(stage: Stage, page: Page) -> None:

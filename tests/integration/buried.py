@@ -44,7 +44,7 @@ def bury(
     return job
 
 
-def bury_message(ledger: Database, message: str = "its body is torn") -> int:
+def dead_letter_message(ledger: Database, message: str = "its body is torn") -> int:
     """One unreadable message. Returns its dead letter's id."""
     return int(
         str(

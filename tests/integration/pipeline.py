@@ -91,7 +91,7 @@ class Pipeline:
         """All leases are over, and the dispatcher takes the jobs back."""
         self.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 second' WHERE state = 'submitting'")
         with transaction(self.engine) as connection:
-            expired = release.take_back_expired(connection, policy=RetryPolicy(self.settings.max_attempts, 2, 60))
+            expired = release.reclaim_expired(connection, policy=RetryPolicy(self.settings.max_attempts, 2, 60))
         return [job.id for job in expired]
 
     def replay(self, *ids: UUID) -> list[UUID]:

@@ -15,7 +15,7 @@ from local_servers import free_port
 
 from tests.at_once import at_once
 from tests.databases import Database
-from worker.alerts.courier import Courier
+from worker.alerts.courier import Delivery
 from worker.alerts.messages import signature
 from worker.alerts.retry import TRIES
 from worker.alerts.settings import AlertSettings
@@ -45,7 +45,7 @@ class Told:
         bury(ledger)
         with transaction(ledger.engine) as connection:
             AlertWatch(settings, ledger.engine, name=name).look(connection)
-        self.couriers = [Courier(target, settings, ledger.engine, name=name) for target in settings.targets]
+        self.couriers = [Delivery(target, settings, ledger.engine, name=name) for target in settings.targets]
 
     def deliver(self) -> list[bool]:
         return [courier.deliver_next() for courier in self.couriers]

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 from alert_looks import Looks, resolve_all
-from buried import bury, bury_message
+from buried import bury, dead_letter_message
 from pipeline import Pipeline
 from sandbox_witness import Witness
 
@@ -48,7 +48,7 @@ def test_another_cause_is_news_and_an_unreadable_message_too(looks: Looks, ledge
     bury(ledger, message="one")
     looks.look()
     bury(ledger, message="two")
-    bury_message(ledger)
+    dead_letter_message(ledger)
 
     assert looks.look() == 2
     assert sorted(facts["groups"][0]["reason"] for _, facts in looks.told()) == [

@@ -14,7 +14,7 @@ from worker.dispatch.dispatcher import Dispatcher, NotPublished
 from worker.ledger.database import transaction
 from worker.ledger.queries.waiting import fleet_waits
 from worker.policy.rate_limit import Pace
-from worker.report.waiting import fleet_in_words
+from worker.report.waiting import describe_fleet
 
 AWAY = "The broker does not take messages since"
 
@@ -26,7 +26,7 @@ def published() -> Recorder:
 
 def words(pipeline: Pipeline) -> list[str]:
     with transaction(pipeline.engine) as connection:
-        return fleet_in_words(fleet_waits(connection, Pace.parse("600/minute")))
+        return describe_fleet(fleet_waits(connection, Pace.parse("600/minute")))
 
 
 def fail(pipeline: Pipeline, published: Recorder, *, by: str) -> object:

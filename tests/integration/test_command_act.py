@@ -14,7 +14,7 @@ from buried import bury
 from command_line import run
 from pipeline import Pipeline
 from sandbox_witness import Witness
-from test_command_report import bury_message
+from test_command_report import dead_letter_message
 
 from tests.databases import Database
 from worker.cli import act
@@ -141,8 +141,8 @@ def test_a_filter_that_fits_nothing_is_done_at_once(ledger: Database, variables:
 
 def test_unreadable_messages_are_discarded_and_never_replayed(pipeline: Pipeline, variables: dict[str, str]) -> None:
     # Given two messages that became no job, and a dead job
-    bury_message(pipeline.ledger)
-    bury_message(pipeline.ledger)
+    dead_letter_message(pipeline.ledger)
+    dead_letter_message(pipeline.ledger)
     job = pipeline.submit(currencyCode="?")
 
     # When they are to be replayed, it is said that this cannot be, and what to do

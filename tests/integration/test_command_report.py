@@ -17,7 +17,7 @@ from worker.ledger.states import Reason
 from worker.report.export import CSV_COLUMNS
 
 
-def bury_message(ledger: Database) -> None:
+def dead_letter_message(ledger: Database) -> None:
     ledger.rows(
         "INSERT INTO dead_letters (reason, invalid_client_link, detail) VALUES"
         """ ('malformed_message', false, '{"message": "its body is torn", "sent": "secret"}')"""
@@ -106,7 +106,7 @@ def test_csv_has_a_row_for_each_failure_and_no_formulas(pipeline: Pipeline, vari
 
 
 def test_an_unreadable_message_is_reported_without_what_it_held(ledger: Database, variables: dict[str, str]) -> None:
-    bury_message(ledger)
+    dead_letter_message(ledger)
 
     table, data = run(variables, "report").stdout, run(variables, "report", "--format", "json").stdout
 

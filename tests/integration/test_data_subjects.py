@@ -17,7 +17,7 @@ from sealed import NEW, OLD, OPEN, SEALED, enqueue, everything
 from tests.databases import Database
 from worker.intake.enqueue import EnqueuedJob
 from worker.ledger.database import transaction
-from worker.ledger.writer.arrival import bury_message
+from worker.ledger.writer.arrival import dead_letter_message
 from worker.ledger.writer.resolve import Actor
 from worker.privacy import subject as subjects
 from worker.report.edit import correct
@@ -160,13 +160,13 @@ def test_unreadable_messages_that_name_the_tenant_are_exported_and_erased(
     def bury(tenant: str, reference: str) -> None:
         sent = {"args": [], "kwargs": {"external_tenant_id": tenant, "case": {"creditorReference": reference}}}
         with transaction(ledger.engine) as connection:
-            bury_message(connection, {"message": "torn", "sent": json.dumps(sent)}, SEALED)
+            dead_letter_message(connection, {"message": "torn", "sent": json.dumps(sent)}, SEALED)
 
     bury("acme", "R1")
     bury("acme", "R2")
     bury("other", "R1")
     with transaction(ledger.engine) as connection:
-        bury_message(connection, {"message": "torn", "sent": "acme R1 {"}, SEALED)
+        dead_letter_message(connection, {"message": "torn", "sent": "acme R1 {"}, SEALED)
     options = ("--tenant", "acme", "--reference", "R1")
 
     found = exported(variables | KEYS, tmp_path / "out.json", *options)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from buried import bury, bury_message
+from buried import bury, dead_letter_message
 
 from tests.databases import Database
 from worker.ledger import queries
@@ -87,7 +87,7 @@ def test_each_part_narrows(ledger: Database, jobs: dict[str, UUID], wanted: Fail
 
 
 def test_ticked_rows_and_jobs_by_id(ledger: Database, jobs: dict[str, UUID]) -> None:
-    message = bury_message(ledger)
+    message = dead_letter_message(ledger)
     with ledger.engine.connect() as connection:
         letters = {f.job_id: f.dead_letter_id for f in queries.failures(connection, FailureFilter())}
         ticked = FailureFilter(letters=(letters[jobs["kyc"]], message, 999_999))

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from uuid import uuid4
 
 import pytest
-from buried import bury, bury_message
+from buried import bury, dead_letter_message
 
 from tests.databases import Database
 from worker.ledger import queries
@@ -71,7 +71,7 @@ def test_a_group_says_all_that_its_failures_share(ledger: Database) -> None:
     bury(ledger, "b", message="Case 3", amount="1", currency="EUR", age="10 minutes")
     bury(ledger, "b", message="Case 4", amount=None, currency=None)
     bury(ledger, "b", message="Case 5", amount="7", currency=None)
-    bury_message(ledger)
+    dead_letter_message(ledger)
 
     with ledger.engine.connect() as connection:
         found = queries.groups(connection, FailureFilter())
@@ -127,7 +127,7 @@ def test_the_tiles_tell_what_is_open_at_stake_and_done_today(ledger: Database) -
     bury(ledger, amount="10", age="3 days")
     bury(ledger, amount="20", currency="EUR", reason="second_unauthorized")
     bury(ledger, amount=None)
-    bury_message(ledger)
+    dead_letter_message(ledger)
     finish(ledger, "a", "0 s")
     finish(ledger, "a", "2 days")
     ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('rate_limit', now() + interval '1 min', 'too fast')")

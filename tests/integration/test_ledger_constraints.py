@@ -129,7 +129,7 @@ def test_a_job_has_at_most_one_open_dead_letter(ledger: Database, jobs: dict[str
 
 
 def test_a_tenant_s_key_has_one_job(ledger: Database, jobs: dict[str, UUID]) -> None:
-    with pytest.raises(psycopg.errors.UniqueViolation, match="uq_jobs_tenant_idempotency_key"):
+    with pytest.raises(psycopg.errors.UniqueViolation, match="uq_jobs_key"):
         ledger.rows("UPDATE jobs SET idempotency_key = 'the same'")
 
 

@@ -140,7 +140,7 @@ def test_an_id_is_taken_back_only_when_nobody_has_claimed_it_for_long(pipeline: 
     pipeline.release()
     pipeline.ledger.rows("UPDATE jobs SET queued_at = now() - interval '61 s' WHERE id = %s", lost)
     with transaction(pipeline.engine) as connection:
-        assert release.take_back_unclaimed(connection, requeue_seconds=60) == 1
+        assert release.reclaim_unclaimed(connection, requeue_seconds=60) == 1
 
     assert (pipeline.job(lost)["state"], pipeline.job(young)["state"]) == ("pending", "queued")
     assert pipeline.job(lost)["attempt_count"] == 0
@@ -151,7 +151,7 @@ def test_a_lease_is_taken_back_only_when_it_is_over(pipeline: Pipeline) -> None:
     pipeline.claim(pipeline.release())
     pipeline.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 ms' WHERE id = %s", over)
     with transaction(pipeline.engine) as connection:
-        (taken,) = release.take_back_expired(connection, policy=RetryPolicy(3, 1, 2))
+        (taken,) = release.reclaim_expired(connection, policy=RetryPolicy(3, 1, 2))
     assert taken == (over, False, True)
 
     assert (pipeline.job(over)["state"], pipeline.job(holding)["state"]) == ("waiting", "submitting")

@@ -18,10 +18,10 @@ from worker.ledger.queries.demand import due_work
 from worker.ledger.states import Api
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.arrival import insert_job
-from worker.ledger.writer.circuit_breaker import mind_failures
+from worker.ledger.writer.circuit_breaker import record_failures
 from worker.ledger.writer.claim import claim
 from worker.ledger.writer.pace import lock_for_release, read_in_turn
-from worker.ledger.writer.record import handed_back, record
+from worker.ledger.writer.record import apply_transitions, requeued
 from worker.policy.circuit_breaker import FailureRun
 from worker.policy.retry import RetryPolicy
 
@@ -89,7 +89,7 @@ def arrive(connection: Connection) -> None:
 
 
 def give_back(connection: Connection) -> None:
-    record(connection, [handed_back(NOBODY[0], 1)], lease=uuid4(), mints=0)
+    apply_transitions(connection, [requeued(NOBODY[0], 1)], lease=uuid4())
 
 
 def release_in_turn(connection: Connection) -> None:
@@ -104,11 +104,11 @@ def probe(connection: Connection) -> None:
 
 
 def mind(connection: Connection) -> None:
-    mind_failures(connection, Api.CUSTOMER, jobs=NOBODY, answers=1, run=FailureRun(), now=0.0, detail="HTTP 500")
+    record_failures(connection, Api.CUSTOMER, jobs=NOBODY, answers=1, run=FailureRun(), now=0.0, detail="HTTP 500")
 
 
 def expire(connection: Connection) -> None:
-    release.take_back_expired(connection, policy=RetryPolicy(12, 2, 60))
+    release.reclaim_expired(connection, policy=RetryPolicy(12, 2, 60))
 
 
 def revive(connection: Connection) -> None:
@@ -121,14 +121,14 @@ def revive(connection: Connection) -> None:
         (release_in_turn, ["ix_jobs_pending_turn"]),
         (probe, ["ix_jobs_pending_turn"]),
         (release.wake_due, ["ix_jobs_waiting_due"]),
-        (lambda c: release.take_back_unclaimed(c, requeue_seconds=60), ["ix_jobs_queued_at"]),
+        (lambda c: release.reclaim_unclaimed(c, requeue_seconds=60), ["ix_jobs_queued_at"]),
         (expire, ["ix_jobs_lease_until"]),
         (lambda c: due_work(c, within=60), ["ix_jobs_waiting_due", "ix_jobs_pending_tenant", "ix_jobs_finalized"]),
         (arrive, ["ix_jobs_pending_turn", "ix_jobs_pending_tenant"]),
         (lambda c: claim(c, NOBODY, lease=uuid4(), worker="w", lease_seconds=1), ["pk_jobs"]),
         (give_back, ["pk_attempts"]),
         (revive, ["ix_jobs_pending_turn", "ix_jobs_pending_tenant"]),
-        (lambda c: release.put_back(c, NOBODY), ["pk_jobs"]),
+        (lambda c: release.requeue_unpublished(c, NOBODY), ["pk_jobs"]),
         (mind, ["ix_attempts_trouble", "pk_jobs", "pk_api_use"]),
     ],
     ids=["release", "probe", "wake", "unclaimed", "expired", "demand", "next round", "claim", "record", "replay",
@@ -194,6 +194,6 @@ def test_statistics_that_are_behind_make_no_statement_slow(ledger: Database) -> 
             release.standing(connection)
             assert len(release.release(connection, room=50, tenant_cap=4)) == 50
             connection.exec_driver_sql("UPDATE jobs SET queued_at = now() - interval '1 hour' WHERE state = 'queued'")
-            assert release.take_back_unclaimed(connection, requeue_seconds=60) == 50
+            assert release.reclaim_unclaimed(connection, requeue_seconds=60) == 50
     finally:
         ledger.rows("ALTER TABLE jobs RESET (autovacuum_enabled)")

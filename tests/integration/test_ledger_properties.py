@@ -25,9 +25,9 @@ from worker.ledger.database import transaction
 from worker.ledger.states import AttemptOutcome
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, claim, open_second_attempt
-from worker.ledger.writer.record import Result, Sent, handed_back, record
+from worker.ledger.writer.record import Result, Sent, apply_transitions, requeued
 from worker.policy.retry import RetryPolicy
-from worker.submission.decide import Heard, Silence, after
+from worker.submission.decide import Heard, NoResponse, after
 
 POLICY = RetryPolicy(max_attempts=3, base=1.0, longest=10.0)
 ACTOR = resolve.Actor("test")
@@ -43,8 +43,8 @@ HEARD: dict[str, tuple[Heard, bool | None]] = {
     "500": (Verdict(Meaning.SERVER_ERROR, 500), True),
     "503": (Verdict(Meaning.SERVER_ERROR, 503), True),
     "unusable": (Verdict(Meaning.UNUSABLE, 200, reason="unexpected_response"), True),
-    "lost": (Silence(arrived=True, message="lost"), True),
-    "not sent": (Silence(arrived=False, message="no connection"), None),
+    "lost": (NoResponse(arrived=True, message="lost"), True),
+    "not sent": (NoResponse(arrived=False, message="no connection"), None),
 }
 
 EVERYTHING = """
@@ -134,7 +134,7 @@ class History(RuleBasedStateMachine):
         lease, job = self.claims[job_id]
         if what == "nothing was sent":
             self.given_back.add((lease, job_id))
-            self.put(lease, handed_back(job.id, job.request_count))
+            self.put(lease, requeued(job.id, job.request_count))
             return
         heard, news = HEARD[what]
         sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, 1)
@@ -172,11 +172,11 @@ class History(RuleBasedStateMachine):
         sent, number = Sent(job.request_count, AttemptOutcome.UNKNOWN, 1), job.request_count
         first = FirstUnauthorized(number, None, None, 1, "f", "cached")
         assert self.do(lambda c: open_second_attempt(c, job.id, first, lease=lease, worker="w")) is None
-        result = handed_back(job.id, number) if what == "nothing" else after(job, number, sent, HEARD[what][0], POLICY)
-        assert self.do(lambda c: record(c, [result], lease=lease, mints=0)).keys() == set()
+        result = requeued(job.id, number) if what == "nothing" else after(job, number, sent, HEARD[what][0], POLICY)
+        assert self.do(lambda c: apply_transitions(c, [result], lease=lease)).keys() == set()
 
     def put(self, lease: UUID, result: Result) -> None:
-        assert self.do(lambda c: record(c, [result], lease=lease, mints=0)).keys() == {result.job_id}
+        assert self.do(lambda c: apply_transitions(c, [result], lease=lease)).keys() == {result.job_id}
 
     @some("submitting")
     @rule()
@@ -185,20 +185,20 @@ class History(RuleBasedStateMachine):
         self.do(
             lambda c: c.execute(text("UPDATE jobs SET lease_until = now() - interval '1 s' WHERE state = 'submitting'"))
         )
-        taken = [job.id for job in self.do(lambda c: release.take_back_expired(c, policy=RetryPolicy(3, 1, 9)))]
+        taken = [job.id for job in self.do(lambda c: release.reclaim_expired(c, policy=RetryPolicy(3, 1, 9)))]
         assert set(taken) == {job for job, state in self.states.items() if state == "submitting"}
         self.may_exist |= dict.fromkeys(taken, True)
 
     @some("queued")
     @rule()
     def lose_messages(self) -> None:
-        self.do(lambda c: release.take_back_unclaimed(c, requeue_seconds=-1))
+        self.do(lambda c: release.reclaim_unclaimed(c, requeue_seconds=-1))
 
     @some("queued")
     @rule(data=st.data())
     def fail_to_publish(self, data: Any) -> None:
         ids = data.draw(st.sampled_from(self.messages))
-        self.do(lambda c: release.put_back(c, ids))
+        self.do(lambda c: release.requeue_unpublished(c, ids))
 
     @some("waiting")
     @rule()

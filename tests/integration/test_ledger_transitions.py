@@ -15,7 +15,7 @@ from worker.ledger.database import transaction
 from worker.ledger.states import AttemptOutcome, Reason, TokenSource, WaitReason
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.claim import FirstUnauthorized, claim, open_second_attempt, renew_lease
-from worker.ledger.writer.record import Result, Sent, dead, handed_back, record, submitted, waiting
+from worker.ledger.writer.record import Result, Sent, apply_transitions, dead, requeued, submitted, waiting
 from worker.policy.retry import RetryPolicy
 
 STATES = ["pending", "waiting", "queued", "submitting", "submitted", "dead", "discarded"]
@@ -56,11 +56,11 @@ TRANSITIONS: dict[str, tuple[str, Callable[[Connection, UUID], Any]]] = {
     "discard": ("dead", lambda c, j: resolve.discard(c, [j], ACTOR, {})),
     "release": ("pending", lambda c, _: release.release(c, room=10)),
     "wake_due": ("waiting", lambda c, _: release.wake_due(c)),
-    "take_back_unclaimed": ("queued", lambda c, _: release.take_back_unclaimed(c, requeue_seconds=-1)),
-    "put_back": ("queued", lambda c, j: release.put_back(c, [j])),
+    "take_back_unclaimed": ("queued", lambda c, _: release.reclaim_unclaimed(c, requeue_seconds=-1)),
+    "put_back": ("queued", lambda c, j: release.requeue_unpublished(c, [j])),
     "take_back_expired": (
         "submitting",
-        lambda c, _: release.take_back_expired(c, policy=RetryPolicy(3, 1, 2)),
+        lambda c, _: release.reclaim_expired(c, policy=RetryPolicy(3, 1, 2)),
     ),
 }
 
@@ -90,7 +90,7 @@ def results_for(job_id: UUID, number: int = 1) -> dict[str, Result]:
     return {
         "submitted": submitted(job_id, number, sent, case_id=str(uuid4()), case_reference="R"),
         "waiting": waiting(job_id, number, sent, why=WaitReason.BACKOFF, delay=9, error="e", counts=True, unknown=None),
-        "handed back": handed_back(job_id, number),
+        "handed back": requeued(job_id, number),
         "dead": dead(
             job_id, number, sent, reason=Reason.FORBIDDEN, error="e", detail={}, solution_url=None, unknown=None
         ),
@@ -105,7 +105,7 @@ def test_a_late_record_moves_nothing(pipeline: Pipeline, job_in: Callable[[str],
     before, letters = dict(pipeline.job(job_id)), pipeline.letters(job_id)
     result = results_for(job_id)[kind]
 
-    moved = run(pipeline, lambda connection: record(connection, [result], lease=uuid4(), mints=0)).keys()
+    moved = run(pipeline, lambda connection: apply_transitions(connection, [result], lease=uuid4())).keys()
 
     assert moved == set()
     assert dict(pipeline.job(job_id)) == before
@@ -116,7 +116,7 @@ def test_a_late_record_takes_away_nobody_s_open_attempt(pipeline: Pipeline) -> N
     job_id = pipeline.enqueue()
     pipeline.claim(pipeline.release())
 
-    run(pipeline, lambda connection: record(connection, [handed_back(job_id, 1)], lease=uuid4(), mints=0))
+    run(pipeline, lambda connection: apply_transitions(connection, [requeued(job_id, 1)], lease=uuid4()))
 
     assert [a["outcome"] for a in pipeline.attempts(job_id)] == [None]
 
@@ -130,7 +130,7 @@ def test_the_holder_of_the_lease_records_once(pipeline: Pipeline, kind: str, sta
     lease, _ = pipeline.claim(pipeline.release())
     result = results_for(job_id)[kind]
 
-    moved = [run(pipeline, lambda c: record(c, [result], lease=lease, mints=0)).keys() for _ in range(2)]
+    moved = [run(pipeline, lambda c: apply_transitions(c, [result], lease=lease)).keys() for _ in range(2)]
 
     assert moved == [{job_id}, set()], "a record whose answer was lost may be made again"
     assert pipeline.job(job_id)["state"] == state
@@ -143,7 +143,7 @@ def test_handing_back_forgets_nothing(pipeline: Pipeline) -> None:
     pipeline.wake()
     before = pipeline.job(job_id)
     lease, _ = pipeline.claim(pipeline.release())
-    run(pipeline, lambda c: record(c, [handed_back(job_id, 2)], lease=lease, mints=0))
+    run(pipeline, lambda c: apply_transitions(c, [requeued(job_id, 2)], lease=lease))
 
     after = pipeline.job(job_id)
     assert {name for name in before if before[name] != after[name]} == set()

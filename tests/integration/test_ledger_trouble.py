@@ -6,15 +6,15 @@ import pytest
 from sqlalchemy import Connection
 
 from tests.databases import Database
-from worker.ledger.database import insist
+from worker.ledger.database import run_with_retry
 
 
 @pytest.mark.parametrize(
     ("sqlstate", "event", "name"),
     [
-        ("40P01", "ledger_takes_nothing", "DeadlockDetected"),
-        ("53100", "ledger_takes_nothing", "DiskFull"),
-        ("25006", "ledger_takes_nothing", "ReadOnlySqlTransaction"),
+        ("40P01", "database_not_writable", "DeadlockDetected"),
+        ("53100", "database_not_writable", "DiskFull"),
+        ("25006", "database_not_writable", "ReadOnlySqlTransaction"),
         ("57P01", "ledger_unreachable", "AdminShutdown"),
     ],
 )
@@ -30,7 +30,7 @@ def test_trouble_that_passes_is_named_in_the_log_and_tried_again(
             connection.exec_driver_sql(f"DO $$ BEGIN RAISE SQLSTATE '{sqlstate}'; END $$")
         return "done"
 
-    assert insist(ledger.engine, work, until=lambda: False) == "done"
+    assert run_with_retry(ledger.engine, work, until=lambda: False) == "done"
     said = capsys.readouterr().out
     assert event in said
     assert name in said

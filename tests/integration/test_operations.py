@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from buried import bury, bury_message
+from buried import bury, dead_letter_message
 from pipeline import Pipeline
 from sqlalchemy import Connection
 
@@ -55,7 +55,7 @@ def test_a_preview_says_what_would_be_done_and_does_nothing(ledger: Database) ->
     bury(ledger, "a", amount="10.50")
     bury(ledger, "a", amount="2", reference="R1", unknown=True)
     bury(ledger, "b", amount=None, currency=None, unknown=True)
-    bury_message(ledger)
+    dead_letter_message(ledger)
 
     made = previewed(ledger)
 
@@ -110,7 +110,7 @@ def test_everything_is_audited_for_the_operation_and_for_each_job(ledger: Databa
 
 def test_messages_are_discarded_and_never_replayed(ledger: Database) -> None:
     job = bury(ledger)
-    message = bury_message(ledger)
+    message = dead_letter_message(ledger)
 
     number = started(ledger, previewed(ledger))
     run(ledger.engine, number)

@@ -19,7 +19,7 @@ from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.states import Api
 from worker.ledger.writer.pace import FINE_FOR, FROZEN_FOR, lock_for_release, roll_up, take, use
 from worker.policy.rate_limit import Pace
-from worker.report.waiting import estimate_in_words, fleet_in_words, job_in_words
+from worker.report.waiting import describe_estimate, describe_fleet, describe_job
 
 PipelineMaker = Callable[..., Pipeline]
 
@@ -200,15 +200,15 @@ def test_why_a_job_waits_is_said_in_words(new_pipeline: PipelineMaker) -> None:
     with transaction(pipeline.engine) as connection:
         waits = fleet_waits(connection, pace)
         last = turn(connection, jobs[-1])
-        why = job_in_words(pipeline.job(jobs[-1]), last, waits, tenant_cap=4)
+        why = describe_job(pipeline.job(jobs[-1]), last, waits, tenant_cap=4)
 
     assert last is not None
     assert last.ahead == 4
     assert why[0] == "4 jobs have their turn before it."
     assert any("The rate limit is used up (4 of 4 in an hour)" in words and "frees in" in words for words in why)
     assert waits.backlog == 5
-    assert "5 jobs, about" in estimate_in_words(waits)
-    assert fleet_in_words(waits)[-1] == "No dispatcher leads: is a worker running?"
+    assert "5 jobs, about" in describe_estimate(waits)
+    assert describe_fleet(waits)[-1] == "No dispatcher leads: is a worker running?"
 
 
 def test_however_many_mint_at_once_no_more_is_than_allowed(new_pipeline: PipelineMaker, sandbox: Witness) -> None:
@@ -248,7 +248,7 @@ def test_a_backoff_is_not_called_nothing(new_pipeline: PipelineMaker) -> None:
     job = pipeline.submit(tag="sandbox:status=500")
     with transaction(pipeline.engine) as connection:
         waits = fleet_waits(connection, Pace.parse("600/minute"))
-    fleet, alone = fleet_in_words(waits), job_in_words(pipeline.job(job), None, waits, tenant_cap=4)
+    fleet, alone = describe_fleet(waits), describe_job(pipeline.job(job), None, waits, tenant_cap=4)
 
     assert any(words.startswith("Backoff: 1 job not due yet") for words in fleet), fleet
     assert alone[0].startswith("Backoff until")

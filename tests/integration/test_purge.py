@@ -19,7 +19,7 @@ from tests.databases import Database
 from worker.case.protection import hidden_key
 from worker.intake.enqueue import EnqueuedJob, admit, insert
 from worker.ledger.database import transaction
-from worker.ledger.writer.arrival import bury_message
+from worker.ledger.writer.arrival import dead_letter_message
 from worker.ledger.writer.purge import purge_due
 from worker.ledger.writer.resolve import Actor
 from worker.privacy.purge import purge as purge_all
@@ -138,7 +138,7 @@ def test_only_what_has_been_final_for_long_enough(pipeline: Pipeline) -> None:
 def test_discarded_messages_go_too_and_open_ones_stay(ledger: Database, variables: dict[str, str]) -> None:
     with transaction(ledger.engine) as connection:
         for sent in ("GEHEIM-1", "still open"):
-            bury_message(connection, {"message": "torn", "sent": sent})
+            dead_letter_message(connection, {"message": "torn", "sent": sent})
     ledger.rows(
         "UPDATE dead_letters SET resolution = 'discarded', resolved_by = 'a', resolved_at = now() - interval '1 year'"
         " WHERE detail ->> 'sent' = 'GEHEIM-1'"

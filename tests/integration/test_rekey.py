@@ -17,7 +17,7 @@ from tests.databases import Database
 from worker.case.encryption import fingerprint
 from worker.case.protection import Protection
 from worker.ledger.database import transaction
-from worker.ledger.writer.arrival import bury_message
+from worker.ledger.writer.arrival import dead_letter_message
 from worker.ledger.writer.resolve import Actor
 from worker.privacy import rekey as rekeying
 from worker.report.edit import correct
@@ -35,8 +35,8 @@ def fill(pipeline: Pipeline) -> dict[str, UUID]:
     jobs["corrected"] = pipeline.submit(currencyCode="?", creditorReference="GEHEIM-3")
     with transaction(ledger.engine) as connection:
         correct(connection, jobs["corrected"], a_case(comments="x"), seen=1, actor=Actor("a"), detail={})
-        bury_message(connection, {"message": "torn", "sent": "GEHEIM-4"})
-        bury_message(connection, {"message": "torn", "sent": "GEHEIM-5"}, SEALED)
+        dead_letter_message(connection, {"message": "torn", "sent": "GEHEIM-4"})
+        dead_letter_message(connection, {"message": "torn", "sent": "GEHEIM-5"}, SEALED)
     return jobs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from buried import bury, bury_message
+from buried import bury, dead_letter_message
 from command_line import run
 from pipeline import Pipeline
 from sandbox_witness import Witness
@@ -45,7 +45,7 @@ def test_preview_page_terminal_and_sql_say_the_same(
 ) -> None:  # fmt: skip
     # Given a dead job, and an unreadable message beside it
     job = dead_job(ledger, unknown=unknown, marked=marked, reference=reference)
-    bury_message(ledger)
+    dead_letter_message(ledger)
     key = ledger.value("SELECT submission_key FROM jobs WHERE id = %s", job)
 
     # Then the preview's count, the single target and the terminal name one plan

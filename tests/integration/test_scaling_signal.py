@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from web_visitor import USERS, Visitor, report
 
 from tests.databases import Database
-from worker.fleet.reading import KEPT_FOR, PATIENCE, FleetReader
+from worker.fleet.reading import KEPT_FOR, READ_TIMEOUT, FleetReader
 from worker.fleet.settings import FleetSettings
 from worker.ledger.database import transaction
 from worker.ledger.queries import demand
@@ -185,7 +185,7 @@ def test_a_ledger_that_is_silent_is_not_waited_for(pipeline: Pipeline, ledger: D
             now += KEPT_FOR
         (asking,) = {thread for thread in threading.enumerate() if thread.name == "fleet reader"} - set(asked)
     asking.join()
-    reader._patience = PATIENCE
+    reader._patience = READ_TIMEOUT
     assert reader.read().counts.jobs["pending"] == 0
 
 

@@ -29,7 +29,7 @@ from worker.errors import CaseSealed
 from worker.intake.enqueue import EnqueuedJob, admit
 from worker.ledger.database import transaction
 from worker.ledger.writer.resolve import Actor
-from worker.queue.malformed_messages import Keeper
+from worker.queue.malformed_messages import DeadLetterSink
 from worker.queue.tasks import take_in
 from worker.report.edit import correct, draft
 from worker.settings import Settings
@@ -71,7 +71,7 @@ def test_at_every_door_what_the_ledger_keeps_tells_nothing_of_the_case(
     assert run(
         variables | KEYS, "enqueue", "-", stdin=line(a_case(creditorReference="GEHEIM-2")) + "\n"
     ).exit_code == 0  # fmt: skip
-    assert Keeper(ledger.url.replace("postgresql:", "postgresql+psycopg:"), SEALED).keep(
+    assert DeadLetterSink(ledger.url.replace("postgresql:", "postgresql+psycopg:"), SEALED).keep(
         problem="torn", sent=json.dumps({"case": a_case(creditorReference="GEHEIM-3")}, ensure_ascii=False), queue="q"
     )
 
@@ -255,7 +255,7 @@ def test_the_page_opens_a_sealed_case_and_says_when_it_cannot(
 
 def test_the_page_opens_a_sealed_message(ledger: Database, visitor: Callable[..., Visitor]) -> None:
     url = ledger.url.replace("postgresql:", "postgresql+psycopg:")
-    Keeper(url, SEALED).keep(problem="torn", sent='{"x": "what was sent"}', queue="q")
+    DeadLetterSink(url, SEALED).keep(problem="torn", sent='{"x": "what was sent"}', queue="q")
     number = ledger.value("SELECT id FROM dead_letters")
 
     shown = visitor(**KEYS).post(f"/messages/{number}/reveal", at=f"/messages/{number}").text

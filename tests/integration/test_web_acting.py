@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from buried import bury
 from pipeline import Pipeline
-from test_command_report import bury_message
+from test_command_report import dead_letter_message
 from web_visitor import USERS, Visitor, report
 
 from tests.databases import Database
@@ -192,7 +192,7 @@ def test_personal_data_is_hidden_until_somebody_asks_and_is_named(
 
 
 def test_what_an_unreadable_message_holds_is_hidden_too(ledger: Database, olga: Visitor) -> None:
-    bury_message(ledger)
+    dead_letter_message(ledger)
     number = ledger.value("SELECT id FROM dead_letters")
 
     assert "secret" not in olga.get(f"/messages/{number}").text

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from buried import bury
 from pipeline import Pipeline
-from test_command_report import bury_message
+from test_command_report import dead_letter_message
 from web_visitor import Visitor, report
 
 from tests.databases import Database
@@ -67,7 +67,7 @@ def test_nothing_that_a_case_says_becomes_part_of_the_page(
     pipeline: Pipeline, ledger: Database, variables: Vars, path: str
 ) -> None:
     job = hostile_job(pipeline, ledger)
-    bury_message(ledger)
+    dead_letter_message(ledger)
     visitor = Visitor(report(ledger, variables))
 
     answer = visitor.get(path.replace("{job}", job).replace("{tenant}", "%3Cscript%3E"))

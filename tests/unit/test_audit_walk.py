@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.ledger.queries.audit_chain import Head, Link
-from worker.privacy.audit import START, Walk
+from worker.privacy.audit import START, TenantScan
 
 
 def chain(length: int) -> list[Link]:
@@ -21,8 +21,10 @@ def chain(length: int) -> list[Link]:
     return made
 
 
-def walked(links: list[Link], head: Head, *, expected: bytes | None = None, slipped_in: tuple[int, ...] = ()) -> Walk:
-    walk = Walk(expected=expected)
+def walked(
+    links: list[Link], head: Head, *, expected: bytes | None = None, slipped_in: tuple[int, ...] = ()
+) -> TenantScan:
+    walk = TenantScan(expected=expected)
     for link in links:
         walk.step(link)
     walk.end(head, list(slipped_in))

@@ -15,7 +15,7 @@ from worker.case import protection
 from worker.cli.check_settings import check_settings, setting_names, without
 from worker.cli.finding import Verdict
 from worker.cli.options import Words
-from worker.cli.trouble import database_trouble, in_words
+from worker.cli.trouble import database_trouble, describe
 from worker.fleet import settings as fleet_settings
 from worker.report.ages import parse_age
 
@@ -111,7 +111,7 @@ def test_bad_settings_are_left_out_with_their_files() -> None:
     ],
 )
 def test_trouble_is_told_in_our_words_only(text: str, words: str) -> None:
-    said = in_words(ValueError(text))
+    said = describe(ValueError(text))
 
     assert words in said
     assert "im@host" not in said

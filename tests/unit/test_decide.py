@@ -14,13 +14,13 @@ from worker.ledger.states import AttemptOutcome, Reason, State, Trigger
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.record import Sent
 from worker.policy.retry import UNCOUNTED_FACTOR, RetryPolicy
-from worker.submission.decide import Heard, Silence, after, may_exist, needs_lookup
+from worker.submission.decide import Heard, NoResponse, after, may_exist, needs_lookup
 
 POLICY = RetryPolicy(max_attempts=5, base=2.0, longest=60.0)
 JOB = ClaimedJob(UUID(int=1), "acme", "{}", UUID(int=2), "INV-1", 0, 1, Trigger.INITIAL, outcome_unknown=False)
 SENT = Sent(1, AttemptOutcome.UNKNOWN, 12)
-NOT_SENT = Silence(arrived=False, message="no connection")
-LOST = Silence(arrived=True, message="no answer")
+NOT_SENT = NoResponse(arrived=False, message="no connection")
+LOST = NoResponse(arrived=True, message="no answer")
 
 CREATED = Verdict(Meaning.SUBMITTED, 200, case_id="c", case_reference="r", decides=True)
 UNUSABLE = Verdict(Meaning.UNUSABLE, 200, reason="unexpected_response", message="?")

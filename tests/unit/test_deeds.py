@@ -11,7 +11,7 @@ import pytest
 
 import worker
 from worker.ledger.queries.audit import Act
-from worker.report.audit_descriptions import NAMES, in_words, name_of, way
+from worker.report.audit_descriptions import NAMES, describe, name_of, way
 from worker.report.web.audit_addresses import read_audit_filter
 
 
@@ -51,7 +51,7 @@ def act(action: str, **detail: Any) -> Act:
     ],
 )  # fmt: skip
 def test_every_action_is_told_in_words(done: Act, words: str) -> None:
-    assert in_words(done) == words
+    assert describe(done) == words
 
 
 def test_no_action_that_the_code_writes_is_without_a_name() -> None:
@@ -67,7 +67,7 @@ def test_no_action_that_the_code_writes_is_without_a_name() -> None:
 
 @pytest.mark.parametrize("action", NAMES)
 def test_an_entry_of_which_little_was_kept_is_told_all_the_same(action: str) -> None:
-    assert in_words(act(action))
+    assert describe(act(action))
     assert name_of(action) == NAMES[action]
 
 

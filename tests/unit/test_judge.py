@@ -152,7 +152,7 @@ def test_business_errors_are_kept_whole() -> None:
         "MissingKycVerification",
         "MissingPowerOfAttorney",
     ]
-    assert verdict.in_words() == "422 MissingKycVerification: Verify first"
+    assert verdict.describe() == "422 MissingKycVerification: Verify first"
 
 
 @pytest.mark.parametrize("status", [400, 422])

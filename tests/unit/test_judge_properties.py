@@ -64,7 +64,7 @@ def test_judging_never_raises_and_all_that_it_keeps_can_be_stored(
     verdict = judge(Reply(status, body, header, whole))
 
     kept = [
-        verdict.detail(), verdict.in_words(), verdict.error_type, verdict.message, verdict.case_id,
+        verdict.detail(), verdict.describe(), verdict.error_type, verdict.message, verdict.case_id,
         verdict.case_reference, verdict.solution_url, verdict.combined_signing_url,
     ]  # fmt: skip
     for text in texts_in(kept):

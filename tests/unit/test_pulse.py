@@ -11,7 +11,7 @@ import pytest
 
 from worker.errors import SettingsError
 from worker.process import shutdown
-from worker.process.liveness import Pulse
+from worker.process.liveness import Liveness
 
 
 class Clock:
@@ -32,8 +32,8 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pulse(file: Path, clock: Clock) -> Pulse:
-    pulse = Pulse(str(file), stale_after=60, clock=clock)
+def pulse(file: Path, clock: Clock) -> Liveness:
+    pulse = Liveness(str(file), stale_after=60, clock=clock)
     pulse.begin()
     return pulse
 
@@ -48,24 +48,24 @@ def living_thread() -> Iterator[threading.Thread]:
     thread.join()
 
 
-def is_touched(pulse: Pulse, file: Path) -> bool:
+def is_touched(pulse: Liveness, file: Path) -> bool:
     file.touch()
     os.utime(file, (1, 1))
     pulse.consumer_beats()
     return file.stat().st_mtime > 1
 
 
-def test_a_worker_that_begins_lives_before_it_has_a_dispatcher(pulse: Pulse, file: Path) -> None:
+def test_a_worker_that_begins_lives_before_it_has_a_dispatcher(pulse: Liveness, file: Path) -> None:
     assert pulse.trouble() == []
     assert not file.exists(), "nothing has come round yet"
     assert is_touched(pulse, file)
 
 
 def test_before_it_began_nothing_is_known() -> None:
-    assert Pulse("", stale_after=60).trouble() == ["the worker has not started yet"]
+    assert Liveness("", stale_after=60).trouble() == ["the worker has not started yet"]
 
 
-def test_a_consumer_that_does_not_come_round_is_told_of(pulse: Pulse, clock: Clock) -> None:
+def test_a_consumer_that_does_not_come_round_is_told_of(pulse: Liveness, clock: Clock) -> None:
     clock.now += 61
     assert pulse.trouble() == ["the consumer has not come round for 61 s"]
     pulse.consumer_beats()
@@ -73,7 +73,7 @@ def test_a_consumer_that_does_not_come_round_is_told_of(pulse: Pulse, clock: Clo
 
 
 def test_a_dispatcher_that_does_not_come_round_keeps_the_file_from_being_touched(
-    pulse: Pulse, file: Path, clock: Clock, living_thread: threading.Thread
+    pulse: Liveness, file: Path, clock: Clock, living_thread: threading.Thread
 ) -> None:
     pulse.watch(living_thread)
     assert is_touched(pulse, file)
@@ -84,7 +84,7 @@ def test_a_dispatcher_that_does_not_come_round_keeps_the_file_from_being_touched
     assert is_touched(pulse, file)
 
 
-def test_a_dispatcher_whose_thread_has_ended_is_told_of_at_once(pulse: Pulse, file: Path) -> None:
+def test_a_dispatcher_whose_thread_has_ended_is_told_of_at_once(pulse: Liveness, file: Path) -> None:
     thread = threading.Thread(target=lambda: None)
     thread.start()
     pulse.watch(thread)
@@ -93,7 +93,7 @@ def test_a_dispatcher_whose_thread_has_ended_is_told_of_at_once(pulse: Pulse, fi
     assert not is_touched(pulse, file)
 
 
-def test_a_worker_that_stops_may_fall_silent(pulse: Pulse, clock: Clock) -> None:
+def test_a_worker_that_stops_may_fall_silent(pulse: Liveness, clock: Clock) -> None:
     clock.now += 3600
     shutdown.tell_all()
     try:
@@ -102,7 +102,7 @@ def test_a_worker_that_stops_may_fall_silent(pulse: Pulse, clock: Clock) -> None
         shutdown.forget()
 
 
-def test_whoever_ends_leaves_no_file(pulse: Pulse, file: Path) -> None:
+def test_whoever_ends_leaves_no_file(pulse: Liveness, file: Path) -> None:
     pulse.consumer_beats()
     assert file.exists()
     pulse.end()
@@ -111,10 +111,10 @@ def test_whoever_ends_leaves_no_file(pulse: Pulse, file: Path) -> None:
 
 def test_a_file_that_cannot_be_written_ends_the_process_with_its_setting_s_name(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^WORKER_LIVENESS_FILE should name a file that can be written: No such"):
-        Pulse(str(tmp_path / "nowhere" / "alive"), stale_after=60).begin()
+        Liveness(str(tmp_path / "nowhere" / "alive"), stale_after=60).begin()
 
 
-def test_a_file_that_can_no_longer_be_written_does_not_harm_the_consumer(pulse: Pulse, file: Path) -> None:
+def test_a_file_that_can_no_longer_be_written_does_not_harm_the_consumer(pulse: Liveness, file: Path) -> None:
     file.parent.rmdir()
     pulse.consumer_beats()
     assert pulse.trouble() == []

@@ -77,7 +77,7 @@ def test_failures_of_before_the_circuit_closed_are_forgotten() -> None:
 
 def test_hopeless_jobs_do_not_count_however_many_they_are() -> None:
     run = FailureRun()
-    run.note(now=0.0, answers=len(JOBS), failed=JOBS, hopeless=JOBS[1:])
+    run.note(now=0.0, answers=len(JOBS), failed=JOBS, persistently_failing=JOBS[1:])
 
     assert not run.widespread
     assert not run.unbroken

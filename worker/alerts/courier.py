@@ -24,7 +24,7 @@ from worker.ledger.writer.alert_deliveries import TakenDelivery
 log = structlog.get_logger(__name__)
 
 #: Seconds of silence that a receiver is granted; a whole answer may take twice as long.
-PATIENCE = 5.0
+DELIVERY_TIMEOUT = 5.0
 #: Seconds for which an alert that is being sent is nobody else's.
 TAKEN_FOR = 60.0
 #: Seconds between two looks for something to deliver.
@@ -48,7 +48,7 @@ class Receiver:
         self.host = target.receiver.host
         self._target = target
         self._settings = settings
-        self._http = HttpClient(target.base_url, timeout=PATIENCE, connections=1, measured=False)
+        self._http = HttpClient(target.base_url, timeout=DELIVERY_TIMEOUT, connections=1, measured=False)
 
     def send(self, message: Message) -> Answer:
         """Send it once. Nothing is raised: no answer is an answer too."""
@@ -66,7 +66,7 @@ class Receiver:
         return Answer(reply.status, reply.body[:1000].decode("utf-8", "replace"), reply.retry_after)
 
 
-class Courier(Loop):
+class Delivery(Loop):
     """Delivers what is due to one receiver, while the dispatcher of its worker leads."""
 
     failed = "alert_courier_failed"

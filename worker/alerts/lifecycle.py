@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from celery import signals
 
-from worker.alerts.courier import Courier
+from worker.alerts.courier import Delivery
 from worker.alerts.loop import Loop
 from worker.alerts.settings import AlertSettings
 from worker.alerts.watch import AlertWatch
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that all threads together get to end. One that waits for a receiver is left behind: its alert is due again by
 #: itself.
-PATIENCE = 1.0
+JOIN_TIMEOUT = 1.0
 
 
 class Alerts:
@@ -29,7 +29,7 @@ class Alerts:
 
     def __init__(self, settings: Settings, alerts: AlertSettings, *, name: str) -> None:
         engine = get_engine(settings.database_url)
-        couriers = [Courier(target, alerts, engine, name=name) for target in alerts.targets]
+        couriers = [Delivery(target, alerts, engine, name=name) for target in alerts.targets]
         self._parts: list[Loop] = [AlertWatch(alerts, engine, name=name), *couriers]
         self._threads = [
             threading.Thread(target=part.run, name=f"alerts-{number}", daemon=True)
@@ -45,7 +45,7 @@ class Alerts:
         """End what ends at once."""
         for part in self._parts:
             part.stop()
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + JOIN_TIMEOUT
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 

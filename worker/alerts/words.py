@@ -53,9 +53,9 @@ def text_of(kind: AlertKind, facts: Facts) -> str:
     """What it means, and what a person does about it."""
     match kind:
         case AlertKind.NEW_FAILURE_GROUP:
-            return _groups_in_words(facts)
+            return _describe_groups(facts)
         case AlertKind.INVALID_LINK:
-            return _links_in_words(facts)
+            return _describe_links(facts)
         case AlertKind.PARTNER_KEY_REFUSED:
             return (
                 "Nothing is submitted, and nothing is failed for it. Give the workers a key that works"
@@ -95,7 +95,7 @@ def page_of(kind: AlertKind, facts: Facts, report_url: str) -> str | None:
     return f"{report_url}/links" if kind is AlertKind.INVALID_LINK else f"{report_url}/"
 
 
-def _groups_in_words(facts: Facts) -> str:
+def _describe_groups(facts: Facts) -> str:
     groups = facts["groups"]
     if facts["count"] == 1:
         (group,) = groups
@@ -105,7 +105,7 @@ def _groups_in_words(facts: Facts) -> str:
     return f"By cause, with open failures: {named}{_more(facts, len(groups))}."
 
 
-def _links_in_words(facts: Facts) -> str:
+def _describe_links(facts: Facts) -> str:
     links = facts["links"]
     if facts["count"] == 1:
         return what_to_do(links[0]["reason"])

@@ -13,7 +13,7 @@ from worker.errors import SettingsError
 from worker.ledger.queries.alert_deliveries import receivers
 from worker.ledger.queries.webhooks import webhook_standing
 from worker.report.formatting import counted
-from worker.report.notification_status import receiver_in_words
+from worker.report.notification_status import describe_receiver
 from worker.report.webhooks.signature import WEBHOOK_SECRET, webhook_secrets
 from worker.settings import Settings
 
@@ -58,7 +58,7 @@ def check_telling(settings: Settings) -> Iterator[Finding]:
     for receiver in untold:
         if receiver.last_error:
             mend = "See to that receiver, or correct ALERT_WEBHOOK_URLS; case-worker alerts test tries it."
-            yield Finding("alerts", Verdict.WARNING, receiver_in_words(receiver), mend)
+            yield Finding("alerts", Verdict.WARNING, describe_receiver(receiver), mend)
     if webhooks.unworked:
         mend = "Start case-worker web: it works on them, and takes none while it is away."
         said = f"{counted(webhooks.unworked, 'event')} of Debitura not worked on yet"

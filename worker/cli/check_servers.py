@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker.cli.check_keys import check_case_keys
 from worker.cli.finding import Finding, Verdict
 from worker.cli.ledger import engine_of
-from worker.cli.trouble import in_words
+from worker.cli.trouble import describe
 from worker.debitura.apis import check_partner_key
 from worker.debitura.http import HttpClient
 from worker.errors import ApiError, MaybeArrived, NotSent, PartnerKeyRejected, SchemaMismatch, SettingsError
@@ -23,7 +23,7 @@ from worker.ledger.migrate import code_schema, require_suitable
 from worker.settings import Settings
 
 #: Seconds that one server gets to answer.
-PATIENCE = 3.0
+CHECK_TIMEOUT = 3.0
 #: The oldest PostgreSQL with everything that the ledger uses (gen_random_uuid without an extension).
 OLDEST_POSTGRES = 15
 
@@ -42,7 +42,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         yield Finding(
-            "database", Verdict.FAILED, in_words(cause), "Mend DATABASE_URL, or the way to that server, or its rights."
+            "database", Verdict.FAILED, describe(cause), "Mend DATABASE_URL, or the way to that server, or its rights."
         )
         return
     if version < OLDEST_POSTGRES:
@@ -69,7 +69,7 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
         return
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
-        yield Finding("schema", Verdict.FAILED, in_words(cause), "Give this user the rights to read and write it.")
+        yield Finding("schema", Verdict.FAILED, describe(cause), "Give this user the rights to read and write it.")
         return
     newer = "" if schema.version == code_schema().newest else " (newer than this code, and suits it)"
     yield Finding("schema", Verdict.OK, f"version {schema.version}{newer}")
@@ -86,14 +86,14 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
     try:
         with kombu.Connection(
             settings.broker_url,
-            connect_timeout=PATIENCE,
-            transport_options={"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE},
+            connect_timeout=CHECK_TIMEOUT,
+            transport_options={"socket_connect_timeout": CHECK_TIMEOUT, "socket_timeout": CHECK_TIMEOUT},
         ) as connection:
-            connection.ensure_connection(max_retries=1, timeout=PATIENCE, interval_start=0)
+            connection.ensure_connection(max_retries=1, timeout=CHECK_TIMEOUT, interval_start=0)
             transport = connection.transport_cls
     except Exception as error:  # noqa: BLE001 - each transport has exceptions of its own, and a bad URL others still
         mend = "Mend CELERY_BROKER_URL (or REDIS_URL, where that is the broker), or the way to that server."
-        yield Finding("broker", Verdict.FAILED, in_words(error), mend)
+        yield Finding("broker", Verdict.FAILED, describe(error), mend)
         return
     yield Finding("broker", Verdict.OK, f"{transport} answers")
     if settings.broker_url.startswith(("redis", "rediss")):
@@ -107,7 +107,7 @@ def _check_keeping(url: str) -> Iterator[Finding]:
             memory, persistence = _facts(client, "memory"), _facts(client, "persistence")
             saves = _saves(client)
     except redis.RedisError as error:
-        yield Finding("broker settings", Verdict.WARNING, f"cannot be read: {in_words(error)}", "Allow INFO, or check "
+        yield Finding("broker settings", Verdict.WARNING, f"cannot be read: {describe(error)}", "Allow INFO, or check "
                       "by hand: maxmemory-policy noeviction, and persistence.")  # fmt: skip
         return
     policy = str(memory.get("maxmemory_policy", "noeviction"))
@@ -146,7 +146,7 @@ def check_cache(settings: Settings) -> Iterator[Finding]:
             "Mend REDIS_URL, or the way to that server. (Without it every process mints tokens of its own;"
             " submitting goes on.)"
         )
-        yield Finding("cache", Verdict.FAILED, in_words(error), mend)
+        yield Finding("cache", Verdict.FAILED, describe(error), mend)
         return
     yield Finding("cache", Verdict.OK, "it answers and takes entries")
 
@@ -154,7 +154,7 @@ def check_cache(settings: Settings) -> Iterator[Finding]:
 def check_apis(settings: Settings) -> Iterator[Finding]:
     """The partner API key by a harmless question; the Customer API only by whether anything answers there."""
     yield _check_key(f"Referral Partner API ({settings.environment})", settings)
-    customer = HttpClient(settings.customer_api_url, timeout=PATIENCE, connections=1)
+    customer = HttpClient(settings.customer_api_url, timeout=CHECK_TIMEOUT, connections=1)
     name = f"Customer API ({settings.environment})"
     try:
         status = customer.request("GET", "/", {}).status
@@ -166,7 +166,7 @@ def check_apis(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_key(name: str, settings: Settings) -> Finding:
-    referral = HttpClient(settings.referral_api_url, timeout=PATIENCE, connections=1)
+    referral = HttpClient(settings.referral_api_url, timeout=CHECK_TIMEOUT, connections=1)
     try:
         check_partner_key(referral, api_key=settings.api_key)
     except PartnerKeyRejected as error:
@@ -180,4 +180,4 @@ def _check_key(name: str, settings: Settings) -> Finding:
 
 def _redis(url: str) -> redis.Redis:
     # Without redis-py's own retries: the doctor is to say what is, not what may become.
-    return redis.Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=None)
+    return redis.Redis.from_url(url, socket_timeout=CHECK_TIMEOUT, socket_connect_timeout=CHECK_TIMEOUT, retry=None)

@@ -7,7 +7,7 @@ import click
 from worker.cli.ledger import engine_of
 from worker.errors import SchemaMismatch
 from worker.ledger import migrate as schema
-from worker.ledger.schema_version import Fit, fit, in_words
+from worker.ledger.schema_version import Compatibility, compatibility, describe
 from worker.settings import Settings
 
 
@@ -22,10 +22,10 @@ def migrate() -> None:
     engine = engine_of(settings)
     found = schema.database_schema(engine)
     before, code = found.version, schema.code_schema()
-    match fit(code, found):
-        case Fit.TOO_NEW:
-            raise SchemaMismatch(in_words(code, found))
-        case Fit.NEWER:
+    match compatibility(code, found):
+        case Compatibility.TOO_NEW:
+            raise SchemaMismatch(describe(code, found))
+        case Compatibility.NEWER:
             # An older worker's container that starts again in the middle of a rollout migrates first, too.
             click.echo(f"The schema is at version {before}, newer than this code's {code.newest}, and suits it.")
             return

@@ -36,19 +36,19 @@ def purge(*, older_than: timedelta, dry_run: bool, actor: str | None, note: str 
     with one_moment(engine) as connection:
         expected = due(connection, age=age)
     if dry_run:
-        click.echo(f"{in_words(expected)} would be purged")
+        click.echo(f"{describe(expected)} would be purged")
         return DONE
     door = command_line_door()
     with progress("purging", expected.jobs) as tell:
         done, finished = remove(
             engine, age=age, actor=Actor(actor or os_user(), note), door=door,
-            tell=lambda so_far: tell(so_far.jobs, in_words(so_far)),
+            tell=lambda so_far: tell(so_far.jobs, describe(so_far)),
         )  # fmt: skip
-    click.echo(f"{in_words(done)} purged")
+    click.echo(f"{describe(done)} purged")
     return DONE if finished else WITH_FAILURES
 
 
-def in_words(amount: Purged) -> str:
+def describe(amount: Purged) -> str:
     """`3 jobs`, `3 jobs and 1 unreadable message`."""
     messages = f" and {counted(amount.messages, 'unreadable message')}" if amount.messages else ""
     return f"{counted(amount.jobs, 'job')}{messages}"

@@ -22,7 +22,7 @@ from worker.policy.rate_limit import Pace
 from worker.report.export import write_csv, write_json
 from worker.report.page import show_report
 from worker.report.terminal import Screen
-from worker.report.waiting import fleet_in_words
+from worker.report.waiting import describe_fleet
 
 
 @click.command(short_help="List the jobs that need a person, by cause.")
@@ -58,7 +58,7 @@ def report(*, form: str, output: str, **which: Any) -> None:
         elif form == "json":
             write_json(out, now=datetime.now(UTC), wanted=wanted, groups=causes, failures=failures)
         else:
-            held_by = fleet_in_words(waits) if waits.holds or waits.unpublished_since else ()
+            held_by = describe_fleet(waits) if waits.holds or waits.unpublished_since else ()
             narrowed = wanted != FailureFilter()
             show_report(Screen(out), found, causes, failures, held_by=held_by, narrowed=narrowed)
 

@@ -23,7 +23,7 @@ from worker.report import notification_status, overview, story
 from worker.report.export import as_json
 from worker.report.formatting import moment
 from worker.report.terminal import Screen
-from worker.report.waiting import job_in_words
+from worker.report.waiting import describe_job
 
 
 @click.command(short_help="Show how many jobs are where, and what holds them.")
@@ -43,7 +43,7 @@ def status(*, json_wanted: bool) -> None:
     else:
         screen = Screen()
         overview.show_overview(screen, found, waits)
-        screen.facts(notification_status.in_words(untold, webhooks), indent=0)
+        screen.facts(notification_status.describe(untold, webhooks), indent=0)
         if restored:
             screen.line(f"The ledger was restored: until {moment(restored)}, jobs that arrive are looked up first.")
 
@@ -62,7 +62,7 @@ def show(*, job_id: UUID | None, reference: str | None, tenant: str | None, json
         job_id = job_id or _the_one(connection, reference or "", tenant)
         told = queries.story(connection, job_id)
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
-        why = job_in_words(told.job, turn(connection, job_id), waits, tenant_cap=settings.tenant_concurrency)
+        why = describe_job(told.job, turn(connection, job_id), waits, tenant_cap=settings.tenant_concurrency)
     if json_wanted:
         click.echo(as_json(story.as_data(told) | {"waits_for": why}))
     else:

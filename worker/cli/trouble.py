@@ -48,7 +48,7 @@ _PHRASES = (
 )
 
 
-def in_words(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """One clause that says why a server cannot be used; the error's name where nothing better is known."""
     text = f"{type(error).__name__} {error}".lower()
     return next((words for phrase, words in _PHRASES if phrase in text), f"it said {type(error).__name__}")
@@ -67,5 +67,5 @@ def database_trouble(error: DBAPIError) -> str:
         return "the database lacks a table or column of ours: run `case-worker migrate`"
     cause = error.orig or error
     if state is None or is_passing(error) or state[:2] in {"28", "3D", "42"}:
-        return f"the database of DATABASE_URL cannot be used: {in_words(cause)} (case-worker doctor looks closer)"
+        return f"the database of DATABASE_URL cannot be used: {describe(cause)} (case-worker doctor looks closer)"
     return f"the database refused a statement ({type(cause).__name__}, SQLSTATE {state})"

@@ -73,7 +73,7 @@ class Verdict:
     excerpt: str | None = None
     """The beginning of a body that is not the API's documented JSON, for a person to look at."""
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """One line for people, e.g. `422 MissingKycVerification: Verify your identity first`."""
         said = ": ".join(part for part in (self.error_type, self.message) if part)
         return f"{self.status} {said}".strip()

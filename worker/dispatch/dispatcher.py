@@ -26,8 +26,8 @@ from worker.ledger.writer import release as ledger
 from worker.ledger.writer.broker import note_published, note_unpublished
 from worker.ledger.writer.holds import end_lapsed_holds, forget_past_holds, start_probe
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
-from worker.ledger.writer.release_past_capped import Walk, release_past_capped
-from worker.ledger.writer.sealed_jobs import wake_openable
+from worker.ledger.writer.release_past_capped import TenantScan, release_past_capped
+from worker.ledger.writer.sealed_jobs import wake_decryptable
 from worker.policy.rate_limit import Pace
 from worker.policy.retry import RetryPolicy
 from worker.settings import Settings
@@ -94,7 +94,7 @@ class Dispatcher:
             QUEUE_BATCHES * settings.batch, settings.batch + math.ceil(QUEUE_SECONDS / self._pace.interval)
         )
         self._saved = dict.fromkeys(LOWER_SHARES, 0.0)
-        self._walk = Walk()
+        self._walk = TenantScan()
         # Keys change with a restart only, so this is looked at when a dispatcher is new.
         keyring = settings.protection.keyring
         self._keys_to_wake_for = keyring.fingerprints if keyring else ()
@@ -151,7 +151,7 @@ class Dispatcher:
             read_in_turn(connection)
             standing = ledger.standing(connection)
             if standing.held and standing.queued:
-                back = ledger.put_back_all(connection)
+                back = ledger.requeue_all(connection)
                 take(connection, Api.CUSTOMER, self._pace, -back)
                 log.warning("jobs_put_back_by_hold", jobs=back)
             elif standing.priorities and not standing.held:
@@ -162,7 +162,7 @@ class Dispatcher:
         if released and standing.unpublished:
             with transaction(self._engine) as connection:
                 note_published(connection)
-            log.info("publishing_again")
+            log.info("broker_recovered")
         count(definitions.RELEASED, by=len(released))
         return len(released)
 
@@ -170,10 +170,10 @@ class Dispatcher:
         """Take back what was lost, and end what is over. In a transaction of its own: nothing waits for it."""
         settings = self._settings
         with transaction(self._engine) as connection:
-            lost = ledger.take_back_unclaimed(connection, requeue_seconds=settings.requeue)
-            expired = ledger.take_back_expired(connection, policy=self._policy)
+            lost = ledger.reclaim_unclaimed(connection, requeue_seconds=settings.requeue)
+            expired = ledger.reclaim_expired(connection, policy=self._policy)
             end_lapsed_holds(connection)
-            if self._keys_to_wake_for and not wake_openable(connection, self._keys_to_wake_for):
+            if self._keys_to_wake_for and not wake_decryptable(connection, self._keys_to_wake_for):
                 self._keys_to_wake_for = ()
         if lost or expired:
             log.warning("jobs_taken_back", unclaimed=lost, expired=len(expired))
@@ -188,7 +188,7 @@ class Dispatcher:
                 roll_up(connection)
                 forget_past_holds(connection)
 
-    def _probe(self, connection: Connection, standing: ledger.Standing) -> list[ledger.Released]:
+    def _probe(self, connection: Connection, standing: ledger.Snapshot) -> list[ledger.Released]:
         """A circuit is open: one job goes out, to find out whether the trouble is over."""
         if standing.probe_under_way:
             return []
@@ -200,7 +200,7 @@ class Dispatcher:
             log.info("probe_sent", job_id=str(job.id), tenant=tenant_digest(job.tenant))
         return released
 
-    def _release(self, connection: Connection, standing: ledger.Standing) -> list[ledger.Released]:
+    def _release(self, connection: Connection, standing: ledger.Snapshot) -> list[ledger.Released]:
         """As many as the pace, the queue and the tenants' caps leave room for."""
         lock_for_release(connection)
         used = use(connection, Api.CUSTOMER, self._pace)
@@ -238,7 +238,7 @@ class Dispatcher:
                 log.warning("publish_failed", error=type(error).__name__, jobs=len(ids))
                 self._publisher.close()
                 with transaction(self._engine) as connection:
-                    back = ledger.put_back(connection, [job.id for job in released])
+                    back = ledger.requeue_unpublished(connection, [job.id for job in released])
                     take(connection, Api.CUSTOMER, self._pace, -back)
                     note_unpublished(connection)
                     # It may be only this machine that does not reach the broker.

@@ -27,7 +27,7 @@ from worker.settings import Settings
 #: Seconds for which an answer is given again, so that many who ask cost no more than one.
 KEPT_FOR = 3.0
 #: Seconds that one who asks waits for the ledger; one that is so slow is as good as away. Prometheus waits for 10 s.
-PATIENCE = 8.0
+READ_TIMEOUT = 8.0
 _STATEMENT_PATIENCE = text("SET LOCAL statement_timeout = '5s'")
 
 
@@ -52,7 +52,7 @@ class FleetReader:
         fleet: FleetSettings,
         engine: Engine,
         clock: Callable[[], float] = time.monotonic,
-        patience: float = PATIENCE,
+        patience: float = READ_TIMEOUT,
     ) -> None:
         self._engine = engine
         self._pace = Pace.parse(settings.rate_limits)

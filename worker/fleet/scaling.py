@@ -14,7 +14,7 @@ def as_data(fleet: Fleet) -> dict[str, Any]:
     return {
         "useful_workers": advice.workers,
         "limited_by": advice.limit.value,
-        "reasons": in_words(fleet),
+        "reasons": describe(fleet),
         "jobs": {"pending": demand.pending, "due_soon": demand.due_soon, "under_way": demand.under_way},
         "oldest_pending_seconds": fleet.counts.oldest_pending_seconds,
         "requests_per_second": {
@@ -29,7 +29,7 @@ def as_data(fleet: Fleet) -> dict[str, Any]:
     }
 
 
-def in_words(fleet: Fleet) -> list[str]:
+def describe(fleet: Fleet) -> list[str]:
     """Why so many, one step of the reckoning after the other."""
     demand, terms, advice = fleet.demand, fleet.terms, fleet.advice
     said = [_WHY[advice.limit]]

@@ -102,7 +102,7 @@ def is_passing(error: BaseException) -> bool:
     return state[:2] in {"08", "53", "57", "58", "40"} or state in {"25006", "25P03", "55P03", "55006"}
 
 
-def insist(
+def run_with_retry(
     engine: Engine, work: Callable[[Connection], T], *, until: Callable[[], bool], otherwise: T | object = _UNSET
 ) -> T:
     """Do that work in a transaction; while the ledger cannot be reached, do it again, until `until` says enough.
@@ -120,7 +120,7 @@ def insist(
                 raise
             state = sqlstate(error)
             away = state is None or state[:2] in {"08", "57"}
-            event = "ledger_unreachable" if away else "ledger_takes_nothing"
+            event = "ledger_unreachable" if away else "database_not_writable"
             log.warning(event, error=type(error.orig).__name__, sqlstate=state)
             if until():
                 if otherwise is _UNSET:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from worker.errors import SchemaMismatch
 from worker.ledger import queries
-from worker.ledger.schema_version import CodeSchema, DatabaseSchema, Fit, fit, in_words
+from worker.ledger.schema_version import CodeSchema, Compatibility, DatabaseSchema, compatibility, describe
 
 #: Alembic keeps what it is at in its modules: one migration at a time in one process.
 _at_work = threading.Lock()
@@ -64,9 +64,9 @@ def require_suitable(engine: Engine) -> DatabaseSchema:
     and SQLAlchemy's errors when the database cannot be reached.
     """
     database = database_schema(engine)
-    if fit(code_schema(), database) in (Fit.SAME, Fit.NEWER):
+    if compatibility(code_schema(), database) in (Compatibility.SAME, Compatibility.NEWER):
         return database
-    raise SchemaMismatch(in_words(code_schema(), database))
+    raise SchemaMismatch(describe(code_schema(), database))
 
 
 def _own_scripts() -> Path:

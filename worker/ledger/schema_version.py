@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Fit(StrEnum):
+class Compatibility(StrEnum):
     """How a database's schema stands to this code."""
 
     SAME = "same"
@@ -43,23 +43,23 @@ class DatabaseSchema:
     """The oldest code version that it suits; None: it does not say."""
 
 
-def fit(code: CodeSchema, database: DatabaseSchema) -> Fit:
+def compatibility(code: CodeSchema, database: DatabaseSchema) -> Compatibility:
     """How they go together.
 
     Code that knows the version named by `oldest_code` is at least as new as it, since code carries all migrations up to
     its own.
     """
     if database.version == code.newest:
-        return Fit.SAME
+        return Compatibility.SAME
     if database.version is None or database.version in code.known:
-        return Fit.TOO_OLD
-    return Fit.NEWER if database.oldest_code in code.known else Fit.TOO_NEW
+        return Compatibility.TOO_OLD
+    return Compatibility.NEWER if database.oldest_code in code.known else Compatibility.TOO_NEW
 
 
-def in_words(code: CodeSchema, database: DatabaseSchema) -> str:
+def describe(code: CodeSchema, database: DatabaseSchema) -> str:
     """What is wrong, where something is, and what to do: one line."""
     at = f"the database's schema is at version {database.version or 'none'}, and this code needs {code.newest}"
-    if fit(code, database) is Fit.TOO_OLD:
+    if compatibility(code, database) is Compatibility.TOO_OLD:
         return f"{at}: run `case-worker migrate` with this code"
     needed = f" (version {database.oldest_code} or newer)" if database.oldest_code else ""
     return f"{at}; the database is newer and no longer suits this code: deploy newer code{needed}"

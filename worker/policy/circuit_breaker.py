@@ -59,19 +59,19 @@ class FailureRun:
         now: float,
         answers: int,
         failed: Collection[UUID],
-        hopeless: Collection[UUID] = (),
+        persistently_failing: Collection[UUID] = (),
         look_back: float = FAILURE_WINDOW,
     ) -> None:
-        """Take note of answers, of which those of the jobs `failed` were trouble of the API's own.
+        """Note answers, of which those of the jobs `failed` were faults of the API's own.
 
-        `hopeless` are those of them that have gone on failing through a good answer: they do not count. What is older
-        than `look_back` seconds is forgotten.
+        `persistently_failing` jobs among them failed through a good answer, so they don't count. Entries older than
+        `look_back` seconds are forgotten.
         """
         if answers > len(failed):
             self._last_good = now
         while self._failed and self._failed[0][0] < now - min(look_back, FAILURE_WINDOW):
             self._failed.popleft()
-        self._failed.extend((now, job) for job in failed if job not in hopeless)
+        self._failed.extend((now, job) for job in failed if job not in persistently_failing)
 
     @property
     def widespread(self) -> bool:

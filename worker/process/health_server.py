@@ -15,7 +15,7 @@ from worker.errors import SettingsError
 log = structlog.get_logger(__name__)
 
 #: Seconds that somebody who asks may take for it.
-PATIENCE = 10.0
+REQUEST_TIMEOUT = 10.0
 
 #: Status, content type, body.
 Answer = tuple[int, str, bytes]
@@ -67,7 +67,7 @@ def listen(host: str, port: int, pages: dict[str, Page]) -> HealthServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = PATIENCE
+    timeout = REQUEST_TIMEOUT
     server: HealthServer
 
     def do_GET(self) -> None:

@@ -19,7 +19,7 @@ from worker.dispatch.dispatcher import Dispatcher, Publisher
 from worker.errors import SettingsError
 from worker.ledger.database import forget_engines
 from worker.process import shutdown
-from worker.process.monitoring import Watching
+from worker.process.monitoring import Monitoring
 from worker.process.schema_gate import SchemaGate
 from worker.settings import Settings
 from worker.submission.batch import BatchRunner, worker_name
@@ -41,10 +41,10 @@ class ThisProcess:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.schema = SchemaGate(settings.database_url)
-        self.begin_anew()
+        self.reset_after_fork()
         self._in_child = False
 
-    def begin_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """After a fork: the parent's connections and locks are not ours."""
         self._lock = threading.Lock()
         self._runner: BatchRunner | None = None
@@ -119,7 +119,9 @@ def _end_now() -> None:
     os._exit(1)
 
 
-def connect_lifecycle(settings: Settings, this_process: ThisProcess, watching: Watching, publisher: Publisher) -> None:
+def connect_lifecycle(
+    settings: Settings, this_process: ThisProcess, watching: Monitoring, publisher: Publisher
+) -> None:
     """Start and stop the dispatcher with the worker, and give every child its own connections."""
     dispatchers: list[tuple[Dispatcher, threading.Thread]] = []
 
@@ -169,7 +171,7 @@ def connect_lifecycle(settings: Settings, this_process: ThisProcess, watching: W
 
     def child_started(**_: Any) -> None:
         forget_engines()
-        this_process.begin_anew()
+        this_process.reset_after_fork()
         watching.child_begins()
 
     def set_up_logs(loglevel: int | str | None = None, **_: Any) -> None:

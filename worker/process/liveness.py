@@ -20,7 +20,7 @@ from worker.process import shutdown
 log = structlog.get_logger(__name__)
 
 
-class Pulse:
+class Liveness:
     """The signs of life of one worker's main process."""
 
     def __init__(self, file: str, *, stale_after: float, clock: Callable[[], float] = time.monotonic) -> None:

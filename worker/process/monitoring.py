@@ -19,7 +19,7 @@ from worker.fleet.reading import FleetReader
 from worker.fleet.settings import FleetSettings
 from worker.ledger.database import get_engine
 from worker.process.health_server import Answer, HealthServer, listen
-from worker.process.liveness import Pulse
+from worker.process.liveness import Liveness
 from worker.settings import Settings
 from worker.telemetry.metrics import registry
 from worker.telemetry.metrics.exposition import shared, write_down
@@ -28,7 +28,7 @@ from worker.telemetry.metrics.multiprocess_dir import SharedFolder
 log = structlog.get_logger(__name__)
 
 
-class Watching:
+class Monitoring:
     """Everything by which one worker is watched."""
 
     def __init__(self, settings: Settings, fleet: FleetSettings) -> None:
@@ -36,7 +36,7 @@ class Watching:
         self._fleet = fleet
         self._folder: SharedFolder | None = None
         self._server: HealthServer | None = None
-        self.pulse = Pulse(fleet.liveness_file, stale_after=fleet.liveness)
+        self.pulse = Liveness(fleet.liveness_file, stale_after=fleet.liveness)
 
     def begin(self) -> None:
         """In the main process, before it has children. Raises SettingsError."""

@@ -15,7 +15,7 @@ from kombu import Message
 from kombu.utils.json import dumps
 
 from worker.case.protection import Protection
-from worker.queue.malformed_messages import Keeper, capped, problem_with
+from worker.queue.malformed_messages import DeadLetterSink, capped, problem_with
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
     """Celery's consumer with a doorkeeper."""
 
     #: Set by `make_consumer`.
-    keeper: Keeper
+    sink: DeadLetterSink
     beat: Callable[[], None]
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -113,7 +113,7 @@ class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         sent = capped(dumps(raw) if raw is not None else message.body)
         queue = (message.delivery_info or {}).get("routing_key")
         identity = message.headers.get("id") if isinstance(message.headers, dict) else None
-        if self.keeper.keep(problem=problem, sent=sent, queue=queue, message_id=str(identity) if identity else None):
+        if self.sink.keep(problem=problem, sent=sent, queue=queue, message_id=str(identity) if identity else None):
             message.ack_log_error(log, self.connection_errors)
         else:
             message.reject_log_error(log, self.connection_errors, requeue=True)
@@ -121,5 +121,5 @@ class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
 
 def make_consumer(database_url: str, protection: Protection, beat: Callable[[], None]) -> type:
     """The consumer class that keeps unreadable messages in that ledger. `beat` is called while its loop comes round."""
-    members = {"keeper": Keeper(database_url, protection), "beat": staticmethod(beat)}
+    members = {"keeper": DeadLetterSink(database_url, protection), "beat": staticmethod(beat)}
     return type("KeepingConsumer", (CaseConsumer,), members)

@@ -18,8 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from worker.case.protection import UNPROTECTED, Protection
 from worker.debitura.judge import clean
-from worker.ledger.database import get_engine, insist
-from worker.ledger.writer.arrival import bury_message
+from worker.ledger.database import get_engine, run_with_retry
+from worker.ledger.writer.arrival import dead_letter_message
 from worker.process import shutdown
 from worker.queue.app import ACCEPT_TASK, SUBMIT_TASK
 
@@ -28,10 +28,10 @@ log = structlog.get_logger(__name__)
 #: Characters of a message that are kept.
 KEPT = 100_000
 #: Seconds for which the ledger is asked to keep a message before it goes back to its queue.
-PATIENCE = 10.0
+STORE_TIMEOUT = 10.0
 
 
-class Keeper:
+class DeadLetterSink:
     """Puts unreadable messages into the ledger."""
 
     def __init__(self, database_url: str, protection: Protection = UNPROTECTED) -> None:
@@ -41,16 +41,16 @@ class Keeper:
     def keep(self, *, problem: str, sent: str, queue: str | None, message_id: str | None = None) -> bool:
         """Keep what was sent as a dead letter. False: the ledger cannot be reached, so it must go back to its queue."""
         detail = {"message": clean(problem)[:2000], "sent": sent, "queue": queue, "message_id": message_id}
-        give_up_at = time.monotonic() + PATIENCE
+        give_up_at = time.monotonic() + STORE_TIMEOUT
 
         def bury(connection: Connection) -> int:
-            return bury_message(connection, detail, self._protection)
+            return dead_letter_message(connection, detail, self._protection)
 
         def enough() -> bool:
             return time.monotonic() > give_up_at or shutdown.seconds() is not None
 
         try:
-            number = insist(get_engine(self._database_url), bury, until=enough)
+            number = run_with_retry(get_engine(self._database_url), bury, until=enough)
         except SQLAlchemyError as error:
             log.warning("message_put_back", queue=queue, error=type(error).__name__)
             return False

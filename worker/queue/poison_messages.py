@@ -14,7 +14,7 @@ from celery.worker.request import Request
 from celery.worker.state import task_ready
 
 from worker.case.protection import UNPROTECTED, Protection
-from worker.queue.malformed_messages import Keeper, as_sent
+from worker.queue.malformed_messages import DeadLetterSink, as_sent
 
 log = structlog.get_logger(__name__)
 
@@ -26,21 +26,23 @@ REMEMBERED = 1000
 
 def request_class(database_url: str, protection: Protection = UNPROTECTED) -> type:
     """The request class that puts a dead child's message back, or keeps it in that ledger."""
-    return type("KeepingRequest", (AcceptRequest,), {"keeper": Keeper(database_url, protection), "deaths": Counter()})
+    return type(
+        "KeepingRequest", (AcceptRequest,), {"keeper": DeadLetterSink(database_url, protection), "deaths": Counter()}
+    )
 
 
 class AcceptRequest(Request):  # type: ignore[misc]  # celery has no types
     """Celery's request of one `cases.accept`. Its task says `reject_on_worker_lost`, so Celery requeues it."""
 
     #: Set by `request_class`.
-    keeper: Keeper
+    sink: DeadLetterSink
     deaths: Counter[str]
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002 - Celery's signature
         """The child is gone, or the task raised. A message that takes child after child with it is kept instead."""
         if _is_lost(exc_info.exception) and self._has_killed_enough():
             problem = f"{DEATHS} processes of this worker died while they took it in"
-            kept = self.keeper.keep(
+            kept = self.sink.keep(
                 problem=problem, sent=as_sent(self.args, self.kwargs), queue="cases.intake", message_id=self.id
             )
             if kept:
@@ -53,7 +55,7 @@ class AcceptRequest(Request):  # type: ignore[misc]  # celery has no types
         if len(self.deaths) >= REMEMBERED:
             self.deaths.clear()
         self.deaths[self.id] += 1
-        log.warning("child_lost_over_message", message_id=self.id, deaths=self.deaths[self.id])
+        log.warning("worker_process_lost", message_id=self.id, deaths=self.deaths[self.id])
         return self.deaths[self.id] >= DEATHS
 
 

@@ -19,7 +19,7 @@ from kombu.utils.json import loads
 from worker.case.protection import UNPROTECTED, Protection
 from worker.queue.app import SUBMIT
 from worker.queue.atomic_pop import take_command
-from worker.queue.malformed_messages import Keeper, capped
+from worker.queue.malformed_messages import DeadLetterSink, capped
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +74,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
     #: Closing a channel does not requeue what is being worked on: a blip of the connection would run it twice.
     do_restore = False
     #: Set by `make_transport`.
-    keeper: Keeper
+    sink: DeadLetterSink
     _command = "BRPOP"
 
     def _brpop_start(self, timeout: float | None = None) -> None:  # noqa: ARG002 - kombu's signature
@@ -136,7 +136,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
 
     def _keep(self, list_name: str, queue: str, entry: bytes, error: Exception) -> None:
         problem = f"the broker's entry is not a Celery message: {type(error).__name__}: {error}"
-        kept = self.keeper.keep(problem=problem, sent=capped(entry), queue=queue)
+        kept = self.sink.keep(problem=problem, sent=capped(entry), queue=queue)
         with self.conn_or_acquire() as client:
             if not kept:
                 client.lpush(list_name, entry)
@@ -165,5 +165,5 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu has no ty
 
 def make_transport(database_url: str, protection: Protection = UNPROTECTED) -> type:
     """The transport class whose channels keep unreadable entries in that ledger."""
-    channel = type("KeepingChannel", (Channel,), {"keeper": Keeper(database_url, protection)})
+    channel = type("KeepingChannel", (Channel,), {"keeper": DeadLetterSink(database_url, protection)})
     return type("KeepingTransport", (Transport,), {"Channel": channel})

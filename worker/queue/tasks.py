@@ -15,21 +15,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from worker.errors import CaseSealed, IdempotencyKeyReused, InvalidCase, SchemaMismatch
 from worker.intake.enqueue import EnqueuedJob, admit, insert
-from worker.ledger.database import get_engine, insist, is_passing
+from worker.ledger.database import get_engine, is_passing, run_with_retry
 from worker.process import shutdown
 from worker.process.lifecycle import ThisProcess
 from worker.queue.app import ACCEPT_TASK, INTAKE, SUBMIT_TASK
-from worker.queue.malformed_messages import Keeper, as_sent
+from worker.queue.malformed_messages import DeadLetterSink, as_sent
 from worker.queue.poison_messages import request_class
 from worker.settings import Settings
-from worker.telemetry.exception_redaction import say
+from worker.telemetry.exception_redaction import redact_exception
 from worker.telemetry.tenant_digest import tenant_digest
 from worker.telemetry.tracing import parse_traceparent, span
 
 log = structlog.get_logger(__name__)
 
 #: Seconds for which `cases.accept` asks the ledger before it puts its message back on the queue.
-ACCEPT_PATIENCE = 10.0
+ACCEPT_TIMEOUT = 10.0
 
 
 def register_tasks(app: Celery, settings: Settings, this_process: ThisProcess) -> None:
@@ -74,7 +74,7 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
     Raises celery's Reject, to have the message put back, when the ledger cannot be reached.
     """
     engine, protection = get_engine(settings.database_url), settings.protection
-    give_up_at = time.monotonic() + ACCEPT_PATIENCE
+    give_up_at = time.monotonic() + ACCEPT_TIMEOUT
 
     def enough() -> bool:
         return time.monotonic() > give_up_at or shutdown.seconds() is not None
@@ -85,7 +85,7 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
     try:
         job = admit(**_arguments(args, fields))
         job = replace(job, trace_context=parse_traceparent(task.request.get("traceparent")))
-        arrived = insist(engine, arrive, until=enough)
+        arrived = run_with_retry(engine, arrive, until=enough)
     except Exception as error:  # noqa: BLE001 - see below; nothing may be lost here
         if is_passing(error):
             log.warning("message_put_back", queue=INTAKE, error=type(error).__name__)
@@ -93,11 +93,11 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
         # What was sent is wrong, or a bug of ours stumbles over it: it is kept with the reason either way.
         expected = isinstance(error, (InvalidCase, IdempotencyKeyReused, CaseSealed))
         # A bug's text may repeat the case, which nobody is to read where cases are sealed.
-        words = say(error) if protection.keyring else f"{type(error).__name__}: {error}"
+        words = redact_exception(error) if protection.keyring else f"{type(error).__name__}: {error}"
         problem = str(error) if expected else f"internal error, {words}"
         if isinstance(error, IdempotencyKeyReused) and protection.hides_reference:
             problem = f"its idempotency key belongs to job {error.job_id}, which has another case"
-        kept = Keeper(settings.database_url, protection).keep(
+        kept = DeadLetterSink(settings.database_url, protection).keep(
             problem=problem, sent=as_sent(args, fields), queue=INTAKE, message_id=task.request.id
         )
         if not kept:

@@ -32,7 +32,7 @@ def name_of(action: str) -> str:
     return NAMES.get(action) or action.replace("_", " ").capitalize()
 
 
-def in_words(act: Act) -> str:
+def describe(act: Act) -> str:
     """What was done, as a sentence without its subject and full stop: `Replayed the job under a new submission key`."""
     known = _SENTENCES.get(act.action)
     return known(act.detail) if known else _anything(act)

@@ -12,7 +12,7 @@ from worker.report.formatting import span
 from worker.settings import Settings
 
 #: Seconds of silence that somebody in front of a page is made to wait at most.
-PATIENCE = 8.0
+LINK_CHECK_TIMEOUT = 8.0
 
 
 class LinkState(StrEnum):
@@ -39,7 +39,9 @@ def check_link(settings: Settings, tenant: str) -> LinkCheck:
     """Ask GET /clients/{externalTenantId} about that tenant. Nothing is raised: trouble is an answer too."""
     if not settings.api_key:
         return LinkCheck(tenant, LinkState.UNKNOWN, "DEBITURA_API_KEY is not set for this page, so it cannot ask.")
-    referral = HttpClient(settings.referral_api_url, timeout=min(PATIENCE, settings.request_timeout), connections=1)
+    referral = HttpClient(
+        settings.referral_api_url, timeout=min(LINK_CHECK_TIMEOUT, settings.request_timeout), connections=1
+    )
     try:
         link = check_client_link(referral, api_key=settings.api_key, external_tenant_id=tenant)
     except ClientLinkNotFound:

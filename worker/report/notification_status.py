@@ -17,16 +17,16 @@ def as_data(untold: Sequence[ReceiverStanding], webhooks: WebhookStanding) -> di
     return {"alerts": {"receivers": [asdict(receiver) for receiver in untold]}, "webhooks": asdict(webhooks)}
 
 
-def in_words(untold: Sequence[ReceiverStanding], webhooks: WebhookStanding) -> list[tuple[str, str]]:
+def describe(untold: Sequence[ReceiverStanding], webhooks: WebhookStanding) -> list[tuple[str, str]]:
     """What is worth a line; nothing as long as all is told and nothing waits."""
-    facts = [("alerts", receiver_in_words(receiver)) for receiver in untold]
+    facts = [("alerts", describe_receiver(receiver)) for receiver in untold]
     if webhooks.unworked:
         waiting = counted(webhooks.unworked, "event")
         facts.append(("webhooks", f"{waiting} of Debitura not worked on yet; case-worker web does that"))
     return facts
 
 
-def receiver_in_words(receiver: ReceiverStanding) -> str:
+def describe_receiver(receiver: ReceiverStanding) -> str:
     """E.g. `hooks.example.com: 2 alerts waiting, 1 given up within 7 days (it answers 500)`."""
     parts = []
     if receiver.waiting:

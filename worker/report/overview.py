@@ -11,7 +11,7 @@ from worker.ledger.queries.waiting import FleetWaits
 from worker.ledger.states import INVALID_LINK_REASONS, State
 from worker.report.formatting import span
 from worker.report.terminal import Column, Screen
-from worker.report.waiting import estimate_in_words, fleet_in_words, window_in_words, windows_as_data
+from worker.report.waiting import describe_estimate, describe_fleet, describe_window, windows_as_data
 
 _NEXT = {
     State.PENDING: "ready, waiting for their turn",
@@ -36,7 +36,7 @@ def as_data(counts: Counts, waits: FleetWaits) -> dict[str, Any]:
         },
         "oldest_pending_seconds": facts["oldest_pending_seconds"],
         "rate_limits": windows_as_data(waits),
-        "waits_for": fleet_in_words(waits),
+        "waits_for": describe_fleet(waits),
         "backlog": {"jobs": waits.backlog, "seconds_at_allowed_pace": waits.estimate},
         "holds": facts["holds"],
         "dispatcher": {"leader": facts["leader"]},
@@ -67,8 +67,8 @@ def _facts(counts: Counts, waits: FleetWaits) -> list[tuple[str, str]]:
     facts = [
         ("open failures", f"{counts.open_dead_letters} (invalid client link: {counts.invalid_client_links})"),
         ("oldest pending job", "none" if oldest is None else f"ready for {span(oldest)}"),
-        ("rate limits used", ", ".join(window_in_words(window) for window in waits.windows)),
-        ("backlog", estimate_in_words(waits)),
+        ("rate limits used", ", ".join(describe_window(window) for window in waits.windows)),
+        ("backlog", describe_estimate(waits)),
         ("dispatcher", one_line(counts.leader) if counts.leader else leaderless),
     ]
-    return facts + [("waits for", words) for words in fleet_in_words(waits)]
+    return facts + [("waits for", words) for words in describe_fleet(waits)]

@@ -13,7 +13,7 @@ from worker.ledger.states import AttemptOutcome, Resolution, State, Trigger
 from worker.report.advice import all_there_is_to_do
 from worker.report.formatting import milliseconds, moment, money, said
 from worker.report.terminal import Screen
-from worker.report.waiting import held_in_words
+from worker.report.waiting import describe_pause
 
 PRIORITIES = ("high", "normal", "low")
 
@@ -65,7 +65,7 @@ def timeline(story: Story) -> list[Event]:
     """Everything that happened to the job, oldest first."""
     job = story.job
     events = [Event(job["created_at"], f"enqueued, with {PRIORITIES[job['priority']]} priority")]
-    events += [Event(hold["at"], f"held {held_in_words(hold)}") for hold in story.holds]
+    events += [Event(hold["at"], f"held {describe_pause(hold)}") for hold in story.holds]
     events += [Event(attempt["started_at"], _attempt(attempt)) for attempt in story.attempts]
     events += [Event(letter["created_at"], _death(letter)) for letter in story.dead_letters]
     events += [Event(entry["at"], _act(entry)) for entry in story.audit]

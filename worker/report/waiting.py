@@ -52,7 +52,7 @@ _NOBODY_CAN_TELL = (
 )
 
 
-def fleet_in_words(waits: FleetWaits) -> list[str]:
+def describe_fleet(waits: FleetWaits) -> list[str]:
     """Everything that keeps the fleet from releasing more just now, the most important first."""
     reasons = _stops(waits)
     ready = waits.backlog - waits.backing_off
@@ -78,7 +78,7 @@ def _stops(waits: FleetWaits) -> list[str]:
     return reasons
 
 
-def job_in_words(job: dict[str, Any], turn: Turn | None, waits: FleetWaits, *, tenant_cap: int) -> list[str]:
+def describe_job(job: dict[str, Any], turn: Turn | None, waits: FleetWaits, *, tenant_cap: int) -> list[str]:
     """Why this job is not done yet; nothing for one that is, or that needs a person."""
     match State(job["state"]):
         case State.WAITING:
@@ -93,14 +93,14 @@ def job_in_words(job: dict[str, Any], turn: Turn | None, waits: FleetWaits, *, t
                 reasons.append(
                     f"Its tenant has {turn.tenant_under_way} jobs under way, the most that one tenant may have at once."
                 )
-            return reasons + fleet_in_words(waits)
+            return reasons + describe_fleet(waits)
         case State.QUEUED:
             return [f"On the Celery queue since {moment(job['queued_at'])}; if no worker takes it, it goes out again."]
         case _:
             return []
 
 
-def estimate_in_words(waits: FleetWaits) -> str:
+def describe_estimate(waits: FleetWaits) -> str:
     """When the backlog will be through, at the pace that is allowed."""
     if not waits.backlog:
         return "nothing is waiting"
@@ -116,7 +116,7 @@ def windows_as_data(waits: FleetWaits) -> list[dict[str, Any]]:
     ]
 
 
-def window_in_words(window: WindowUse) -> str:
+def describe_window(window: WindowUse) -> str:
     """For example `1,960 of 2,000 in a minute`."""
     name = WINDOW_NAMES.get(window.window.seconds, f"{window.window.seconds} s")
     article = "an" if name.startswith("h") else "a"
@@ -125,10 +125,10 @@ def window_in_words(window: WindowUse) -> str:
 
 def _full(window: WindowUse) -> str:
     frees = "soon" if not window.frees_in else f"in {span(window.frees_in)}"
-    return f"The rate limit is used up ({window_in_words(window)}); it frees {frees}."
+    return f"The rate limit is used up ({describe_window(window)}); it frees {frees}."
 
 
-def held_in_words(hold: dict[str, Any]) -> str:
+def describe_pause(hold: dict[str, Any]) -> str:
     """A hold that is over: for how long, and why, as the end of a sentence."""
     name = hold["name"]
     lasted = span((hold["ended_at"] - hold["since"]).total_seconds())

@@ -21,7 +21,7 @@ from uuid import uuid4
 from worker.sandbox.bodies import dump
 
 #: Seconds that a receiver gets (referral-partners/integration-guides/webhooks-best-practices).
-PATIENCE = 10.0
+DELIVERY_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def headers_for(event: str, body: bytes, secret: bytes, *, signed_at: float) -> 
 def _deliver(delivery: Delivery, url: str, headers: dict[str, str], body: bytes) -> None:
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=PATIENCE)
+    connection = kind(parts.hostname or "", parts.port, timeout=DELIVERY_TIMEOUT)
     try:
         connection.request("POST", parts.path or "/", body, headers)
         delivery.status = connection.getresponse().status

@@ -35,18 +35,18 @@ from worker.errors import (
     NotSent,
     PartnerKeyRejected,
 )
-from worker.ledger.database import insist
+from worker.ledger.database import run_with_retry
 from worker.ledger.states import Api, AttemptOutcome, Reason, State, TokenSource, Trigger, WaitReason
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, open_second_attempt
 from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
 from worker.ledger.writer.pace import take
-from worker.ledger.writer.record import Result, Sent, dead, handed_back, submitted, waiting
+from worker.ledger.writer.record import Result, Sent, dead, requeued, submitted, waiting
 from worker.policy.rate_limit import Pace
 from worker.policy.replay_plan import ReplayPlan, plan_replay
 from worker.policy.retry import RetryPolicy
 from worker.settings import Settings
-from worker.submission.decide import Heard, Silence, after, needs_lookup
-from worker.submission.looked_up import after_look_up, failed_in_words, found_there, without_reference
+from worker.submission.decide import Heard, NoResponse, after, needs_lookup
+from worker.submission.looked_up import after_look_up, describe_failed_lookup, found_there, without_reference
 from worker.submission.lookup import CaseLookup
 from worker.submission.mint import Mint
 from worker.submission.redact import scrubbed
@@ -124,7 +124,7 @@ class Submitter:
 
     def _attempt(self, job: ClaimedJob, lease: UUID, may_send: Callable[[], bool]) -> Outcome:
         if not may_send():
-            return Outcome(handed_back(job.id, job.request_count))
+            return Outcome(requeued(job.id, job.request_count))
         try:
             job = self._opened(job)
         except CaseSealed as error:
@@ -159,7 +159,7 @@ class Submitter:
                      detail={"message": message, "attempts": job.attempt_count}, solution_url=None, unknown=None)
             )  # fmt: skip
         if not may_send():
-            return Outcome(handed_back(job.id, job.request_count))
+            return Outcome(requeued(job.id, job.request_count))
         if job.next_trigger is Trigger.UNAUTHORIZED_RETRY:
             count(definitions.UNAUTHORIZED_RETRIES)
         sent_at, number = time.monotonic(), job.request_count
@@ -178,7 +178,7 @@ class Submitter:
     def _sealed(self, job: ClaimedJob, error: CaseSealed) -> Outcome:
         """Nothing can be sent. It is nobody's failure but the configuration's, so the job waits, and says for what."""
         log.error(
-            "case_not_opened",
+            "decryption_failed",
             job_id=str(job.id),
             tenant=tenant_digest(job.external_tenant_id),
             key=error.key,
@@ -221,7 +221,7 @@ class Submitter:
             take(connection, Api.CUSTOMER, self._pace, 1)
             return open_second_attempt(connection, job.id, first_unauthorized, lease=lease, worker=self._worker)
 
-        number = insist(
+        number = run_with_retry(
             self._engine,
             open_second,
             until=lambda: not may_send(),
@@ -248,7 +248,7 @@ class Submitter:
                 )
             if found.meaning is not Meaning.REFUSED or found.status != 404:
                 # The look-up itself failed, so nothing is decided: as if no answer had come.
-                heard = Silence(arrived=True, message=failed_in_words(found))
+                heard = NoResponse(arrived=True, message=describe_failed_lookup(found))
         return Outcome(after(job, number, sent, heard, self.policy), _hold_by(heard))
 
     def _found_before(self, job: ClaimedJob, token: Token) -> Result | None:
@@ -263,7 +263,7 @@ class Submitter:
         if found.meaning is Meaning.SUBMITTED:
             return found_there(job, found)
         if last_word and found.status != 404:
-            delay, words = self.policy.longest / 10, failed_in_words(found)
+            delay, words = self.policy.longest / 10, describe_failed_lookup(found)
             return waiting(
                 job.id, job.request_count, None, why=WaitReason.LOOK_UP_FAILED,
                 delay=delay, error=words, counts=False, unknown=None,
@@ -290,9 +290,9 @@ class Submitter:
                 )  # fmt: skip
                 posting.note(http__response__status_code=reply.status)
         except NotSent as error:
-            return Silence(arrived=False, message=str(error))
+            return NoResponse(arrived=False, message=str(error))
         except MaybeArrived as error:
-            return Silence(arrived=True, message=str(error))
+            return NoResponse(arrived=True, message=str(error))
         return scrubbed(judge(reply), job.case_body)
 
     def _no_token(self, job: ClaimedJob, error: ApiError, first: Sent | None = None) -> Outcome:
@@ -336,7 +336,7 @@ def _plan(job: ClaimedJob) -> ReplayPlan:
 def _hold_by(heard: Heard) -> FleetHold | None:
     """A 429 of the Customer API concerns the whole fleet."""
     if isinstance(heard, Verdict) and heard.meaning is Meaning.RATE_LIMITED:
-        return FleetHold(HoldName.RATE_LIMIT, heard.retry_after, heard.in_words())
+        return FleetHold(HoldName.RATE_LIMIT, heard.retry_after, heard.describe())
     return None
 
 
@@ -371,7 +371,7 @@ _OUTCOMES = {
 def _sent(number: int, token: Token, heard: Heard, sent_at: float) -> Sent:
     """How the request went, for its row in `attempts`."""
     duration = int((time.monotonic() - sent_at) * 1000)
-    if isinstance(heard, Silence):
+    if isinstance(heard, NoResponse):
         outcome = AttemptOutcome.UNKNOWN if heard.arrived else AttemptOutcome.NOT_SENT
         return Sent(number, outcome, duration, error_message=heard.message,
                     token_fingerprint=token.fingerprint, token_source=_source(token))  # fmt: skip

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from worker.case.encryption import key_of
 from worker.debitura.judge import clean
 from worker.errors import LeaseLost
-from worker.ledger.database import get_engine, insist, is_passing
+from worker.ledger.database import get_engine, is_passing, run_with_retry
 from worker.ledger.states import Api, AttemptOutcome, Reason, WaitReason
 from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
 from worker.ledger.writer.holds import is_held
@@ -28,7 +28,7 @@ from worker.policy.circuit_breaker import FailureRun
 from worker.settings import Settings
 from worker.submission.attempt import FleetHold, Outcome, Submitter
 from worker.submission.recorder import Recorder, facts_of
-from worker.telemetry.exception_redaction import say
+from worker.telemetry.exception_redaction import redact_exception
 
 log = structlog.get_logger(__name__)
 
@@ -37,9 +37,9 @@ RECORD_WITHIN = 0.1
 #: Seconds between two looks for a hold that another worker has found, while a batch takes its time.
 LOOK_AT_HOLDS_EVERY = 0.25
 #: Seconds that requests under way get after the worker was told to stop.
-STOP_PATIENCE = 7.0
+STOP_TIMEOUT = 7.0
 #: Seconds for which the ledger is asked again to take an answer that is in hand, unless the worker has to stop.
-RECORD_PATIENCE = 900.0
+RECORD_TIMEOUT = 900.0
 
 
 def worker_name() -> str:
@@ -72,7 +72,7 @@ class BatchRunner:
         def take(connection: Connection) -> list[ClaimedJob]:
             return claim(connection, ids, lease=batch.lease, worker=worker_name(), lease_seconds=self.settings.lease)
 
-        jobs = insist(
+        jobs = run_with_retry(
             self.engine,
             take,
             until=lambda: time.monotonic() > began + self.settings.requeue or self.stopping() is not None,
@@ -183,7 +183,7 @@ class _Batch:
             "attempt_failed_by_bug", job_id=str(job.id), **facts_of(job), error=type(error).__name__, place=place
         )  # fmt: skip
         # The text helps to find the bug, but it may repeat the case, which nobody is to read where cases are sealed.
-        words = say(error) if key_of(job.case_body) else f"{type(error).__name__}: {error}"
+        words = redact_exception(error) if key_of(job.case_body) else f"{type(error).__name__}: {error}"
         message = clean(f"internal error, {words}")[:1000]
         sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, 0, error_type="internal_error", error_message=message)
         policy = self._runner.submitter.policy
@@ -205,7 +205,7 @@ class _Batch:
         """Renew the lease in time, give up what takes too long when stopping. Returns seconds until the next look."""
         stopped = self._runner.stopping()
         if stopped is not None:
-            if stopped > STOP_PATIENCE:
+            if stopped > STOP_TIMEOUT:
                 self._abandon("the worker was stopped before the answer came")
                 return 0.0
             return 0.1
@@ -215,7 +215,7 @@ class _Batch:
             return 0.0
         if not self._send_no_more and now >= self._look_at_holds_at:
             self._look_at_holds_at = now + LOOK_AT_HOLDS_EVERY
-            self._send_no_more = insist(self._runner.engine, is_held, until=lambda: True, otherwise=False)
+            self._send_no_more = run_with_retry(self._runner.engine, is_held, until=lambda: True, otherwise=False)
         lease = self._runner.settings.lease
         renew_at = self._held_until - lease * 2 / 3
         if now >= renew_at:
@@ -226,7 +226,7 @@ class _Batch:
     def _renew(self, lease: float) -> None:
         began = time.monotonic()
         ids = list(self._open)
-        kept = insist(
+        kept = run_with_retry(
             self._runner.engine,
             lambda connection: renew_lease(connection, ids, lease=self.lease, lease_seconds=lease),
             until=lambda: time.monotonic() > self._held_until or self._runner.stopping() is not None,
@@ -266,10 +266,10 @@ class _Batch:
 
     def _may_go_on(self) -> Callable[[], bool]:
         """Whether the ledger may still be asked to take what has finished."""
-        give_up_at = time.monotonic() + RECORD_PATIENCE
+        give_up_at = time.monotonic() + RECORD_TIMEOUT
 
         def may_go_on() -> bool:
             stopped = self._runner.stopping()
-            return time.monotonic() < give_up_at and (stopped is None or stopped < STOP_PATIENCE + 2)
+            return time.monotonic() < give_up_at and (stopped is None or stopped < STOP_TIMEOUT + 2)
 
         return may_go_on

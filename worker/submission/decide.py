@@ -15,7 +15,7 @@ from worker.policy.retry import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
+class NoResponse:
     """No answer came."""
 
     arrived: bool
@@ -23,12 +23,12 @@ class Silence:
     message: str
 
 
-Heard = Verdict | Silence
+Heard = Verdict | NoResponse
 
 
 def may_exist(job: ClaimedJob, heard: Heard) -> bool:
     """Whether, after this, a case of ours may exist that the ledger does not know."""
-    if isinstance(heard, Silence):
+    if isinstance(heard, NoResponse):
         return job.outcome_unknown or heard.arrived
     if heard.decides and not (heard.error_type == DUPLICATE_REFERENCE and job.outcome_unknown):
         return False
@@ -45,7 +45,9 @@ def needs_lookup(job: ClaimedJob, heard: Heard, policy: RetryPolicy) -> bool:
         return False
     if isinstance(heard, Verdict) and (heard.error_type == DUPLICATE_REFERENCE or heard.meaning is Meaning.UNUSABLE):
         return True
-    return policy.used_up(job.attempt_count) and (isinstance(heard, Silence) or heard.meaning is Meaning.SERVER_ERROR)
+    return policy.used_up(job.attempt_count) and (
+        isinstance(heard, NoResponse) or heard.meaning is Meaning.SERVER_ERROR
+    )
 
 
 def after(
@@ -58,7 +60,7 @@ def after(
     """
     chance = random.random() if chance is None else chance  # noqa: S311 - jitter is no secret
     unknown = may_exist(job, heard)
-    if isinstance(heard, Silence):
+    if isinstance(heard, NoResponse):
         return _again(job, number, sent, policy, chance, error=heard.message, unknown=unknown,
                       reason=Reason.OUTCOME_UNKNOWN if unknown else Reason.RETRIES_EXHAUSTED,
                       detail={"message": heard.message}, trouble=Api.CUSTOMER)  # fmt: skip
@@ -83,13 +85,13 @@ def after(
             delay = heard.retry_after if limited else policy.after_conflict(chance)
             why = WaitReason.RATE_LIMIT if limited else WaitReason.CONFLICT
             return waiting(
-                job.id, number, sent, why=why, delay=delay, error=heard.in_words(), counts=False, unknown=unknown
+                job.id, number, sent, why=why, delay=delay, error=heard.describe(), counts=False, unknown=unknown
             )
         case Meaning.SERVER_ERROR:
             reason = Reason.RETRIES_EXHAUSTED
         case Meaning.UNUSABLE:
             reason = Reason.UNEXPECTED_RESPONSE
-    return _again(job, number, sent, policy, chance, error=heard.in_words(), unknown=unknown, reason=reason,
+    return _again(job, number, sent, policy, chance, error=heard.describe(), unknown=unknown, reason=reason,
                   detail=heard.detail(),
                   trouble=Api.CUSTOMER if heard.meaning is Meaning.SERVER_ERROR else None)  # fmt: skip
 
@@ -117,5 +119,5 @@ def _again(
 def _dead(
     job: ClaimedJob, number: int, sent: Sent | None, verdict: Verdict, *, reason: Reason, unknown: bool
 ) -> Result:
-    return dead(job.id, number, sent, reason=reason, error=verdict.in_words(), detail=verdict.detail(),
+    return dead(job.id, number, sent, reason=reason, error=verdict.describe(), detail=verdict.detail(),
                 solution_url=verdict.solution_url or verdict.combined_signing_url, unknown=unknown)  # fmt: skip

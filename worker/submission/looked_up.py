@@ -33,9 +33,9 @@ def found_there(job: ClaimedJob, found: Verdict) -> Result:
     return submitted(job.id, job.request_count, None, case_id=found.case_id, case_reference=found.case_reference)
 
 
-def failed_in_words(found: Verdict) -> str:
+def describe_failed_lookup(found: Verdict) -> str:
     """Why a look-up decided nothing."""
-    return f"the look-up by creditorReference failed: {found.in_words()}"
+    return f"the look-up by creditorReference failed: {found.describe()}"
 
 
 def after_look_up(job: ClaimedJob, found: Verdict, policy: RetryPolicy, chance: float) -> Result | None:
@@ -44,7 +44,7 @@ def after_look_up(job: ClaimedJob, found: Verdict, policy: RetryPolicy, chance: 
     `chance` is a random number from 0 to 1. The refusal of a fresh token has been tried to be mended by the caller, so
     a 401 here is the second one.
     """
-    words = failed_in_words(found)
+    words = describe_failed_lookup(found)
     match found.meaning:
         case Meaning.SUBMITTED:
             return found_there(job, found)

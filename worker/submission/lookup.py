@@ -12,7 +12,7 @@ from worker.debitura.http import HttpClient
 from worker.debitura.judge import Meaning, Verdict, judge
 from worker.debitura.tokens import Rejected, Token, TokenStore
 from worker.errors import ApiError
-from worker.ledger.database import insist
+from worker.ledger.database import run_with_retry
 from worker.ledger.states import Api
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.pace import take
@@ -71,7 +71,7 @@ class CaseLookup:
 
     def _count(self) -> None:
         """A request beside the released one counts too. If the ledger is away just now, the API's own limit remains."""
-        insist(
+        run_with_retry(
             self._engine,
             lambda connection: take(connection, Api.CUSTOMER, self._pace, 1),
             until=lambda: True,

@@ -14,7 +14,7 @@ from worker.errors import (
     MintUnavailable,
     PartnerKeyRejected,
 )
-from worker.ledger.database import insist
+from worker.ledger.database import run_with_retry
 from worker.ledger.states import Api
 from worker.ledger.writer.pace import lock_for_release, take, use
 from worker.policy.rate_limit import Pace
@@ -46,7 +46,7 @@ class Mint:
 
     def __call__(self, tenant: str) -> MintedToken:
         """A new token for the tenant. Raises what `mint_token` raises, and MintRateLimited by our own count."""
-        if not insist(self._engine, self._reserve, until=lambda: True, otherwise=True):
+        if not run_with_retry(self._engine, self._reserve, until=lambda: True, otherwise=True):
             raise MintRateLimited(MINT_PAUSE, said_by="our own count")
         try:
             with span("mint", kind="client", http__request__method="POST", http__route="/oauth/token"):

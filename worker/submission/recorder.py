@@ -10,12 +10,12 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Engine
 
-from worker.ledger.database import insist, is_passing
+from worker.ledger.database import is_passing, run_with_retry
 from worker.ledger.states import Api, State
-from worker.ledger.writer.circuit_breaker import mind_failures
+from worker.ledger.writer.circuit_breaker import record_failures, report_api_health
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.holds import hold
-from worker.ledger.writer.record import Result, record, while_open
+from worker.ledger.writer.record import Result, apply_transitions, while_open
 from worker.policy.circuit_breaker import FailureRun
 from worker.submission.attempt import FleetHold, Submitter
 from worker.submission.counting import count_result
@@ -69,16 +69,16 @@ class Recorder:
 
         def work(connection: Connection) -> dict[UUID, float]:
             nonlocal final, trouble
-            final, trouble = self._mind_trouble(connection, results, mints)
-            answers = sum(1 for result in results if result.sent)
-            moved = record(connection, final, lease=lease, mints=mints, answers=answers)
+            final, trouble = self._record_api_faults(connection, results, mints)
+            moved = apply_transitions(connection, final, lease=lease)
+            report_api_health(connection, final, mints=mints)
             # A hold that says the key is refused must win over an older mint that says it works.
             for found in holds:
                 ids = [result.job_id for result in final]
                 hold(connection, found.name, seconds=found.seconds, detail=found.detail, jobs=ids)
             return moved
 
-        moved = insist(self._engine, work, until=lambda: not may_go_on())
+        moved = run_with_retry(self._engine, work, until=lambda: not may_go_on())
         self._mints_before = mints_now
         for result in final:
             _log(result, self._facts.get(result.job_id, {}), ours=result.job_id in moved)
@@ -86,7 +86,9 @@ class Recorder:
                 count_result(result, moved[result.job_id])
         return trouble
 
-    def _mind_trouble(self, connection: Connection, results: Sequence[Result], mints: int) -> tuple[list[Result], bool]:
+    def _record_api_faults(
+        self, connection: Connection, results: Sequence[Result], mints: int
+    ) -> tuple[list[Result], bool]:
         """Note answers and failures; while a circuit is open, its failures cost the jobs nothing.
 
         Returns the results as they are to be recorded, and whether a circuit is open.
@@ -100,7 +102,7 @@ class Recorder:
             now = time.monotonic()
             if not failed:
                 run.note(now=now, answers=answers[api], failed=())
-            elif mind_failures(connection, api, jobs=jobs, answers=answers[api], run=run, now=now, detail=words):
+            elif record_failures(connection, api, jobs=jobs, answers=answers[api], run=run, now=now, detail=words):
                 trouble = True
                 final = [while_open(r, delay=_after_outage()) if r.trouble is api else r for r in final]
         return final, trouble
@@ -117,7 +119,7 @@ def _after_outage() -> float:
 
 
 def _log(result: Result, known: Mapping[str, str], *, ours: bool) -> None:
-    event = f"job_{result.state}" if ours else "job_moved_by_another"
+    event = f"job_{result.state}" if ours else "lease_lost"
     if result.state is State.PENDING and ours:
         event = "job_handed_back"
     facts = {

@@ -17,7 +17,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 _TASKS = "celery.app.trace"
 
 
-def say(error: BaseException) -> str:
+def redact_exception(error: BaseException) -> str:
     """The exception, as it may stand in a log."""
     name = type(error).__name__
     if isinstance(error, OSError) and error.strerror:
@@ -26,13 +26,13 @@ def say(error: BaseException) -> str:
     return f"{name} (SQLSTATE {state})" if isinstance(state, str) else name
 
 
-def say_traceback(info: ExcInfo) -> str:
-    """The traceback without values: files, lines, the code there, and each exception of the chain as `say` has it."""
+def redact_traceback(info: ExcInfo) -> str:
+    """The traceback without values: files, lines, their code, and each exception of the chain redacted."""
     parts: list[str] = []
     error: BaseException | None = info[1]
     while error is not None and len(parts) < 10:
         frames = "".join(traceback.format_tb(error.__traceback__))
-        parts.append(f"Traceback (most recent call last):\n{frames}{say(error)}")
+        parts.append(f"Traceback (most recent call last):\n{frames}{redact_exception(error)}")
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "\nwhich came of:\n".join(parts)
 
@@ -43,19 +43,25 @@ def format_exception(_logger: Any, _method: str, event: Any) -> Any:
     if isinstance(info, BaseException):
         info = (type(info), info, info.__traceback__)
     if isinstance(info, tuple) and isinstance(info[1], BaseException):
-        event["exception"] = say_traceback(info)
+        event["exception"] = redact_traceback(info)
     return event
 
 
 class NoValuesOfExceptions(logging.Filter):
-    """Other libraries' lines: an exception among the arguments is logged as `say` has it."""
+    """Other libraries' lines: an exception among the arguments is logged as `redact_exception` has it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record; it is always logged."""
         raised = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if isinstance(record.args, dict):
             if record.name == _TASKS and "exc" in record.args:
-                record.args = {**record.args, "exc": say(raised) if raised else "an exception", "traceback": ""}
+                record.args = {
+                    **record.args,
+                    "exc": redact_exception(raised) if raised else "an exception",
+                    "traceback": "",
+                }
         elif isinstance(record.args, tuple):
-            record.args = tuple(say(value) if isinstance(value, BaseException) else value for value in record.args)
+            record.args = tuple(
+                redact_exception(value) if isinstance(value, BaseException) else value for value in record.args
+            )
         return True

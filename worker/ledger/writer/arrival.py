@@ -128,7 +128,7 @@ def earlier_bodies(connection: Connection, job_id: UUID) -> list[str]:
     return list(connection.execute(_VERSIONS, {"id": job_id}).scalars())
 
 
-def bury_message(connection: Connection, detail: dict[str, Any], protection: Protection = UNPROTECTED) -> int:
+def dead_letter_message(connection: Connection, detail: dict[str, Any], protection: Protection = UNPROTECTED) -> int:
     """Keep a message that could not become a job. Does not commit. Returns the dead letter's id.
 
     `detail` holds what was sent (capped by the caller), where it came from, and what is wrong with it.

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from worker.ledger.states import Api
 from worker.ledger.writer.holds import CIRCUIT_OF, hold
+from worker.ledger.writer.record import Result
 from worker.policy.circuit_breaker import (
     FAILURE_WINDOW,
     SILENCE,
@@ -26,11 +27,10 @@ _COUNT_FAILURES = text(
     ON CONFLICT (api, since) DO UPDATE SET failures = u.failures + EXCLUDED.failures
     """
 )
-# A job is hopeless that began to fail before the API's last good answer, and before the time that is looked back on. (A
-# good second is one in which more answers came than failures; failures of the mint are no answers in that count. Counts
-# and closings from times that have not come are from before the clock was set back.) What a worker left behind when it
-# died is no answer of the API's.
-_HOPELESS = "(failing_since < look.back AND failing_since < look.good) IS TRUE"
+# A job fails persistently if it began to fail before the API's last good answer, and before the look-back. A good
+# second is one with more answers than failures; a failed mint is not an answer in that count. Counts and closings with a
+# time in the future are from before the clock was set back. An attempt that a dead worker left open is no answer of the API's.
+_PERSISTENTLY_FAILING = "(failing_since < look.back AND failing_since < look.good) IS TRUE"
 _FAILED = """:api = 'customer' AND a.outcome IN ('server_error', 'unknown', 'not_sent')
           AND a.error_type IS DISTINCT FROM 'lease_expired'"""
 _SEEN = text(
@@ -45,12 +45,12 @@ _SEEN = text(
                      AND answers > CASE WHEN :api = 'customer' THEN failures ELSE 0 END)) AS good
         FROM closing
     ), own AS (
-        SELECT id, {_HOPELESS} AS hopeless
+        SELECT id, {_PERSISTENTLY_FAILING} AS persistently_failing
         FROM jobs, look WHERE id = ANY(:jobs)
     ), failed AS (
         SELECT DISTINCT a.job_id AS id FROM look, attempts a JOIN jobs j ON j.id = a.job_id
-        WHERE {_FAILED} AND a.finished_at > look.back AND NOT ({_HOPELESS})
-        UNION SELECT id FROM own WHERE NOT hopeless
+        WHERE {_FAILED} AND a.finished_at > look.back AND NOT ({_PERSISTENTLY_FAILING})
+        UNION SELECT id FROM own WHERE NOT persistently_failing
     ), in_silence AS (
         SELECT a.job_id AS id FROM look, attempts a
         WHERE {_FAILED} AND a.finished_at > GREATEST(look.good, now() - make_interval(secs => :silence_back))
@@ -63,14 +63,14 @@ _SEEN = text(
            (SELECT count(*) FROM failed) AS failed_jobs,
            CASE WHEN (look.good >= now() - make_interval(secs => :silence)) IS TRUE THEN 0
                 ELSE (SELECT count(*) FROM in_silence) END AS failed_in_silence,
-           ARRAY(SELECT id FROM own WHERE hopeless) AS hopeless,
+           ARRAY(SELECT id FROM own WHERE persistently_failing) AS persistently_failing,
            (SELECT EXTRACT(epoch FROM now() - since)::float8 FROM holds WHERE name = :circuit) AS open_for
     FROM look, used
     """
 )
 
 
-def mind_failures(
+def record_failures(
     connection: Connection,
     api: Api,
     *,
@@ -99,7 +99,13 @@ def mind_failures(
     own_answers = answers + (len(jobs) if mints else 0)
     in_silence = row.failed_in_silence if own_answers == len(jobs) else 0
     seen = Seen(row.look_back, total, row.failures, row.failed_jobs, in_silence)
-    run.note(now=now, answers=own_answers, failed=jobs, hopeless=row.hopeless, look_back=row.look_back)
+    run.note(
+        now=now,
+        answers=own_answers,
+        failed=jobs,
+        persistently_failing=row.persistently_failing,
+        look_back=row.look_back,
+    )
     if row.open_for is None and not is_outage(seen, run):
         return False
     words = (
@@ -107,3 +113,38 @@ def mind_failures(
     )
     hold(connection, circuit, seconds=probe_pause(row.open_for or 0.0), detail=words, jobs=jobs)
     return True
+
+
+_REPORT = text(
+    """
+    WITH counted AS (
+        INSERT INTO api_use AS u (api, since, answers)
+        SELECT api, date_trunc('second', clock_timestamp()), answers
+        FROM (VALUES ('customer', CAST(:answers AS int)), ('referral', CAST(:mints AS int))) AS n(api, answers)
+        WHERE answers > 0
+        ON CONFLICT (api, since) DO UPDATE SET answers = u.answers + EXCLUDED.answers
+    ), closed AS (
+        DELETE FROM holds
+        WHERE name IN ('api_key', 'referral_api') AND :mints > 0 OR name = 'customer_api' AND probe_job = ANY(:answered)
+        RETURNING name, since
+    ), ended AS (
+        INSERT INTO past_holds (name, since, ended_at) SELECT name, since, now() FROM closed ON CONFLICT DO NOTHING
+    )
+    INSERT INTO circuit_closings AS c (circuit, closed_at) SELECT name, now() FROM closed
+    ON CONFLICT (circuit) DO UPDATE SET closed_at = EXCLUDED.closed_at
+    """
+)
+
+
+def report_api_health(connection: Connection, results: Sequence[Result], *, mints: int) -> None:
+    """Count the answers of both APIs, and close the circuits that these answers prove healthy.
+
+    `mints` have been answered by the Referral API since the last report, with a token or with a refusal of the tenant:
+    so the partner's API key and that API work. The Customer API's circuit closes if its probe is among the results and
+    was answered without a fault.
+    """
+    sent = [result for result in results if result.sent]
+    if not sent and not mints:
+        return
+    answered = [result.job_id for result in sent if result.trouble is None]
+    connection.execute(_REPORT, {"answers": len(sent), "mints": mints, "answered": answered})

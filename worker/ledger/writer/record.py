@@ -106,7 +106,7 @@ def waiting(
     )
 
 
-def handed_back(job_id: UUID, number: int) -> Result:
+def requeued(job_id: UUID, number: int) -> Result:
     """Nothing was sent: back to the dispatcher, as if it had never been claimed."""
     return Result(job_id, State.PENDING, None, number)
 
@@ -148,7 +148,7 @@ def while_open(result: Result, *, delay: float) -> Result:
 # Only who holds the lease takes away the row of a request that never left (its number is given out again), or closes a
 # second attempt that was opened after a 401 and whose end nobody saw. A case that was to be looked up first has been
 # looked up if its own request was answered; a bug or a stop may have come before that.
-_RECORD = text(
+_APPLY = text(
     """
     WITH r AS (
         SELECT * FROM jsonb_to_recordset(:results) AS r (
@@ -189,47 +189,19 @@ _RECORD = text(
         SET finished_at = now(), outcome = 'unknown', error_type = r.error_type, error_message = r.error_message
         FROM r JOIN moved ON moved.id = r.job_id
         WHERE a.job_id = r.job_id AND a.number > r.number AND a.outcome IS NULL
-    ), buried AS (
+    ), dead_lettered AS (
         INSERT INTO dead_letters (job_id, reason, invalid_client_link, detail, solution_url)
         SELECT r.job_id, r.reason, r.invalid_client_link, r.detail, r.solution_url
         FROM r JOIN moved ON moved.id = r.job_id WHERE r.reason IS NOT NULL
-    ), mint_works AS (
-        DELETE FROM holds WHERE name IN ('api_key', 'referral_api') AND :mints > 0 RETURNING name, since
-    ), api_works AS (
-        DELETE FROM holds h USING r
-        WHERE h.name = 'customer_api' AND h.probe_job = r.job_id AND r.was_sent AND NOT r.in_trouble
-        RETURNING h.name, h.since
-    ), ended_holds AS (
-        INSERT INTO past_holds (name, since, ended_at)
-        SELECT name, since, now() FROM (SELECT * FROM mint_works UNION SELECT * FROM api_works) ended
-        ON CONFLICT DO NOTHING
-    ), closed_circuits AS (
-        INSERT INTO circuit_closings AS c (circuit, closed_at)
-        SELECT name, now() FROM (SELECT name FROM mint_works UNION SELECT name FROM api_works) closed
-        ON CONFLICT (circuit) DO UPDATE SET closed_at = EXCLUDED.closed_at
-    ), counted AS (
-        INSERT INTO api_use AS u (api, since, answers)
-        SELECT api, date_trunc('second', clock_timestamp()), answers
-        FROM (VALUES ('customer', CAST(:answers AS int)), ('referral', CAST(:mints AS int))) AS n(api, answers)
-        WHERE answers > 0
-        ON CONFLICT (api, since) DO UPDATE SET answers = u.answers + EXCLUDED.answers
     )
     SELECT id, age FROM moved
     """
 ).bindparams(bindparam("results", type_=JSONB))
 
 
-def record(
-    connection: Connection, results: Sequence[Result], *, lease: UUID, mints: int = 0, answers: int = 0
-) -> dict[UUID, float]:
-    """Write what became of these jobs. Returns those that were still ours to move: their ids and ages in seconds.
-
-    A circuit whose probe is among them, and succeeded, closes in the same transaction. `mints` have been answered by
-    the Referral API since the last record, with a token or with a refusal of the tenant: so the partner's API key and
-    that API work, and their circuits close. `answers` of the Customer API are counted with it.
-    """
-    parameters = {"results": [_row(r) for r in results], "lease": lease, "mints": mints, "answers": answers}
-    rows = connection.execute(_RECORD, parameters)
+def apply_transitions(connection: Connection, results: Sequence[Result], *, lease: UUID) -> dict[UUID, float]:
+    """Write what became of these jobs. Returns those that were still ours to move: their ids and ages in seconds."""
+    rows = connection.execute(_APPLY, {"results": [_row(r) for r in results], "lease": lease})
     return {row.id: row.age for row in rows}
 
 

@@ -31,7 +31,7 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Snapshot:
     """What the dispatcher must know before it releases."""
 
     priorities: list[Priority]
@@ -76,7 +76,7 @@ def first_of(priority: int) -> str:
                     ORDER BY priority, round, created_at, id LIMIT 1)"""
 
 
-def standing(connection: Connection) -> Standing:
+def standing(connection: Connection) -> Snapshot:
     """How much is under way, and whether anything holds the fleet."""
     row = connection.execute(
         text(
@@ -94,7 +94,7 @@ def standing(connection: Connection) -> Standing:
         {"circuits": [name.value for name in CIRCUITS]},
     ).one()
     pending = [Priority(p) for p in row.pending]
-    return Standing(pending, row.queued, row.held, row.probing, row.probe_under_way, row.unpublished)
+    return Snapshot(pending, row.queued, row.held, row.probing, row.probe_under_way, row.unpublished)
 
 
 # The rows are picked and locked first, once and for all (MATERIALIZED), and found again by their id alone: with a
@@ -129,7 +129,7 @@ def wake_due(connection: Connection) -> int:
     return connection.execute(_WAKE_DUE, {"chunk": CHUNK}).rowcount
 
 
-def take_back_unclaimed(connection: Connection, *, requeue_seconds: float) -> int:
+def reclaim_unclaimed(connection: Connection, *, requeue_seconds: float) -> int:
     """`queued` → `pending` for ids that nobody claimed in time: their message is lost, or its worker is."""
     return connection.execute(_TAKE_BACK_UNCLAIMED, {"seconds": requeue_seconds, "chunk": CHUNK}).rowcount
 
@@ -175,7 +175,7 @@ class Expired(NamedTuple):
     """A request of it may have left."""
 
 
-def take_back_expired(connection: Connection, *, policy: RetryPolicy) -> list[Expired]:
+def reclaim_expired(connection: Connection, *, policy: RetryPolicy) -> list[Expired]:
     """`submitting` → `waiting` for jobs whose worker did not report back; their open attempts become `unknown`.
 
     The first time they are due at once (their worker's death says nothing of the API), later with backoff. A job that
@@ -277,7 +277,7 @@ def in_turn(rows: Sequence[Row[Any]]) -> list[Released]:
     return [Released(row.id, alone=row.worker_lost, tenant=row.external_tenant_id) for row in ordered]
 
 
-def put_back_all(connection: Connection) -> int:
+def requeue_all(connection: Connection) -> int:
     """`queued` → `pending` for everything on the queue: a hold has begun, and their messages will find nothing.
 
     Returns how many.
@@ -287,7 +287,7 @@ def put_back_all(connection: Connection) -> int:
     ).rowcount
 
 
-def put_back(connection: Connection, ids: Sequence[UUID]) -> int:
+def requeue_unpublished(connection: Connection, ids: Sequence[UUID]) -> int:
     """`queued` → `pending` for ids that could not be published. One that was published after all finds no claim.
 
     Returns how many.

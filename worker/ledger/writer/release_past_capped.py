@@ -16,7 +16,7 @@ WALK = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class TenantScan:
     """How far a walk from tenant to tenant has come; the next one begins anew."""
 
     after: str = ""
@@ -61,8 +61,8 @@ _RELEASE_PAST_CAPPED = text(
 
 
 def release_past_capped(
-    connection: Connection, *, room: int, tenant_cap: int, walk: Walk
-) -> tuple[list[Released], Walk]:
+    connection: Connection, *, room: int, tenant_cap: int, walk: TenantScan
+) -> tuple[list[Released], TenantScan]:
     """As `release`, one job a tenant, for the tenants that come next on the walk.
 
     What goes out may be far ahead of its turn, since its tenant is only one of those looked at; so it does not say
@@ -75,6 +75,6 @@ def release_past_capped(
     for priority, round_ in (rows[0].lowest or {}).items():
         lowest[int(priority)] = min(round_, lowest.get(int(priority), round_))
     if rows[0].seen == WALK:
-        return in_turn(rows), Walk(rows[0].walked_to, lowest)
+        return in_turn(rows), TenantScan(rows[0].walked_to, lowest)
     raise_served(connection, lowest)
-    return in_turn(rows), Walk()
+    return in_turn(rows), TenantScan()

@@ -24,7 +24,7 @@ _WAKE = text(
 )
 
 
-def wake_openable(connection: Connection, keys: Sequence[str]) -> bool:
+def wake_decryptable(connection: Connection, keys: Sequence[str]) -> bool:
     """Make those jobs due that wait for one of these keys (fingerprints), some at a time. Returns whether more may be
     waiting."""
     parameters = {"prefix": PREFIX, "size": FINGERPRINT, "keys": list(keys)}

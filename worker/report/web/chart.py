@@ -29,10 +29,10 @@ def bars(counts: Sequence[int], *, start: datetime, width: timedelta, peak: int 
             )
     return Markup(
         '<svg class="chart" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
-    ).format(len(counts) * STEP, HEIGHT, in_words(counts, start, width), Markup("").join(parts))
+    ).format(len(counts) * STEP, HEIGHT, describe(counts, start, width), Markup("").join(parts))
 
 
-def in_words(counts: Sequence[int], start: datetime, width: timedelta) -> str:
+def describe(counts: Sequence[int], start: datetime, width: timedelta) -> str:
     """The chart for those who do not see it."""
     total = sum(counts)
     if not total:

@@ -16,7 +16,7 @@ from worker.settings import Settings
 log = structlog.get_logger(__name__)
 
 #: Seconds that requests under way get when the process is asked to end.
-PATIENCE = 10
+SHUTDOWN_TIMEOUT = 10
 
 
 def serve(
@@ -43,7 +43,7 @@ def serve(
         proxy_headers=False,
         server_header=False,
         lifespan="on",
-        timeout_graceful_shutdown=PATIENCE,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
         timeout_keep_alive=30,
     )
     listener = _listen(host.strip("[]"), port)

@@ -11,7 +11,7 @@ from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, State, Trigger
 from worker.report.formatting import milliseconds, said
 from worker.report.story import MEANINGS, OPEN, PRIORITIES
-from worker.report.waiting import held_in_words
+from worker.report.waiting import describe_pause
 from worker.report.web.words import title
 
 _TRIGGERS = {
@@ -57,7 +57,7 @@ def timeline(story: Story, why_it_waits: Sequence[str], now: datetime) -> list[E
     job = story.job
     entries = [Entry(job["created_at"], "Enqueued", "rule", [f"{PRIORITIES[job['priority']]} priority"])]
     entries += [
-        Entry(hold["at"], "Held", "data", text=f"The whole fleet, {held_in_words(hold)}.") for hold in story.holds
+        Entry(hold["at"], "Held", "data", text=f"The whole fleet, {describe_pause(hold)}.") for hold in story.holds
     ]
     entries += [_attempt(attempt) for attempt in story.attempts]
     entries += [_death(letter) for letter in story.dead_letters]

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 PATH = "/webhooks/debitura"
 #: Bytes of a body at most; an event has one or two thousand. Seconds that it may take to arrive.
 MAX_BODY = 64 * 1024
-PATIENCE = 10.0
+BODY_TIMEOUT = 10.0
 
 
 class Webhook:
@@ -53,7 +53,7 @@ class Webhook:
         if request.method != "POST":
             return PlainTextResponse("Only POST is taken here.\n", 405, {"Allow": "POST"})
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(BODY_TIMEOUT):
                 body = await _body(request)
         except (TimeoutError, ClientDisconnect):
             return PlainTextResponse("The body did not arrive in time.\n", 408, {"Connection": "close"})

@@ -75,7 +75,7 @@ class Inbox:
             if event is not None and not is_passing(error):
                 self._stumbled.add(event.id)
             raise
-        log.info("webhook_worked_on", event_id=event.id, name=event.event, operations=operations)
+        log.info("webhook_processed", event_id=event.id, name=event.event, operations=operations)
         if operations:
             self._begun()
         return True

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from worker.ledger.queries.audit import Act, acts, different_actions, different_actors
-from worker.report.audit_descriptions import NAMES, in_words, name_of, way
+from worker.report.audit_descriptions import NAMES, describe, name_of, way
 from worker.report.web import addresses
 from worker.report.web.asking import Ask
 from worker.report.web.audit_addresses import read_audit_filter
@@ -48,6 +48,6 @@ def _line(act: Act) -> Line:
     number: Any = act.detail.get("operation")
     stored: Any = act.detail.get("filter")
     return Line(
-        act, in_words(act), way(act.detail), number if isinstance(number, int) else None,
+        act, describe(act), way(act.detail), number if isinstance(number, int) else None,
         addresses.selection(stored) if isinstance(stored, dict) else None,
     )  # fmt: skip

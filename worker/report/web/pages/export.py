@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from worker.ledger import queries
 from worker.ledger.queries import FailureFilter, Item
 from worker.ledger.queries.audit import all_acts
-from worker.report.audit_descriptions import in_words
+from worker.report.audit_descriptions import describe
 from worker.report.export import cell, write_csv, write_json
 from worker.report.web import addresses
 from worker.report.web.asking import Ask
@@ -75,7 +75,7 @@ def audit_csv(ask: Ask) -> Response:
         writer.writerow(_AUDIT)
         for act in all_acts(to, wanted.filter):
             detail = json.dumps(act.detail, ensure_ascii=False)
-            row = (act.at, act.actor, act.action, in_words(act), act.job_id, act.note, detail)
+            row = (act.at, act.actor, act.action, describe(act), act.job_id, act.note, detail)
             writer.writerow([cell(value) for value in row])
 
     return _file(ask, "audit.csv", write)

@@ -17,7 +17,7 @@ from worker.ledger.queries.waiting import FleetWaits, fleet_waits
 from worker.ledger.states import Reason, State
 from worker.ledger.writer.holds import HoldName
 from worker.report.advice import what_to_do
-from worker.report.waiting import estimate_in_words, fleet_in_words
+from worker.report.waiting import describe_estimate, describe_fleet
 from worker.report.web import addresses, chart
 from worker.report.web.asking import Ask
 
@@ -63,7 +63,7 @@ def sums(amounts: dict[str, str]) -> list[tuple[str, Decimal]]:
 def pipeline(tiles: Tiles, waits: FleetWaits) -> dict[str, Any]:
     """How the pipeline is: a word, a tone, and a sentence for each reason why jobs wait."""
     living = tiles.living
-    why = fleet_in_words(waits)
+    why = describe_fleet(waits)
     names = {hold["name"] for hold in waits.holds}
     if waits.unpublished_since is not None:
         word, tone = "Broker away", "trouble"
@@ -81,7 +81,7 @@ def pipeline(tiles: Tiles, waits: FleetWaits) -> dict[str, Any]:
         "word": word,
         "tone": tone,
         "why": why,
-        "estimate": estimate_in_words(waits),
+        "estimate": describe_estimate(waits),
         "waiting": living.get(State.PENDING, 0) + living.get(State.WAITING, 0),
         "queued": living.get(State.QUEUED, 0),
         "submitting": living.get(State.SUBMITTING, 0),

@@ -20,7 +20,7 @@ from worker.report.diff import differences
 from worker.report.edit import opened, why_not
 from worker.report.formatting import moment
 from worker.report.story import no_reference, open_letter, standing, to_do
-from worker.report.waiting import job_in_words
+from worker.report.waiting import describe_job
 from worker.report.web.asking import Ask
 from worker.report.web.masking import ShownChange, shown_case, shown_change
 from worker.report.web.timeline import timeline
@@ -61,7 +61,7 @@ def show(ask: Ask, *, revealed: bool) -> Response:
         versions = queries.case_versions(connection, job_id(ask))
         waits = fleet_waits(connection, ask.report.pace)
         cap = ask.report.settings.tenant_concurrency
-        why = job_in_words(told.job, turn(connection, job_id(ask)), waits, tenant_cap=cap)
+        why = describe_job(told.job, turn(connection, job_id(ask)), waits, tenant_cap=cap)
         now = queries.moment_of(connection)
     letter = open_letter(told)
     cases, gone = _cases(ask, told, versions)

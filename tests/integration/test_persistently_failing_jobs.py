@@ -14,7 +14,7 @@ from worker.ledger.database import transaction
 from worker.ledger.queries.waiting import fleet_waits
 from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST, PROBE_AT_LEAST_EVERY, PROBE_EVERY
 from worker.policy.rate_limit import Pace
-from worker.report.waiting import fleet_in_words
+from worker.report.waiting import describe_fleet
 
 PipelineMaker = Callable[..., Pipeline]
 LIMIT = 2
@@ -25,7 +25,7 @@ def pipeline(new_pipeline: PipelineMaker) -> Pipeline:
     return new_pipeline(WORKER_MAX_ATTEMPTS=str(LIMIT), WORKER_RATE_LIMITS="100000/minute")
 
 
-def hopeless_jobs(pipeline: Pipeline, count: int = FAILED_JOBS_AT_LEAST + 2) -> list[UUID]:
+def persistently_failing_jobs(pipeline: Pipeline, count: int = FAILED_JOBS_AT_LEAST + 2) -> list[UUID]:
     """Jobs that always get a 500, tried once: the circuit is open, as it must be, since nobody can tell yet."""
     jobs = [pipeline.enqueue(f"hopeless-{n}", tag="sandbox:status=500") for n in range(count)]
     pipeline.run()
@@ -59,7 +59,7 @@ def test_once_the_api_answers_another_their_attempts_count_and_they_die(
     pipeline: Pipeline, new_pipeline: PipelineMaker
 ) -> None:
     # Given more jobs that always fail than make an outage, and an API that answers another well
-    jobs = hopeless_jobs(pipeline)
+    jobs = persistently_failing_jobs(pipeline)
     a_good_job_is_the_probe(pipeline)
 
     # When they are tried again, by whatever process
@@ -86,8 +86,10 @@ def test_jobs_of_one_tenant_that_gets_no_tokens_die_too(pipeline: Pipeline, sand
     assert states(pipeline, jobs) == {"dead"}
 
 
-def test_new_jobs_that_fail_still_open_it_beside_hopeless_ones(pipeline: Pipeline, sandbox: Witness) -> None:
-    hopeless_jobs(pipeline)
+def test_new_jobs_that_fail_still_open_it_beside_persistently_failing_ones(
+    pipeline: Pipeline, sandbox: Witness
+) -> None:
+    persistently_failing_jobs(pipeline)
     a_good_job_is_the_probe(pipeline)
     jobs = jobs_of(pipeline)
     sandbox.faults(OUTAGES["customer_api"])
@@ -120,7 +122,7 @@ def test_an_outage_that_follows_an_outage_is_one_once_nothing_good_has_come_for_
 
 
 def test_a_replay_is_a_fresh_start(pipeline: Pipeline) -> None:
-    jobs = hopeless_jobs(pipeline)
+    jobs = persistently_failing_jobs(pipeline)
     a_good_job_is_the_probe(pipeline)
     for _ in range(LIMIT):
         pipeline.again()
@@ -166,7 +168,7 @@ def test_what_dead_workers_left_behind_speaks_of_no_outage(pipeline: Pipeline) -
 def test_where_nothing_succeeds_the_probes_become_rarer_and_status_says_so(
     pipeline: Pipeline, open_for: int, pause: float
 ) -> None:
-    jobs = hopeless_jobs(pipeline)
+    jobs = persistently_failing_jobs(pipeline)
     time_passes(pipeline, open_for)
     the_time_of_all_holds_is_over(pipeline)
 
@@ -175,5 +177,5 @@ def test_where_nothing_succeeds_the_probes_become_rarer_and_status_says_so(
     assert pipeline.holds() == {"customer_api": pytest.approx(pause, abs=1.5)}
     assert states(pipeline, jobs) <= {"pending", "waiting"}, "nobody can tell, so nobody dies"
     with transaction(pipeline.engine) as connection:
-        words = " ".join(fleet_in_words(fleet_waits(connection, Pace.parse("600/minute"))))
+        words = " ".join(describe_fleet(fleet_waits(connection, Pace.parse("600/minute"))))
     assert ("these jobs always fail" in words) == (open_for > 300)
