@@ -1,5 +1,5 @@
 """The dashboard, the alert rules and the autoscaling examples ask for metrics that exist, with labels that they have;
-and the lists in docs/metrics.md and the README are the code's."""
+and the lists in docs/metrics.md are the code's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ RULES = yaml.safe_load((PROJECT / "examples/monitoring/alert-rules.yaml").read_t
 KEDA = yaml.safe_load((PROJECT / "examples/autoscaling/keda-scaledobject.yaml").read_text())
 DOCS = (PROJECT / "docs/metrics.md").read_text()
 RUNBOOK = (PROJECT / "docs/runbook.md").read_text()
-README = (PROJECT / "README.md").read_text()
 
 BY_SAMPLE = {sample: metric for metric in definitions.ALL for sample in metric.samples}
 #: What the labels of the ledger's gauges can be.
@@ -147,14 +146,6 @@ def test_the_documentation_s_list_is_the_code_s(metric: Metric) -> None:
 def test_the_documentation_lists_no_other() -> None:
     listed = set(re.findall(r"\| `(case_worker_\w+)` \|", DOCS))
     assert listed == {metric.name for metric in definitions.ALL}
-
-
-def test_the_readme_lists_them_all() -> None:
-    rows = [
-        f"| `{metric.name}{{{', '.join(metric.labels)}}}` | {metric.kind} | {metric.help} |".replace("{}", "")
-        for metric in definitions.ALL
-    ]
-    assert [line for line in README.splitlines() if line.startswith("| `case_worker_")] == rows
 
 
 def test_names_follow_prometheus_conventions() -> None:
