@@ -28,8 +28,8 @@ _COUNT_FAILURES = text(
     """
 )
 # A job fails persistently if it began to fail before the API's last good answer, and before the look-back. In a good
-# second, more answers came than failures; a failed mint is not an answer in that count. Counts and closings with a time in
-# the future are from before the clock was set back. An attempt that a dead worker left open is no answer.
+# second, more answers came than failures; a failed mint is not an answer in that count. Counts and closings with a time
+# in the future are from before the clock was set back. An attempt that a dead worker left open is no answer.
 _PERSISTENTLY_FAILING = "(failing_since < look.back AND failing_since < look.good) IS TRUE"
 _FAILED = """:api = 'customer' AND a.outcome IN ('server_error', 'unknown', 'not_sent')
           AND a.error_type IS DISTINCT FROM 'lease_expired'"""
