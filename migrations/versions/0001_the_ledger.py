@@ -24,7 +24,7 @@ CREATE FUNCTION job_key(tenant text, key text) RETURNS bytea LANGUAGE sql IMMUTA
            ELSE sha256(CAST(replace(CAST(length(tenant) AS text) || ':' || tenant || key, '\', '\\') AS bytea)) END
 $$
 """
-# The text that `worker.ledger.queries.audit_chain` builds again to check it.
+# The text that `worker.ledger.queries.audit` builds again to check it.
 AUDIT_TEXT = """
 CREATE FUNCTION audit_text(entry audit_log) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CAST(jsonb_build_array(entry.id, CAST(extract(epoch FROM entry.at) * 1000000 AS bigint), entry.actor,

@@ -15,9 +15,8 @@ from local_servers import free_port
 
 from tests.at_once import at_once
 from tests.databases import Database
-from worker.alerts.courier import Delivery
+from worker.alerts.courier import TRIES, Delivery
 from worker.alerts.messages import signature
-from worker.alerts.retry import TRIES
 from worker.alerts.settings import AlertSettings
 from worker.alerts.watch import AlertWatch
 from worker.ledger.database import transaction

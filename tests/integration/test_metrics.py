@@ -23,7 +23,7 @@ from worker.ledger.database import get_engine, transaction
 from worker.ledger.writer.holds import HoldName, hold
 from worker.report.web.application import create_application
 from worker.settings import Settings
-from worker.submission.counting import reason_of_401
+from worker.submission.recorder import reason_of_401
 from worker.telemetry.metrics import definitions, registry
 
 Shown = dict[tuple[str, ...], float]

@@ -22,7 +22,7 @@ from worker.ledger.database import transaction
 from worker.ledger.writer.arrival import dead_letter_message
 from worker.ledger.writer.purge import purge_due
 from worker.ledger.writer.resolve import Actor
-from worker.privacy.purge import purge as purge_all
+from worker.privacy.erase import purge as purge_all
 from worker.report.edit import correct
 
 DAY = 86_400.0

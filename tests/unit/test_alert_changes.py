@@ -21,7 +21,7 @@ from worker.alerts.changes import (
     waits_too_long,
 )
 from worker.ledger.alert_models import BEGINNINGS, AlertKind
-from worker.ledger.queries.alert_deliveries import Known
+from worker.ledger.queries.alerts import Known
 
 GROUP, LINK, CIRCUIT = AlertKind.NEW_FAILURE_GROUP, AlertKind.INVALID_LINK, AlertKind.CIRCUIT_OPENED
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ledger.queries.audit_chain import Head, Link
+from worker.ledger.queries.audit import Head, Link
 from worker.privacy.audit import START, TenantScan
 
 

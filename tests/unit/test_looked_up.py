@@ -14,7 +14,7 @@ from worker.debitura.judge import judge
 from worker.ledger.states import Api, Reason, State, Trigger
 from worker.ledger.writer.claim import ClaimedJob
 from worker.policy.retry import RetryPolicy
-from worker.submission.looked_up import after_look_up, without_reference
+from worker.submission.decide import after_look_up, without_reference
 
 POLICY = RetryPolicy(max_attempts=3, base=2.0, longest=60.0)
 JOB = ClaimedJob(uuid4(), "acme", "{}", uuid4(), "INV-1", 0, 1, Trigger.RETRY, True, look_up_first=True)

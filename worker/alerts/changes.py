@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.ledger.alert_models import AlertKind
-from worker.ledger.queries.alert_deliveries import Known
+from worker.ledger.queries.alerts import Known
 
 #: Within so many seconds no kind is told more often than MOST times; what comes beyond that waits and is summed up.
 WINDOW, MOST = 600.0, 5

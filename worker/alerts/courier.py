@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import random
+import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import structlog
 from sqlalchemy import Engine
 
 from worker.alerts.loop import Loop
 from worker.alerts.messages import SIGNATURE_HEADER, Message, generic_body, signature, slack_body
-from worker.alerts.retry import Again, Delivered, GivenUp, after_try
 from worker.alerts.settings import AlertSettings, Target
 from worker.alerts.words import page_of, text_of, title_of
 from worker.debitura.http import HttpClient
 from worker.errors import MaybeArrived, NotSent
 from worker.ledger.alert_models import AlertKind
 from worker.ledger.database import transaction
-from worker.ledger.writer import alert_deliveries as writer
-from worker.ledger.writer.alert_deliveries import TakenDelivery
+from worker.ledger.writer import alerts as writer
+from worker.ledger.writer.alerts import TakenDelivery
 
 log = structlog.get_logger(__name__)
+
 
 #: Seconds of silence that a receiver is granted; a whole answer may take twice as long.
 DELIVERY_TIMEOUT = 5.0
@@ -129,3 +133,64 @@ def message_of(taken: TakenDelivery, settings: AlertSettings) -> Message:
         taken.alert_id, kind.value, settings.environment, taken.created_at, title_of(kind, taken.facts),
         text_of(kind, taken.facts), taken.facts, page_of(kind, taken.facts, settings.report_url),
     )  # fmt: skip
+
+
+def send_test(settings: AlertSettings) -> Iterator[tuple[str, Answer]]:
+    """Send one to each receiver, once and past the ledger: its host, and its answer."""
+    kind = AlertKind.TEST
+    message = Message(
+        uuid4(), kind.value, settings.environment, datetime.now(UTC), title_of(kind, {}), text_of(kind, {}), {},
+        page_of(kind, {}, settings.report_url),
+    )  # fmt: skip
+    for target in settings.targets:
+        yield target.receiver.host, Receiver(target, settings).send(message)
+
+
+#: Tries before an alert is given up: with the waits between them, 20 to 45 minutes.
+TRIES = 10
+#: Seconds before the second try; each further wait is twice as long, up to the longest.
+FIRST_WAIT, LONGEST_WAIT = 5.0, 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The receiver has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Not yet."""
+
+    seconds: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Not at all."""
+
+    error: str
+
+
+def after_try(
+    attempt: int, *, status: int | None, error: str = "", retry_after: str | None = None, chance: float
+) -> Delivered | Again | GivenUp:
+    """Judge try number `attempt` (from 1). `status` None: no answer came, and `error` says why.
+
+    Only 2xx is a delivery; any other answer may be mended at the receiver, so it is tried again like silence. The wait
+    is between half and all of its length, by `chance` (0 to 1), so that receivers are not asked by many at once; a
+    receiver that names a longer one (`Retry-After`, seconds) gets it, up to LONGEST_WAIT.
+    """
+    if status is not None and 200 <= status < 300:
+        return Delivered()
+    said = error if status is None else f"it answers {status}"
+    if attempt >= TRIES:
+        return GivenUp(said)
+    wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1))
+    return Again(max(wait * (1 + chance) / 2, _asked(retry_after)), said)
+
+
+def _asked(retry_after: str | None) -> float:
+    if retry_after is None or not re.fullmatch(r"\d{1,9}", retry_after.strip()):
+        return 0.0
+    return min(float(retry_after), LONGEST_WAIT)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from worker.alerts.changes import NAMED, Batch, Holding, to_be_checked, waits_too_long
 from worker.ledger.alert_models import AlertKind
 from worker.ledger.queries import alerts as queries
-from worker.ledger.queries.alert_deliveries import Known
+from worker.ledger.queries.alerts import Known
 from worker.ledger.writer.holds import HoldName
 
 #: Seconds of overlap between two looks for invalid links: no transaction of ours lives longer than that.

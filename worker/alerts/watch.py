@@ -13,11 +13,9 @@ from worker.alerts.observe import ending_facts, facts_of, observe
 from worker.alerts.settings import AlertSettings
 from worker.ledger.alert_models import AlertKind
 from worker.ledger.database import transaction
-from worker.ledger.queries.alert_deliveries import Known, known_conditions, told_lately
-from worker.ledger.queries.alerts import leads
+from worker.ledger.queries.alerts import Known, known_conditions, leads, told_lately
 from worker.ledger.writer import alerts as writer
-from worker.ledger.writer.alert_deliveries import give_up_abandoned
-from worker.ledger.writer.alerts import NewAlert, NewCondition
+from worker.ledger.writer.alerts import NewAlert, NewCondition, give_up_abandoned
 
 log = structlog.get_logger(__name__)
 

@@ -18,7 +18,6 @@ from worker.cli import (
     report,
     status,
     subject,
-    tenant,
     web,
 )
 from worker.cli.group import OneLineErrors
@@ -58,7 +57,7 @@ for command in (
     alerts.alerts,
     doctor.doctor,
     reconcile.reconcile,
-    tenant.tenant_digest_of,
+    status.tenant_digest_of,
 ):
     main.add_command(command)
 main.add_command(sandbox, "sandbox")

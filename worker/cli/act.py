@@ -14,9 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from worker.case.printable import one_line
 from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
-from worker.cli.hidden import tell_what_is_hidden
 from worker.cli.ledger import one_moment, open_ledger
-from worker.cli.options import Words, filter_of, which_failures
+from worker.cli.options import Words, filter_of, tell_what_is_hidden, which_failures
 from worker.cli.progress import progress
 from worker.cli.trouble import database_trouble
 from worker.errors import SelectionChanged

@@ -6,9 +6,8 @@ import os
 
 import click
 
-from worker.alerts.courier import Answer
+from worker.alerts.courier import Answer, send_test
 from worker.alerts.settings import URLS, AlertSettings
-from worker.alerts.trial import send_test
 from worker.case.printable import one_line
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.errors import SettingsError

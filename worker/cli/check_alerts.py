@@ -10,7 +10,7 @@ from worker.alerts.settings import SECRET, URLS, AlertSettings
 from worker.cli.finding import Finding, Verdict
 from worker.cli.ledger import engine_of
 from worker.errors import SettingsError
-from worker.ledger.queries.alert_deliveries import receivers
+from worker.ledger.queries.alerts import receivers
 from worker.ledger.queries.webhooks import webhook_standing
 from worker.report.formatting import counted
 from worker.report.notification_status import describe_receiver

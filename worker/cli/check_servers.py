@@ -8,10 +8,9 @@ from uuid import uuid4
 
 import kombu
 import redis
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.cli.check_keys import check_case_keys
 from worker.cli.finding import Finding, Verdict
 from worker.cli.ledger import engine_of
 from worker.cli.trouble import describe
@@ -20,6 +19,8 @@ from worker.debitura.http import HttpClient
 from worker.errors import ApiError, MaybeArrived, NotSent, PartnerKeyRejected, SchemaMismatch, SettingsError
 from worker.ledger import queries
 from worker.ledger.migrate import code_schema, require_suitable
+from worker.ledger.queries.sealing import PLAIN, keys_waited_for
+from worker.report.formatting import counted
 from worker.settings import Settings
 
 #: Seconds that one server gets to answer.
@@ -181,3 +182,17 @@ def _check_key(name: str, settings: Settings) -> Finding:
 def _redis(url: str) -> redis.Redis:
     # Without redis-py's own retries: the doctor is to say what is, not what may become.
     return redis.Redis.from_url(url, socket_timeout=CHECK_TIMEOUT, socket_connect_timeout=CHECK_TIMEOUT, retry=None)
+
+
+def check_case_keys(settings: Settings, engine: Engine) -> Iterator[Finding]:
+    """One finding for each key that a waiting job's case is sealed with and that is not configured; one if all are."""
+    keyring = settings.protection.keyring
+    known = {PLAIN, *(keyring.fingerprints if keyring else ())}
+    with engine.connect() as connection:
+        waited_for = keys_waited_for(connection)
+    missing = {key: jobs for key, jobs in waited_for.items() if key not in known}
+    for key, jobs in sorted(missing.items()):
+        said = f"{counted(jobs, 'waiting job')} sealed with key {key}, which is not in CASE_ENCRYPTION_KEYS"
+        yield Finding("case keys", Verdict.FAILED, said, "Put that key back, behind the newest one, and restart.")
+    if keyring and not missing:
+        yield Finding("case keys", Verdict.OK, f"the newest is {keyring.newest}; no job waits for a missing one")

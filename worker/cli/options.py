@@ -15,6 +15,7 @@ from worker.errors import InvalidCase
 from worker.ledger.queries import FailureFilter
 from worker.ledger.states import Reason
 from worker.report.ages import parse_age
+from worker.settings import Settings
 
 _AMOUNT = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,4})?")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,3 +116,18 @@ def which_failures(command: F) -> F:
 def filter_of(*, status: int | None, **parts: Any) -> FailureFilter:
     """The filter that those options make."""
     return FailureFilter(http_status=status, **parts)
+
+
+def tell_what_is_hidden(settings: Settings, wanted: FailureFilter) -> None:
+    """One line on stderr for a filter by something that these settings keep sealed."""
+    protection = settings.protection
+    names = ["--reference"] if wanted.reference is not None and protection.hides_reference else []
+    amounts = (wanted.min_amount, wanted.max_amount, wanted.currency)
+    if protection.hides_amount and any(part is not None for part in amounts):
+        names.append("--min-amount, --max-amount or --currency")
+    if names:
+        click.echo(
+            f"case-worker: sealed cases are not found by {' and '.join(names)} "
+            "(CASE_PLAINTEXT_FIELDS would keep it readable)",
+            err=True,
+        )

@@ -11,10 +11,10 @@ from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger
 from worker.cli.options import Since
 from worker.cli.progress import progress
-from worker.ledger.queries.purging import due
+from worker.ledger.queries.sealing import due
 from worker.ledger.writer.purge import Purged
 from worker.ledger.writer.resolve import Actor
-from worker.privacy.purge import purge as remove
+from worker.privacy.erase import purge as remove
 from worker.report.formatting import counted
 
 

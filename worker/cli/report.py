@@ -12,9 +12,8 @@ from typing import Any, TextIO
 
 import click
 
-from worker.cli.hidden import tell_what_is_hidden
 from worker.cli.ledger import one_moment, open_ledger, page_by_page
-from worker.cli.options import filter_of, which_failures
+from worker.cli.options import filter_of, tell_what_is_hidden, which_failures
 from worker.ledger import queries
 from worker.ledger.queries import FailureFilter
 from worker.ledger.queries.waiting import fleet_waits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from uuid import UUID
 
 import click
@@ -12,7 +13,7 @@ from worker.cli.ledger import one_moment, open_ledger
 from worker.cli.options import Words
 from worker.errors import JobNotFound
 from worker.ledger import queries
-from worker.ledger.queries.alert_deliveries import receivers
+from worker.ledger.queries.alerts import receivers
 from worker.ledger.queries.finding import find_jobs
 from worker.ledger.queries.restores import look_up_until
 from worker.ledger.queries.waiting import fleet_waits, turn
@@ -24,6 +25,8 @@ from worker.report.export import as_json
 from worker.report.formatting import moment
 from worker.report.terminal import Screen
 from worker.report.waiting import describe_job
+from worker.settings import Settings
+from worker.telemetry.tenant_digest import digest_with, tenant_key
 
 
 @click.command(short_help="Show how many jobs are where, and what holds them.")
@@ -78,3 +81,14 @@ def _the_one(connection: Connection, reference: str, tenant: str | None) -> UUID
         listed = "".join(f"\n  {job.id}  {job.state}, of {one_line(job.external_tenant_id)}" for job in found)
         raise click.UsageError(f"several jobs have this reference: give --tenant, or one of these ids{listed}")
     return found[0].id
+
+
+@click.command("tenant-digest", short_help="Say what a tenant is called in logs and traces.")
+@click.argument("tenant", type=Words(255))
+def tenant_digest_of(*, tenant: str) -> None:
+    """Say what a tenant is called in logs and traces, which carry a keyed digest in place of its id.
+
+    It needs the key that the workers have: LOG_TENANT_KEY, or their DATABASE_URL.
+    """
+    Settings.from_environment(needs=("DATABASE_URL",))
+    click.echo(digest_with(tenant_key(os.environ), tenant))

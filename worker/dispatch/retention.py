@@ -14,10 +14,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.ledger.database import transaction
-from worker.ledger.queries.purging import purged_today
+from worker.ledger.queries.sealing import purged_today
 from worker.ledger.writer.purge import note_purged_today
 from worker.ledger.writer.resolve import Actor
-from worker.privacy.purge import purge
+from worker.privacy.erase import purge
 
 log = structlog.get_logger(__name__)
 

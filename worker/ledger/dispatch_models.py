@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Date, Index, SmallInteger, func, text
+from sqlalchemy import BigInteger, CheckConstraint, Date, Identity, Index, SmallInteger, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.ledger.base import Base, one_of
@@ -98,3 +98,27 @@ class ApiUse(Base):
     answers: Mapped[int] = mapped_column(server_default=text("0"))
     """Requests that came to an end, well or not."""
     failures: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class SchemaSupport(Base):
+    """One row: the oldest code version that works with the schema. Written by migrations/env.py with each migration."""
+
+    __tablename__ = "schema_support"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    oldest_code: Mapped[str]
+
+
+class Restore(Base):
+    """One time that the ledger was put back to an earlier moment, as `case-worker reconcile` noted it."""
+
+    __tablename__ = "restores"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    restored_to: Mapped[datetime | None]
+    """The moment of the backup, as far as it is known."""
+    look_up_until: Mapped[datetime]
+    """Jobs that are enqueued until then are looked up before they are sent: the ledger may have known them once."""
+    actor: Mapped[str]

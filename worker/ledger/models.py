@@ -30,8 +30,17 @@ from worker.ledger.alert_models import Alert, AlertCondition, AlertDelivery, Ale
 from worker.ledger.audit_models import AuditEntry, AuditHead, AuditLink
 from worker.ledger.base import Base, one_of
 from worker.ledger.dead_letter_models import DeadLetter
-from worker.ledger.dispatch_models import ApiPace, ApiUse, CircuitClosing, Dispatcher, Hold, PastHold, ServedRound
-from worker.ledger.operating_models import Restore, SchemaSupport
+from worker.ledger.dispatch_models import (
+    ApiPace,
+    ApiUse,
+    CircuitClosing,
+    Dispatcher,
+    Hold,
+    PastHold,
+    Restore,
+    SchemaSupport,
+    ServedRound,
+)
 from worker.ledger.report_models import CaseVersion, FinishedDay, Operation, OperationItem
 from worker.ledger.states import (
     AttemptOutcome,

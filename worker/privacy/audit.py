@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from sqlalchemy import Connection
 
-from worker.ledger.queries.audit_chain import Head, Link, head, links, unchained
+from worker.ledger.queries.audit import Head, Link, head, links, unchained
 
 #: Entries read at a time, and problems listed at most.
 PAGE, MOST = 1000, 50

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 #: Beyond this, neither Python nor PostgreSQL can count back from now.
@@ -29,3 +30,19 @@ def age_text(age: timedelta) -> str:
         if minutes and minutes % size == 0:
             return f"{minutes // size}{unit}"
     return f"{max(minutes, 1)}m"
+
+
+# A comma may group thousands and nothing else: to take it out of `1250,50`, as much of Europe writes 1250.50, would
+# make a hundredfold claim of it.
+_AMOUNT = re.compile(r"-?([0-9]+|[0-9]{1,3}(,[0-9]{3})+|[0-9]{1,3}( [0-9]{3})+)(\.[0-9]+)?")
+#: Characters of an amount; what is longer is none.
+_LONGEST = 100
+
+
+def parse_amount(text: str) -> Decimal:
+    """`1250`, `1250.50`, `1,250.50` or `1 250.50`, to the digit. Raises ValueError for anything else."""
+    typed = text.strip()
+    if len(typed) > _LONGEST or not _AMOUNT.fullmatch(typed):
+        comma = " (with a point, not a comma, before the decimals)" if "," in typed else ""
+        raise ValueError(f"should be a number such as 1250.50{comma}")
+    return Decimal(typed.replace(",", "").replace(" ", ""))

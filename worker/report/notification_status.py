@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from worker.case.printable import one_line
-from worker.ledger.queries.alert_deliveries import SHOWN_DAYS, ReceiverStanding
+from worker.ledger.queries.alerts import SHOWN_DAYS, ReceiverStanding
 from worker.ledger.queries.webhooks import WebhookStanding
 from worker.report.formatting import counted
 

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 from uuid import uuid4
 
 from worker.sandbox.bodies import dump
 from worker.sandbox.messages import Reply, Request
 from worker.sandbox.rates import RateLimits
-from worker.sandbox.state import LINK_STATES
+from worker.sandbox.state import LINK_STATES, State
 from worker.sandbox.webhooks import Receiver, body_of
-
-if TYPE_CHECKING:
-    from worker.sandbox.apis import Sandbox
 
 PREFIX = "/_sandbox/"
 
 Fields = dict[str, Any]
 
 
-def answer(sandbox: Sandbox, request: Request) -> Reply:
+class Controlled(Protocol):
+    """The sandbox, as these endpoints see it."""
+
+    @property
+    def state(self) -> State:
+        """What it remembers now."""
+
+    def reset(self) -> None:
+        """Forget everything; the settings are those of the start again."""
+
+
+def answer(sandbox: Controlled, request: Request) -> Reply:
     """Answer a control request; 400 with the reason when its fields are not what they should be."""
     name = request.path[len(PREFIX) :]
     if request.method == "GET" and name in _READ:
@@ -44,7 +52,7 @@ def _fields(request: Request) -> Fields:
     return fields
 
 
-def _stats(sandbox: Sandbox, _query: dict[str, str]) -> Fields:
+def _stats(sandbox: Controlled, _query: dict[str, str]) -> Fields:
     state = sandbox.state
     return {
         "cases": len(state.cases),
@@ -58,11 +66,11 @@ def _stats(sandbox: Sandbox, _query: dict[str, str]) -> Fields:
     }
 
 
-def _requests(sandbox: Sandbox, query: dict[str, str]) -> list[Fields]:
+def _requests(sandbox: Controlled, query: dict[str, str]) -> list[Fields]:
     return sandbox.state.traffic.listed(path=query.get("path"), tenant=query.get("tenant"))
 
 
-def _set_link(sandbox: Sandbox, fields: Fields) -> Fields:
+def _set_link(sandbox: Controlled, fields: Fields) -> Fields:
     tenant, state = fields.get("externalTenantId"), fields.get("state")
     if not isinstance(tenant, str) or not tenant or state not in LINK_STATES:
         raise ValueError(f"give externalTenantId and a state: {', '.join(LINK_STATES)}")
@@ -70,14 +78,14 @@ def _set_link(sandbox: Sandbox, fields: Fields) -> Fields:
     return {"externalTenantId": tenant, "state": state}
 
 
-def _revoke(sandbox: Sandbox, fields: Fields) -> Fields:
+def _revoke(sandbox: Controlled, fields: Fields) -> Fields:
     tenant = fields.get("externalTenantId")
     if not isinstance(tenant, str | None):
         raise ValueError("externalTenantId must be a string")  # noqa: TRY004 - one kind of error for the client
     return {"revoked": sandbox.state.tokens.revoke(tenant)}
 
 
-def _set_api_key(sandbox: Sandbox, fields: Fields) -> Fields:
+def _set_api_key(sandbox: Controlled, fields: Fields) -> Fields:
     accepted = fields.get("accepted")
     if not isinstance(accepted, bool):
         raise ValueError("accepted must be true or false")  # noqa: TRY004 - one kind of error for the client
@@ -85,7 +93,7 @@ def _set_api_key(sandbox: Sandbox, fields: Fields) -> Fields:
     return {"accepted": accepted}
 
 
-def _set_settings(sandbox: Sandbox, fields: Fields) -> Fields:
+def _set_settings(sandbox: Controlled, fields: Fields) -> Fields:
     state = sandbox.state
     if unknown := fields.keys() - {"tokenSeconds", "latencyMs", "rateLimits"}:
         raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
@@ -96,12 +104,12 @@ def _set_settings(sandbox: Sandbox, fields: Fields) -> Fields:
     return {"tokenSeconds": seconds, "latencyMs": latency, "rateLimits": limits.notation}
 
 
-def _set_faults(sandbox: Sandbox, fields: Fields) -> Fields:
+def _set_faults(sandbox: Controlled, fields: Fields) -> Fields:
     sandbox.state.faults.replace(fields.get("rules"))
     return {"rules": [rule.as_json() for rule in sandbox.state.faults.rules]}
 
 
-def _send_webhook(sandbox: Sandbox, fields: Fields) -> Fields:
+def _send_webhook(sandbox: Controlled, fields: Fields) -> Fields:
     """One event to `url`, signed with the base64 `secret`; `id` repeats an earlier one, `ageSeconds` signs it late."""
     state, event = sandbox.state, fields.get("event")
     tenant, event_id = fields.get("externalTenantId"), fields.get("id") or str(uuid4())
@@ -115,7 +123,7 @@ def _send_webhook(sandbox: Sandbox, fields: Fields) -> Fields:
     return state.webhooks.send(receiver, event, body, event_id, signed_at=signed_at).as_json()
 
 
-def _reset(sandbox: Sandbox, _fields: Fields) -> Fields:
+def _reset(sandbox: Controlled, _fields: Fields) -> Fields:
     sandbox.reset()
     return {"reset": True}
 
@@ -127,14 +135,14 @@ def _number(fields: Fields, name: str, default: float) -> float:
     return value
 
 
-_READ: dict[str, Callable[[Sandbox, dict[str, str]], Any]] = {
+_READ: dict[str, Callable[[Controlled, dict[str, str]], Any]] = {
     "health": lambda _sandbox, _query: {"status": "ok"},
     "stats": _stats,
     "cases": lambda sandbox, _query: sandbox.state.cases.listed(),
     "requests": _requests,
     "webhooks": lambda sandbox, _query: [delivery.as_json() for delivery in sandbox.state.webhooks.deliveries],
 }
-_WRITE: dict[str, Callable[[Sandbox, Fields], Fields]] = {
+_WRITE: dict[str, Callable[[Controlled, Fields], Fields]] = {
     "links": _set_link,
     "revoke-tokens": _revoke,
     "api-key": _set_api_key,

@@ -10,11 +10,10 @@ from worker.sandbox import business, tags
 from worker.sandbox.bodies import api_error, business_errors, dump, problem
 from worker.sandbox.cases import Case, new_identity
 from worker.sandbox.customer import authorize
-from worker.sandbox.idempotency import MAX_KEY_LENGTH, Use
 from worker.sandbox.invoices import Facts, facts, invoice
 from worker.sandbox.messages import PROBLEM, Outcome, Pending, Reply, Request
 from worker.sandbox.rules import field_errors
-from worker.sandbox.state import State
+from worker.sandbox.state import MAX_KEY_LENGTH, State, Use
 from worker.sandbox.tokens import Token
 
 

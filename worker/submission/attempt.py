@@ -45,8 +45,16 @@ from worker.policy.rate_limit import Pace
 from worker.policy.replay_plan import ReplayPlan, plan_replay
 from worker.policy.retry import RetryPolicy
 from worker.settings import Settings
-from worker.submission.decide import Heard, NoResponse, after, needs_lookup
-from worker.submission.looked_up import after_look_up, describe_failed_lookup, found_there, without_reference
+from worker.submission.decide import (
+    Heard,
+    NoResponse,
+    after,
+    after_look_up,
+    describe_failed_lookup,
+    found_there,
+    needs_lookup,
+    without_reference,
+)
 from worker.submission.lookup import CaseLookup
 from worker.submission.mint import Mint
 from worker.submission.redact import scrubbed

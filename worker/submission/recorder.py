@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
@@ -11,18 +12,19 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from worker.ledger.database import is_passing, run_with_retry
-from worker.ledger.states import Api, State
+from worker.ledger.states import Api, Reason, State
 from worker.ledger.writer.circuit_breaker import record_failures, report_api_health
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.holds import hold
 from worker.ledger.writer.record import Result, apply_transitions, while_open
 from worker.policy.circuit_breaker import FailureRun
 from worker.submission.attempt import FleetHold, Submitter
-from worker.submission.counting import count_result
+from worker.telemetry.metrics import count, definitions, observe
 from worker.telemetry.tenant_digest import tenant_digest
 from worker.telemetry.tracing import trace_id_of
 
 log = structlog.get_logger(__name__)
+
 
 #: Seconds within which jobs that met an outage are pending again.
 AFTER_OUTAGE = 5.0
@@ -132,3 +134,23 @@ def _log(result: Result, known: Mapping[str, str], *, ours: bool) -> None:
     }
     level = log.warning if result.state is State.DEAD or not ours else log.info
     level(event, **{name: value for name, value in facts.items() if value is not None})
+
+
+def count_result(result: Result, age: float) -> None:
+    """One job's transition was written down, `age` seconds after the job was enqueued."""
+    if result.sent is not None:
+        count(definitions.SUBMISSIONS, result.sent.outcome)
+    if result.state is State.SUBMITTED:
+        observe(definitions.SUBMITTED_AFTER, age)
+    if result.reason is not None:
+        count(definitions.DIED, result.reason)
+    if result.reason is Reason.SECOND_UNAUTHORIZED:
+        count(definitions.SECOND_UNAUTHORIZED, reason_of_401(result.sent.error_type if result.sent else None))
+
+
+def reason_of_401(error_type: str | None) -> str:
+    """What the API gave as the reason of a 401, as one of a few known words: it may send any text."""
+    if not error_type:
+        return "none_given"
+    word = re.sub(r"(?<=[a-z])(?=[A-Z])|[^a-zA-Z]+", "_", error_type.strip()).lower()
+    return word if word in definitions.SECOND_UNAUTHORIZED.words else "other"

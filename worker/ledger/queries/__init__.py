@@ -4,7 +4,7 @@
 see, `failures` the open failures one by one, `groups` the same grouped by what went wrong, `links` the tenants whose
 client link is invalid, `menus` what a filter can be set to, `targets` what a replay or discard would act on,
 `operations` how those have gone, `story` one job from its beginning, `cases` what it sends, `subjects` all that is
-kept of one tenant, `purging` and `sealing` what is still there and under which key, `audit_chain` the log's proof.
+kept of one tenant, `sealing` what is still there and under which key, `audit` the log and its proof.
 """
 
 from worker.ledger.queries.cases import CaseVersion, case_versions

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -111,3 +112,28 @@ def _read(
     start = (_HIGHEST if newest_first else 0) if start is None else start
     rows = connection.execute(text(statement), {**parameters, "id": start, "limit": limit})
     return [Failure(**row._mapping) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableMessage:
+    """What is known of it."""
+
+    dead_letter_id: int
+    detail: dict[str, Any]
+    """`message`, `queue`, `message_id`, and `sent`: what the sender wrote, which may hold personal data."""
+    created_at: datetime
+    resolved_at: datetime | None
+    resolved_by: str | None
+    note: str | None
+
+
+_MESSAGE = text(
+    "SELECT id AS dead_letter_id, detail, created_at, resolved_at, resolved_by, note FROM dead_letters"
+    " WHERE id = :id AND job_id IS NULL"
+)
+
+
+def unreadable_message(connection: Connection, dead_letter_id: int) -> UnreadableMessage | None:
+    """The message of that dead letter; None if there is none, or if it is a job's."""
+    row = connection.execute(_MESSAGE, {"id": dead_letter_id}).one_or_none()
+    return UnreadableMessage(**row._mapping) if row else None

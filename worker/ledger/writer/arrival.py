@@ -29,7 +29,7 @@ class NewJob:
     currency: str | None
     priority: Priority
     look_up_first: bool = False
-    """The ledger may have known this case before it was restored: see `worker.submission.looked_up`."""
+    """The ledger may have known this case before it was restored: see `worker.submission.decide`."""
     trace_context: str | None = None
     """The W3C traceparent of whoever hands it over."""
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from worker.case.fields import as_text, leaves
-from worker.report.amounts import parse_amount
+from worker.report.ages import parse_amount
 from worker.report.diff import MISSING
 from worker.report.edit import Draft
 

@@ -7,13 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from worker.case.codec import read_json
 from worker.errors import CaseSealed
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import CaseVersion, Story
+from worker.ledger.queries.story import mark_of
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.writer.audit import audit
 from worker.report.diff import differences
@@ -123,3 +124,9 @@ def _versions(versions: list[CaseVersion], cases: list[Any], *, revealed: bool) 
 def _why_not(told: Story, letter: dict[str, Any] | None) -> str | None:
     """Why the case of a job that failed for its data cannot be corrected all the same."""
     return why_not(told) if letter and letter["reason"] == "validation" else None
+
+
+def follow(ask: Ask) -> Response:
+    """The job's state and number of requests, as one mark that changes with them. Raises JobNotFound."""
+    with ask.reading() as connection:
+        return JSONResponse({"mark": mark_of(connection, job_id(ask))})

@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from worker.errors import CaseSealed
 from worker.ledger.database import transaction
-from worker.ledger.queries.messages import UnreadableMessage, unreadable_message
+from worker.ledger.queries.failures import UnreadableMessage, unreadable_message
 from worker.ledger.writer.audit import audit
 from worker.report.advice import what_to_do
 from worker.report.web.asking import Ask
