@@ -14,7 +14,7 @@ from tests.databases import Database
 from worker.ledger.database import transaction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor, discard, replay
-from worker.privacy.audit import TenantScan, verify
+from worker.privacy.audit import ChainCheck, verify
 
 
 def write(ledger: Database, *actions: str) -> None:
@@ -23,7 +23,7 @@ def write(ledger: Database, *actions: str) -> None:
             audit(connection, action, Actor("ada", "Ærø \\ \"'\n🏦"), {"n": 1.50, "a": None, "ø": ["x"]})
 
 
-def walked(ledger: Database, expected: bytes | None = None) -> TenantScan:
+def walked(ledger: Database, expected: bytes | None = None) -> ChainCheck:
     with ledger.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         return verify(connection, expected=expected, tell=lambda *_: None)
 

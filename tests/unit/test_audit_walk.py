@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.ledger.queries.audit import Head, Link
-from worker.privacy.audit import START, TenantScan
+from worker.privacy.audit import START, ChainCheck
 
 
 def chain(length: int) -> list[Link]:
@@ -23,8 +23,8 @@ def chain(length: int) -> list[Link]:
 
 def walked(
     links: list[Link], head: Head, *, expected: bytes | None = None, slipped_in: tuple[int, ...] = ()
-) -> TenantScan:
-    walk = TenantScan(expected=expected)
+) -> ChainCheck:
+    walk = ChainCheck(expected=expected)
     for link in links:
         walk.step(link)
     walk.end(head, list(slipped_in))

@@ -15,6 +15,7 @@ from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger
 from worker.errors import InvalidCase, WrongState
 from worker.ledger.database import transaction
+from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor
 from worker.report.diff import MISSING, Change, differences
@@ -42,7 +43,7 @@ def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | Non
         now = draft(connection, job_id, protection)
         # The differences that a dry run shows have the old values in them.
         if now.case and (file is None or dry_run):
-            audit(connection, "reveal", who, door, job_id=job_id)
+            audit(connection, AuditAction.REVEAL, who, door, job_id=job_id)
     if file is None and not now.case:
         click.echo(f"case-worker: the case of job {job_id} was removed: there is nothing to correct", err=True)
         return WITH_FAILURES

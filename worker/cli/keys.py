@@ -15,6 +15,7 @@ from worker.cli.progress import progress
 from worker.errors import SettingsError
 from worker.ledger.database import transaction
 from worker.ledger.queries.sealing import PLAIN, keys_in_use
+from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor
 from worker.privacy.rekey import Resealed
@@ -46,7 +47,7 @@ def rekey(*, dry_run: bool, actor: str | None) -> int:
             done = seal_anew(engine, protection, lambda so_far: tell(so_far.texts, counted(so_far.texts, "text")))
         with transaction(engine) as connection:
             detail = {"door": "command line", "key": protection.keyring.newest, "texts": done.texts}
-            audit(connection, "rekey", Actor(actor or os_user()), detail)
+            audit(connection, AuditAction.REKEY, Actor(actor or os_user()), detail)
         click.echo(f"{counted(done.texts, 'text')} sealed with key {protection.keyring.newest}")
     found: Counter[str] = Counter()
     with page_by_page(engine) as connection, progress("counting", None) as tell:

@@ -17,6 +17,7 @@ from worker.cli.options import Words
 from worker.cli.progress import progress
 from worker.cli.report import opened
 from worker.ledger.database import transaction
+from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor
 from worker.privacy.erase import Erasure, look
@@ -46,7 +47,7 @@ def export(*, tenant: str, reference: str | None, output: str, actor: str | None
     heading = {"tenant": tenant, "reference": reference, "exported_at": datetime.now(UTC)}
     subject, protection = Subject(tenant, reference), settings.protection
     with transaction(engine) as connection:
-        audit(connection, "export", Actor(actor or os_user(), note), command_line_door() | _named(subject))
+        audit(connection, AuditAction.EXPORT, Actor(actor or os_user(), note), command_line_door() | _named(subject))
     with page_by_page(engine) as connection, opened(output) as out, progress("exporting", None) as tell:
         done = write_out(
             connection, subject, protection, out, heading=heading, plain=plain,

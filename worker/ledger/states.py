@@ -161,3 +161,21 @@ class ItemOutcome(StrEnum):
     DISCARDED = "discarded"
     SKIPPED = "skipped"
     """Left alone; the row says why."""
+
+
+class AuditAction(StrEnum):
+    """What a person or the worker did, in `audit_log`. `worker.report.audit_descriptions` has the words for people."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+    EDIT = "edit"
+    REVEAL = "reveal"
+    OPERATION_STARTED = "operation_started"
+    OPERATION_FINISHED = "operation_finished"
+    OPERATION_CANCELLED = "operation_cancelled"
+    EXPORT = "export"
+    ERASE = "erase"
+    PURGE = "purge"
+    REKEY = "rekey"
+    RECONCILE = "reconcile"
+    RECONCILE_ABSENT = "reconcile_absent"

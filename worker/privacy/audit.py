@@ -16,7 +16,7 @@ START = bytes(32)
 
 
 @dataclass(slots=True)
-class TenantScan:
+class ChainCheck:
     """A walk from the first entry on. Pure: it is given the places in order."""
 
     position: int = 0
@@ -56,10 +56,10 @@ class TenantScan:
             )
 
 
-def verify(connection: Connection, *, expected: bytes | None, tell: Callable[[int, int], object]) -> TenantScan:
+def verify(connection: Connection, *, expected: bytes | None, tell: Callable[[int, int], object]) -> ChainCheck:
     """Walk the whole chain, as of one moment. `tell` is given how far it has come, of how many."""
     kept = head(connection)
-    walk = TenantScan(expected=expected)
+    walk = ChainCheck(expected=expected)
     for link in _all(connection):
         walk.step(link)
         if walk.position % PAGE == 0:

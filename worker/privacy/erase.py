@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from worker.case.protection import Protection
 from worker.ledger.database import transaction
-from worker.ledger.states import FINAL_STATES, State
+from worker.ledger.states import FINAL_STATES, AuditAction, State
 from worker.ledger.writer import resolve
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.purge import Purged, erase_jobs, erase_messages, purge_due
@@ -78,7 +78,7 @@ def erase(engine: Engine, found: Erasure, *, actor: Actor, door: dict[str, Any],
     with transaction(engine) as connection:
         _erase_messages(connection, found.messages, actor, door)
         detail = subject | {"jobs": erased, "discarded": len(dead), "messages": len(found.messages)}
-        audit(connection, "erase", actor, door | detail | {"left": len(found.under_way) + len(found.unsure)})
+        audit(connection, AuditAction.ERASE, actor, door | detail | {"left": len(found.under_way) + len(found.unsure)})
     return erased
 
 
@@ -118,5 +118,5 @@ def purge(
     finally:
         with transaction(engine) as connection:
             detail = {"older_than_seconds": age, "jobs": done.jobs, "messages": done.messages, "finished": finished}
-            audit(connection, "purge", actor, door | detail)
+            audit(connection, AuditAction.PURGE, actor, door | detail)
     return done, finished

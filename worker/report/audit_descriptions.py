@@ -6,23 +6,40 @@ from collections.abc import Callable
 from typing import Any
 
 from worker.ledger.queries.audit import Act
+from worker.ledger.states import AuditAction
 from worker.report.formatting import counted
 
 #: Each action's name, for menus.
-NAMES = {
-    "replay": "Replayed a job",
-    "discard": "Gave up a job or message",
-    "edit": "Corrected a case",
-    "reveal": "Looked at personal data",
-    "operation_started": "Started an operation",
-    "operation_finished": "An operation ended",
-    "operation_cancelled": "Asked for a stop",
-    "export": "Exported what is kept of a tenant",
-    "erase": "Erased case data",
-    "purge": "Removed old case data",
-    "rekey": "Sealed cases anew",
-    "reconcile": "Marked to be looked up first",
-    "reconcile_absent": "Said a case is not at the API",
+NAMES: dict[str, str] = {
+    AuditAction.REPLAY: "Replayed a job",
+    AuditAction.DISCARD: "Gave up a job or message",
+    AuditAction.EDIT: "Corrected a case",
+    AuditAction.REVEAL: "Looked at personal data",
+    AuditAction.OPERATION_STARTED: "Started an operation",
+    AuditAction.OPERATION_FINISHED: "An operation ended",
+    AuditAction.OPERATION_CANCELLED: "Asked for a stop",
+    AuditAction.EXPORT: "Exported what is kept of a tenant",
+    AuditAction.ERASE: "Erased case data",
+    AuditAction.PURGE: "Removed old case data",
+    AuditAction.REKEY: "Encrypted cases with a new key",
+    AuditAction.RECONCILE: "Marked to be looked up first",
+    AuditAction.RECONCILE_ABSENT: "Said a case is not at the API",
+}
+#: What happened, before `by` and a name.
+PAST: dict[str, str] = {
+    AuditAction.REPLAY: "replayed",
+    AuditAction.DISCARD: "discarded",
+    AuditAction.EDIT: "case corrected",
+    AuditAction.REVEAL: "personal data looked at",
+    AuditAction.OPERATION_STARTED: "operation started",
+    AuditAction.OPERATION_FINISHED: "operation ended",
+    AuditAction.OPERATION_CANCELLED: "asked to stop the operation",
+    AuditAction.EXPORT: "personal data exported",
+    AuditAction.ERASE: "personal data erased",
+    AuditAction.PURGE: "old case data removed",
+    AuditAction.REKEY: "encrypted with a new key",
+    AuditAction.RECONCILE: "marked to be looked up first, after a restore,",
+    AuditAction.RECONCILE_ABSENT: "said not to be at the API",
 }
 _KEYS = {"renewed": "under a new submission key", "kept": "under the same key, its outcome being unknown"}
 
@@ -32,9 +49,14 @@ def name_of(action: str) -> str:
     return NAMES.get(action) or action.replace("_", " ").capitalize()
 
 
+def past_of(action: str) -> str:
+    """What happened, before `by` and a name; an action that is not known here by its own name."""
+    return PAST.get(action, action)
+
+
 def describe(act: Act) -> str:
     """What was done, as a sentence without its subject and full stop: `Replayed the job under a new submission key`."""
-    known = _SENTENCES.get(act.action)
+    known = SENTENCES.get(act.action)
     return known(act.detail) if known else _anything(act)
 
 
@@ -120,20 +142,21 @@ def _absent(_detail: dict[str, Any]) -> str:
     return "Said that the job's case is not at the API, so it may be sent"
 
 
-_SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "replay": _replay,
-    "discard": _discard,
-    "edit": _edit,
-    "reveal": _reveal,
-    "operation_started": _started,
-    "operation_finished": _finished,
-    "operation_cancelled": _cancelled,
-    "export": _export,
-    "erase": _erase,
-    "purge": _purge,
-    "rekey": _rekey,
-    "reconcile": _reconcile,
-    "reconcile_absent": _absent,
+#: What was done, from its detail.
+SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
+    AuditAction.REPLAY: _replay,
+    AuditAction.DISCARD: _discard,
+    AuditAction.EDIT: _edit,
+    AuditAction.REVEAL: _reveal,
+    AuditAction.OPERATION_STARTED: _started,
+    AuditAction.OPERATION_FINISHED: _finished,
+    AuditAction.OPERATION_CANCELLED: _cancelled,
+    AuditAction.EXPORT: _export,
+    AuditAction.ERASE: _erase,
+    AuditAction.PURGE: _purge,
+    AuditAction.REKEY: _rekey,
+    AuditAction.RECONCILE: _reconcile,
+    AuditAction.RECONCILE_ABSENT: _absent,
 }
 
 

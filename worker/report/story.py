@@ -9,8 +9,9 @@ from typing import Any
 
 from worker.case.printable import one_line
 from worker.ledger.queries import Story
-from worker.ledger.states import AttemptOutcome, Resolution, State, Trigger
+from worker.ledger.states import AttemptOutcome, State, Trigger
 from worker.report.advice import all_there_is_to_do
+from worker.report.audit_descriptions import past_of
 from worker.report.formatting import milliseconds, moment, money, said
 from worker.report.terminal import Screen
 from worker.report.waiting import describe_pause
@@ -199,17 +200,7 @@ def _death(letter: dict[str, Any]) -> str:
 
 
 def _act(entry: dict[str, Any]) -> str:
-    done = {
-        "replay": Resolution.REPLAYED.value,
-        "discard": Resolution.DISCARDED.value,
-        "edit": "case corrected",
-        "reveal": "case data looked at",
-        "export": "case data exported",
-        "erase": "case data erased",
-        "reconcile": "marked to be looked up first, after a restore of the ledger,",
-        "reconcile_absent": "said not to be at the API",
-    }
-    text = f"{done.get(entry['action'], entry['action'])} by {one_line(entry['actor'])}"
+    text = f"{past_of(entry['action'])} by {one_line(entry['actor'])}"
     match entry["detail"].get("submission_key"):
         case "renewed":
             text += ", with a new submission key"

@@ -89,7 +89,7 @@ _BAD_LINKS = text(
     """
     SELECT j.external_tenant_id, min(d.reason) AS reason, min(d.id) AS first_letter
     FROM dead_letters d JOIN jobs j ON j.id = d.job_id
-    WHERE d.resolved_at IS NULL AND d.reason IN ('second_unauthorized', 'client_link_not_found')
+    WHERE d.resolved_at IS NULL AND d.invalid_client_link
       AND d.created_at >= COALESCE(CAST(:since AS timestamptz), '-infinity') - make_interval(secs => :margin)
     GROUP BY 1 ORDER BY 3
     """

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from worker.ledger.states import AuditAction
 from worker.ledger.writer.resolve import Actor
 
 _AUDIT = text(
@@ -16,7 +17,7 @@ _AUDIT = text(
 
 
 def audit(
-    connection: Connection, action: str, actor: Actor, detail: dict[str, Any], *, job_id: UUID | None = None
+    connection: Connection, action: AuditAction, actor: Actor, detail: dict[str, Any], *, job_id: UUID | None = None
 ) -> None:
     """Write down one act, in the transaction in which it is done. `detail` holds plain JSON values.
 
@@ -25,5 +26,5 @@ def audit(
     """
     connection.execute(
         _AUDIT,
-        {"actor": actor.name, "action": action, "job_id": job_id, "detail": detail, "note": actor.note},
+        {"actor": actor.name, "action": str(action), "job_id": job_id, "detail": detail, "note": actor.note},
     )

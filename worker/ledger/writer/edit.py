@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.case.protection import UNPROTECTED, Protection
 from worker.errors import JobNotFound, WrongState
-from worker.ledger.states import Reason, State
+from worker.ledger.states import AuditAction, Reason, State
 from worker.ledger.writer.arrival import NewJob
 from worker.ledger.writer.resolve import Actor
 
@@ -21,7 +21,7 @@ _LOCK = text("SELECT state, outcome_unknown, look_up_first, case_body, created_a
 _REASON = text("SELECT reason FROM dead_letters WHERE job_id = :id AND resolved_at IS NULL")
 _NEWEST = text("SELECT COALESCE(max(number), 1) FROM case_versions WHERE job_id = :id")
 _EDIT = text(
-    """
+    f"""
     WITH original AS (
         INSERT INTO case_versions (job_id, number, case_body, created_at)
         SELECT id, 1, case_body, created_at FROM jobs WHERE id = :id
@@ -31,7 +31,7 @@ _EDIT = text(
         VALUES (:id, :number, :body, :actor, :note)
     ), audited AS (
         INSERT INTO audit_log (actor, action, job_id, detail, note)
-        VALUES (:actor, 'edit', :id, :detail, :note)
+        VALUES (:actor, '{AuditAction.EDIT}', :id, :detail, :note)
     )
     UPDATE jobs
     SET case_body = :body, creditor_reference = :reference, amount = :amount, currency = :currency

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from worker.ledger.states import ItemOutcome, OperationState, Verb
+from worker.ledger.states import AuditAction, ItemOutcome, OperationState, Verb
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor
 
@@ -119,7 +119,7 @@ def begin(connection: Connection, new: NewOperation) -> int:
     operation_id = int(connection.execute(_BEGIN, parameters).scalar_one())
     selected = {"jobs": new.jobs, "messages": new.messages, "tenants": new.tenants, "amounts": new.amounts}
     detail = {"operation": operation_id, "verb": new.verb.value, "canary": new.canary, "filter": new.filter}
-    audit(connection, "operation_started", new.actor, new.door | detail | selected)
+    audit(connection, AuditAction.OPERATION_STARTED, new.actor, new.door | detail | selected)
     return operation_id
 
 
@@ -159,7 +159,7 @@ def finish(connection: Connection, operation_id: int, state: OperationState, mes
     if row is None:
         return
     detail = {"operation": operation_id, "verb": row.verb, "state": state.value, "done": row.done}
-    audit(connection, "operation_finished", Actor(row.actor, row.note), detail | {"skipped": row.skipped})
+    audit(connection, AuditAction.OPERATION_FINISHED, Actor(row.actor, row.note), detail | {"skipped": row.skipped})
 
 
 def cancel(connection: Connection, operation_id: int, actor: Actor, door: dict[str, Any]) -> bool:
@@ -170,7 +170,7 @@ def cancel(connection: Connection, operation_id: int, actor: Actor, door: dict[s
     row = connection.execute(_CANCEL, {"id": operation_id, "by": actor.name}).one_or_none()
     if row is None:
         return False
-    audit(connection, "operation_cancelled", actor, door | {"operation": operation_id})
+    audit(connection, AuditAction.OPERATION_CANCELLED, actor, door | {"operation": operation_id})
     if not row.carried_out:
         finish(connection, operation_id, OperationState.CANCELLED, f"cancelled by {actor.name}")
     return True

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.case.protection import HIDDEN
+from worker.ledger.states import AuditAction
 from worker.ledger.writer.resolve import Actor
 
 #: What remains of what the API said: the status, and the error type where it is a name and not a sentence.
@@ -58,7 +59,7 @@ _ERASE = text(
         SELECT id FROM jobs WHERE id = ANY(:ids) AND finalized_at IS NOT NULL AND purged_at IS NULL FOR UPDATE
     ), {_EMPTY}, audited AS (
         INSERT INTO audit_log (actor, action, job_id, detail, note)
-        SELECT :actor, 'erase', id, CAST(:detail AS jsonb), :note FROM emptied
+        SELECT :actor, '{AuditAction.ERASE}', id, CAST(:detail AS jsonb), :note FROM emptied
     )
     SELECT id FROM emptied
     """

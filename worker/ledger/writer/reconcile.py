@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from worker.ledger.states import State
+from worker.ledger.states import AuditAction, State
 from worker.ledger.writer.resolve import Actor
 
 #: The states from which a case may still be sent.
@@ -34,7 +34,7 @@ _MARK = {
             FROM picked WHERE j.id = picked.id RETURNING j.id
         ), audited AS (
             INSERT INTO audit_log (actor, action, job_id, detail, note)
-            SELECT :actor, 'reconcile', id, CAST(:detail AS jsonb), :note FROM marked
+            SELECT :actor, '{AuditAction.RECONCILE}', id, CAST(:detail AS jsonb), :note FROM marked
         )
         SELECT count(*) FROM marked
         """
@@ -42,13 +42,13 @@ _MARK = {
     for state in OPEN_STATES
 }
 _ABSENT = text(
-    """
+    f"""
     WITH cleared AS (
         UPDATE jobs SET look_up_first = false, outcome_unknown = false
         WHERE id = ANY(:ids) AND state = 'dead' AND look_up_first RETURNING id
     ), audited AS (
         INSERT INTO audit_log (actor, action, job_id, detail, note)
-        SELECT :actor, 'reconcile_absent', id, CAST(:detail AS jsonb), :note FROM cleared
+        SELECT :actor, '{AuditAction.RECONCILE_ABSENT}', id, CAST(:detail AS jsonb), :note FROM cleared
     )
     SELECT id FROM cleared
     """

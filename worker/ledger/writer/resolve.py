@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from worker.ledger.states import AuditAction
 from worker.ledger.writer.arrival import NEXT_ROUND
 from worker.policy.replay_plan import keeps_key_in_sql
 
@@ -45,7 +46,7 @@ _REPLAY = text(
         FROM revived WHERE d.job_id = revived.id AND d.resolved_at IS NULL
     ), audited AS (
         INSERT INTO audit_log (actor, action, job_id, detail, note)
-        SELECT :actor, 'replay', id,
+        SELECT :actor, '{AuditAction.REPLAY}', id,
                jsonb_build_object('submission_key', CASE WHEN keeps_key THEN 'kept' ELSE 'renewed' END)
                || CAST(:detail AS jsonb), :note
         FROM revived
@@ -54,7 +55,7 @@ _REPLAY = text(
     """
 ).bindparams(bindparam("detail", type_=JSONB))
 _DISCARD = text(
-    """
+    f"""
     WITH given_up AS (
         UPDATE jobs j SET state = 'discarded', finalized_at = now()
         WHERE j.id = ANY(:ids) AND j.state = 'dead' RETURNING j.id
@@ -64,20 +65,21 @@ _DISCARD = text(
         FROM given_up WHERE d.job_id = given_up.id AND d.resolved_at IS NULL
     ), audited AS (
         INSERT INTO audit_log (actor, action, job_id, detail, note)
-        SELECT :actor, 'discard', id, CAST(:detail AS jsonb), :note FROM given_up
+        SELECT :actor, '{AuditAction.DISCARD}', id, CAST(:detail AS jsonb), :note FROM given_up
     )
     SELECT id FROM given_up
     """
 ).bindparams(bindparam("detail", type_=JSONB))
 _DISCARD_MESSAGES = text(
-    """
+    f"""
     WITH given_up AS (
         UPDATE dead_letters
         SET resolved_at = now(), resolution = 'discarded', resolved_by = :actor, note = :note
         WHERE id = ANY(:ids) AND job_id IS NULL AND resolved_at IS NULL RETURNING id
     ), audited AS (
         INSERT INTO audit_log (actor, action, detail, note)
-        SELECT :actor, 'discard', jsonb_build_object('dead_letter', id) || CAST(:detail AS jsonb), :note FROM given_up
+        SELECT :actor, '{AuditAction.DISCARD}', jsonb_build_object('dead_letter', id) || CAST(:detail AS jsonb), :note
+        FROM given_up
     )
     SELECT id FROM given_up
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, State, Trigger
+from worker.report.audit_descriptions import past_of
 from worker.report.formatting import milliseconds, said
 from worker.report.story import MEANINGS, OPEN, PRIORITIES
 from worker.report.waiting import describe_pause
@@ -26,11 +27,6 @@ _TONES = {
     AttemptOutcome.CONFLICT: "data",
     AttemptOutcome.UNKNOWN: "unknown",
 }
-_ACTS = {
-    "replay": "Replayed", "discard": "Discarded", "edit": "Case corrected", "reveal": "Personal data looked at",
-    "export": "Personal data exported", "erase": "Personal data erased",
-    "reconcile": "Marked to be looked up first, after a restore,", "reconcile_absent": "Said not to be at the API",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +94,8 @@ def _death(letter: dict[str, Any]) -> Entry:
 
 def _act(entry: dict[str, Any]) -> Entry:
     detail = entry["detail"]
-    what = f"{_ACTS.get(entry['action'], entry['action'])} by {entry['actor']}"
+    done = past_of(entry["action"])
+    what = f"{done[:1].upper()}{done[1:]} by {entry['actor']}"
     keys = {
         "renewed": "new submission key",
         "kept": "same submission key, since the outcome was unknown",

@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from worker.errors import InvalidCase, WrongState
 from worker.ledger.database import transaction
+from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
 from worker.report.edit import Draft, correct, draft
 from worker.report.web.asking import Ask
@@ -20,7 +21,7 @@ def edit(ask: Ask) -> Response:
     with transaction(ask.report.engine) as connection:
         found = draft(connection, job_id(ask), ask.report.protection)
         if found.refused is None:
-            audit(connection, "reveal", ask.acting(), ask.door | {"for": "edit"}, job_id=job_id(ask))
+            audit(connection, AuditAction.REVEAL, ask.acting(), ask.door | {"for": "edit"}, job_id=job_id(ask))
     if found.refused:
         return ask.page("error.html", 409, title="This case cannot be corrected", said=found.refused)
     return _page(ask, found, {}, {}, 200)
@@ -55,7 +56,7 @@ def _again(ask: Ask, found: Draft, typed: Mapping[str, str], problems: dict[str,
     if found.refused:
         return ask.page("error.html", 409, title="This case cannot be corrected", said=found.refused)
     with transaction(ask.report.engine) as connection:
-        audit(connection, "reveal", ask.acting(), ask.door | {"for": "edit"}, job_id=job_id(ask))
+        audit(connection, AuditAction.REVEAL, ask.acting(), ask.door | {"for": "edit"}, job_id=job_id(ask))
     return _page(ask, found, typed, problems, 400)
 
 

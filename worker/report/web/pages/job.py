@@ -16,6 +16,7 @@ from worker.ledger.database import transaction
 from worker.ledger.queries import CaseVersion, Story
 from worker.ledger.queries.story import mark_of
 from worker.ledger.queries.waiting import fleet_waits, turn
+from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
 from worker.report.diff import differences
 from worker.report.edit import opened, why_not
@@ -46,7 +47,7 @@ def reveal(ask: Ask) -> Response:
     """The same with personal data, once it is written down who looked."""
     with transaction(ask.report.engine) as connection:
         queries.case_versions(connection, job_id(ask))
-        audit(connection, "reveal", ask.acting(), ask.door, job_id=job_id(ask))
+        audit(connection, AuditAction.REVEAL, ask.acting(), ask.door, job_id=job_id(ask))
     return show(ask, revealed=True)
 
 

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from worker.errors import CaseSealed
 from worker.ledger.database import transaction
 from worker.ledger.queries.failures import UnreadableMessage, unreadable_message
+from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
 from worker.report.advice import what_to_do
 from worker.report.web.asking import Ask
@@ -26,7 +27,7 @@ def reveal(ask: Ask) -> Response:
     """The same with what was sent, once it is written down who looked."""
     with transaction(ask.report.engine) as connection:
         found = _find(ask, connection)
-        audit(connection, "reveal", ask.acting(), ask.door | {"dead_letter": found.dead_letter_id})
+        audit(connection, AuditAction.REVEAL, ask.acting(), ask.door | {"dead_letter": found.dead_letter_id})
     return _page(ask, found, revealed=True)
 
 
