@@ -1,6 +1,6 @@
 """`python -m tests.check_licences`: docs/licences.md lists what the lock installs, with its licences. In `make lint`.
 
-`--write` writes the list anew (`make licences`). The licences are what the packages themselves say in their metadata.
+`--write` writes the list again (`make licences`). The licences are what the packages themselves say in their metadata.
 """
 
 from __future__ import annotations

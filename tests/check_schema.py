@@ -173,7 +173,7 @@ def main() -> int:
     if found:
         sys.stdout.write(
             f"{len(found)} differences between migrations, models and words. Add a migration (alembic revision), or"
-            " mend worker/ledger/models.py or worker/ledger/states.py.\n"
+            " fix worker/ledger/models.py or worker/ledger/states.py.\n"
         )
         return 1
     sys.stdout.write("migrations, models and words agree\n")

@@ -68,7 +68,7 @@ class WrongState(CaseWorkerError):
 
 
 class SelectionChanged(CaseWorkerError):
-    """What was confirmed is not what would be acted on now; nothing was done. Look again and confirm anew."""
+    """What was confirmed is not what would be acted on now; nothing was done. Look again and confirm again."""
 
 
 class LeaseLost(CaseWorkerError):

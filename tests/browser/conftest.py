@@ -29,7 +29,7 @@ ARGUMENTS = [
 PASSWORD = "correct horse battery"
 HASH = passwords.hash_password(PASSWORD)
 USERS = f"olga:operator:{HASH} victor:viewer:{HASH}"
-#: Milliseconds that a page gets for anything: more than one that is without script takes to be loaded anew.
+#: Milliseconds that a page gets for anything: more than one that is without script takes to be loaded again.
 PATIENCE = 15_000
 
 

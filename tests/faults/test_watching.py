@@ -161,7 +161,7 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     "a frozen worker goes stale": a_frozen_worker_goes_stale,
     "a wedged consumer goes stale": a_wedged_consumer_goes_stale,
     "a dead dispatcher goes stale": a_dead_dispatcher_goes_stale,
-    "a reloaded worker begins anew": a_reloaded_worker_begins_anew,
+    "a reloaded worker starts again": a_reloaded_worker_begins_anew,
 }
 PATIENT: dict[str, Callable[[Stage], None]] = {
     "threads are watched too": threads_are_watched_too,

@@ -289,7 +289,7 @@ def test_no_log_line_holds_a_token_a_key_or_a_debtors_data(told: str, stage: Sta
     token = requests.post(
         f"{stage.witness.url}/oauth/token", json={"externalTenantId": "x"}, headers={"XApiKey": API_KEY}, timeout=10
     ).json()["accessToken"]
-    assert token.startswith("eyJ"), "tokens look otherwise: mend this test"
+    assert token.startswith("eyJ"), "tokens look otherwise: fix this test"
 
 
 def test_events_are_json_with_fixed_names_and_those_of_a_job_name_it_and_its_tenants_digest(told: str) -> None:

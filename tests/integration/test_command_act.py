@@ -155,7 +155,7 @@ def test_unreadable_messages_are_discarded_and_never_replayed(pipeline: Pipeline
     assert pipeline.job(job)["state"] == "pending"
 
     # When they are discarded
-    done = run(variables, "discard", "--reason", "malformed_message", "--note", "sender mended")
+    done = run(variables, "discard", "--reason", "malformed_message", "--note", "sender fixed")
 
     # Then they are gone, and audited
     assert (done.exit_code, done.stdout) == (0, "2 unreadable messages discarded\n")

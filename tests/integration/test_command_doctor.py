@@ -1,4 +1,4 @@
-"""`case-worker doctor`: each trouble is found, named, and told how to mend; secrets stay secret."""
+"""`case-worker doctor`: each trouble is found, named, and told how to fix; secrets stay secret."""
 
 from __future__ import annotations
 
@@ -167,11 +167,11 @@ def test_a_broker_that_may_drop_messages_is_warned_of(
 
 def test_an_old_schema_is_found(ledger: Database, variables: dict[str, str]) -> None:
     version = ledger.value("SELECT version_num FROM alembic_version")
-    ledger.rows("UPDATE alembic_version SET version_num = '0001'")
+    ledger.rows("DELETE FROM alembic_version")
     try:
         result = run(variables, "doctor")
     finally:
-        ledger.rows("UPDATE alembic_version SET version_num = %s", version)
+        ledger.rows("INSERT INTO alembic_version VALUES (%s)", version)
 
     assert (result.exit_code, verdicts(result.stdout)["schema"]) == (1, "FAILED")
     assert "case-worker migrate" in result.stdout

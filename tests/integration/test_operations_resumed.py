@@ -220,7 +220,7 @@ def test_a_database_that_refuses_for_a_while_costs_nobody_their_operation(
     with visitor.http:  # starts what the page does in the background
         until("it is not ready", lambda: "cannot be carried out" in visitor.get("/readyz").text, within=10)
 
-        # When somebody mends that
+        # When somebody fixes that
         database.rows("ALTER TABLE away RENAME TO operations")
 
         # Then it goes on without a new start

@@ -251,7 +251,7 @@ def test_a_backoff_is_not_called_nothing(new_pipeline: PipelineMaker) -> None:
     fleet, alone = describe_fleet(waits), describe_job(pipeline.job(job), None, waits, tenant_cap=4)
 
     assert any(words.startswith("Backoff: 1 job not due yet") for words in fleet), fleet
-    assert alone[0].startswith("Backoff until")
+    assert alone[0].startswith("Its last attempt failed. Backoff until")
     assert not any("Nothing holds" in words for words in fleet + alone)
 
 

@@ -106,7 +106,7 @@ def test_enqueued_again_while_it_is_being_purged_it_is_still_one_job(
         began.commit()
         if isolation == "READ COMMITTED":
             assert waiting.result(10) == EnqueuedJob(job, created=False)
-        else:  # as after any update under its feet, the caller has to begin anew
+        else:  # as after any update under its feet, the caller has to start again
             with pytest.raises(OperationalError, match="could not serialize"):
                 waiting.result(10)
     assert ledger.value("SELECT count(*) FROM jobs") == 1

@@ -168,12 +168,12 @@ def test_a_case_whose_key_is_missing_waits_and_says_for_what(
     assert doctor.exit_code == 1
 
     # And with the key back, the first look of a new dispatcher sends it on its way, though it was not due for long
-    mended = new_pipeline(CASE_ENCRYPTION_KEYS=f"{NEW},{OLD}")
+    fixed = new_pipeline(CASE_ENCRYPTION_KEYS=f"{NEW},{OLD}")
     Dispatcher(pipeline.settings, Nobody(), name="without the key").tick()
-    assert mended.job(job)["state"] == "waiting"
-    assert Dispatcher(mended.settings, Nobody(), name="with the key").tick() == 1
-    mended.run([job])
-    assert mended.job(job)["state"] == "submitted"
+    assert fixed.job(job)["state"] == "waiting"
+    assert Dispatcher(fixed.settings, Nobody(), name="with the key").tick() == 1
+    fixed.run([job])
+    assert fixed.job(job)["state"] == "submitted"
     assert (
         "no job waits for a missing one" in run(variables | {"CASE_ENCRYPTION_KEYS": f"{NEW},{OLD}"}, "doctor").stdout
     )

@@ -146,7 +146,7 @@ def test_progress_is_told_to_the_script_and_can_be_cancelled(
 
     running = olga.get(f"{place}/progress.json").json()
     assert (running["finished"], running["done"], running["total"]) == (False, 0, 8)
-    assert "http-equiv" in olga.get(place).text, "without script the page loads itself anew"
+    assert "http-equiv" in olga.get(place).text, "without script the page loads itself again"
     olga.post(f"{place}/cancel", at=place)
     carry_out(ledger.engine, int(place.rpartition("/")[2]))
 

@@ -34,7 +34,7 @@ def test_an_event_of_a_process_that_died_is_worked_on_by_the_page_s_next_one(
     pipeline.submit("missing-acme")
     Events(ledger).keep(tenant="missing-acme")
 
-    # When the page starts anew
+    # When the page starts again
     debitura = Debitura(ledger, variables)
     with debitura.visitor.http:
         until(lambda: ledger.value("SELECT count(*) FROM operation_items") == 1)

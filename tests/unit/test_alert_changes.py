@@ -135,6 +135,6 @@ def test_the_oldest_job_has_to_be_well_below_the_limit_to_have_recovered() -> No
 
 def test_links_are_asked_about_now_and_then_and_only_those_that_nothing_new_is_known_of() -> None:
     links = known("old", kind=LINK, seen=REFRESH + 1) | known("fresh", kind=LINK, seen=1) | known("seen", kind=LINK)
-    links |= known("failed anew", kind=LINK, seen=REFRESH + 1) | known("group", seen=REFRESH + 1)
+    links |= known("failed again", kind=LINK, seen=REFRESH + 1) | known("group", seen=REFRESH + 1)
 
-    assert [condition.key for condition in to_be_checked(links, {"failed anew"})] == ["old"]
+    assert [condition.key for condition in to_be_checked(links, {"failed again"})] == ["old"]

@@ -177,7 +177,7 @@ def after_try(
 ) -> Delivered | Again | GivenUp:
     """Judge try number `attempt` (from 1). `status` None: no answer came, and `error` says why.
 
-    Only 2xx is a delivery; any other answer may be mended at the receiver, so it is tried again like silence. The wait
+    Only 2xx is a delivery; any other answer may be fixed at the receiver, so it is tried again like silence. The wait
     is between half and all of its length, by `chance` (0 to 1), so that receivers are not asked by many at once; a
     receiver that names a longer one (`Retry-After`, seconds) gets it, up to LONGEST_WAIT.
     """

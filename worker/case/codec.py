@@ -1,6 +1,6 @@
 """A case's JSON: read and written exactly, checked for what no later step could carry, and compared by meaning.
 
-No float is parsed and printed anew: numbers stay Decimal between a JSON text and the ledger, so 1250.10 stays 1250.10.
+No float is parsed and printed again: numbers stay Decimal between a JSON text and the ledger, so 1250.10 stays 1250.10.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def verify(*, expect: bytes | None) -> int:
     """Walk the chain of the audit log from its first entry, and print its head.
 
     Keep the head elsewhere and give it back with --expect: only so is it found that the end was cut off, or that
-    somebody has made the whole chain anew.
+    somebody has made the whole chain again.
     """
     _, engine = open_ledger()
     with one_moment(engine) as connection:

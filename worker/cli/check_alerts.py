@@ -32,8 +32,8 @@ def check_alert_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
     hosts = ", ".join(receiver.host for receiver in settings.receivers)
     yield Finding(URLS, Verdict.OK, f"tells {hosts} (case-worker alerts test tries it)")
     if not settings.secrets and not all(target.slack for target in settings.targets):
-        mend = "Set it, and have the receivers check the signature: else anybody could tell them anything."
-        yield Finding(SECRET, Verdict.WARNING, "not set, so alerts are not signed", mend)
+        fix = "Set it, and have the receivers check the signature: else anybody could tell them anything."
+        yield Finding(SECRET, Verdict.WARNING, "not set, so alerts are not signed", fix)
 
 
 def check_webhook_secret(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -57,9 +57,9 @@ def check_telling(settings: Settings) -> Iterator[Finding]:
         return
     for receiver in untold:
         if receiver.last_error:
-            mend = "See to that receiver, or correct ALERT_WEBHOOK_URLS; case-worker alerts test tries it."
-            yield Finding("alerts", Verdict.WARNING, describe_receiver(receiver), mend)
+            fix = "See to that receiver, or correct ALERT_WEBHOOK_URLS; case-worker alerts test tries it."
+            yield Finding("alerts", Verdict.WARNING, describe_receiver(receiver), fix)
     if webhooks.unworked:
-        mend = "Start case-worker web: it works on them, and takes none while it is away."
+        fix = "Start case-worker web: it works on them, and takes none while it is away."
         said = f"{counted(webhooks.unworked, 'event')} of Debitura not worked on yet"
-        yield Finding("webhooks", Verdict.WARNING, said, mend)
+        yield Finding("webhooks", Verdict.WARNING, said, fix)

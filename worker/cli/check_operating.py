@@ -36,8 +36,8 @@ def check_operating(environ: Mapping[str, str]) -> Iterator[Finding]:
         together = _only(environ, name, *((ADDRESSES,) if name == HEADER else ()))
         yield _check(environ, name, partial(WebSettings.from_environment, together, shared))
     if _given(environ, ROLES) and not _given(environ, HEADER):
-        mend = f"Set {HEADER}, or remove it."
-        yield Finding(f"{ROLES} alone", Verdict.WARNING, f"has no effect without {HEADER}", mend)
+        fix = f"Set {HEADER}, or remove it."
+        yield Finding(f"{ROLES} alone", Verdict.WARNING, f"has no effect without {HEADER}", fix)
     yield _check(environ, LOG, lambda: tenant_key(environ))
     if any(name.startswith("OTEL_") for name in environ):
         yield _traces(environ)
@@ -53,8 +53,8 @@ def _check(environ: Mapping[str, str], name: str, read: Callable[[], object]) ->
     if name == "REPORT_USERS" and isinstance(found, WebSettings):
         operators = sum(user.role is Role.OPERATOR for user in found.users.values())
         if not operators:
-            mend = "Give somebody the role operator, or nobody can replay, correct or discard there."
-            return Finding(name, Verdict.WARNING, f"{counted(len(found.users), 'user')}, no operator", mend)
+            fix = "Give somebody the role operator, or nobody can replay, correct or discard there."
+            return Finding(name, Verdict.WARNING, f"{counted(len(found.users), 'user')}, no operator", fix)
         return Finding(name, Verdict.OK, f"{counted(len(found.users), 'user')}, {counted(operators, 'operator')}")
     return Finding(name, Verdict.OK, "set")
 
@@ -67,8 +67,8 @@ def _traces(environ: Mapping[str, str]) -> Finding:
     if not wanted:
         return Finding("traces", Verdict.OK, "off: no OTEL_… setting says where to send them")
     if not is_installed():
-        mend = "Install case-worker[otel], or remove the OTEL_… settings."
-        return Finding("traces", Verdict.WARNING, "asked for, but OpenTelemetry is not installed", mend)
+        fix = "Install case-worker[otel], or remove the OTEL_… settings."
+        return Finding("traces", Verdict.WARNING, "asked for, but OpenTelemetry is not installed", fix)
     return Finding("traces", Verdict.OK, "on")
 
 

@@ -43,17 +43,17 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         yield Finding(
-            "database", Verdict.FAILED, describe(cause), "Mend DATABASE_URL, or the way to that server, or its rights."
+            "database", Verdict.FAILED, describe(cause), "Fix DATABASE_URL, or the way to that server, or its rights."
         )
         return
     if version < OLDEST_POSTGRES:
-        mend = f"Use PostgreSQL {OLDEST_POSTGRES} or newer."
-        yield Finding("database", Verdict.FAILED, f"PostgreSQL {version} is too old", mend)
+        fix = f"Use PostgreSQL {OLDEST_POSTGRES} or newer."
+        yield Finding("database", Verdict.FAILED, f"PostgreSQL {version} is too old", fix)
     elif replica:
         yield Finding("database", Verdict.FAILED, "it is a read-only replica", "Give the primary in DATABASE_URL.")
     elif fsync != "on":
-        mend = "Switch fsync on: the ledger is the only memory of what was submitted."
-        yield Finding("database", Verdict.WARNING, f"PostgreSQL {version}, but a power cut may lose commits", mend)
+        fix = "Switch fsync on: the ledger is the only memory of what was submitted."
+        yield Finding("database", Verdict.WARNING, f"PostgreSQL {version}, but a power cut may lose commits", fix)
     else:
         yield Finding("database", Verdict.OK, f"PostgreSQL {version} answers")
     yield from _check_ledger(settings)
@@ -78,8 +78,8 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
     if counts.leader:
         yield Finding("worker", Verdict.OK, f"the dispatcher of {counts.leader} leads")
     else:
-        mend = "Start one: celery -A worker worker"
-        yield Finding("worker", Verdict.WARNING, "none is running, so nothing is submitted", mend)
+        fix = "Start one: celery -A worker worker"
+        yield Finding("worker", Verdict.WARNING, "none is running, so nothing is submitted", fix)
 
 
 def check_broker(settings: Settings) -> Iterator[Finding]:
@@ -93,8 +93,8 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
             connection.ensure_connection(max_retries=1, timeout=CHECK_TIMEOUT, interval_start=0)
             transport = connection.transport_cls
     except Exception as error:  # noqa: BLE001 - each transport has exceptions of its own, and a bad URL others still
-        mend = "Mend CELERY_BROKER_URL (or REDIS_URL, where that is the broker), or the way to that server."
-        yield Finding("broker", Verdict.FAILED, describe(error), mend)
+        fix = "Fix CELERY_BROKER_URL (or REDIS_URL, where that is the broker), or the way to that server."
+        yield Finding("broker", Verdict.FAILED, describe(error), fix)
         return
     yield Finding("broker", Verdict.OK, f"{transport} answers")
     if settings.broker_url.startswith(("redis", "rediss")):
@@ -113,14 +113,14 @@ def _check_keeping(url: str) -> Iterator[Finding]:
         return
     policy = str(memory.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction":
-        mend = "Set maxmemory-policy noeviction: otherwise it drops messages of cases.intake when its memory is full."
-        yield Finding("broker settings", Verdict.WARNING, f"maxmemory-policy is {policy}", mend)
+        fix = "Set maxmemory-policy noeviction: otherwise it drops messages of cases.intake when its memory is full."
+        yield Finding("broker settings", Verdict.WARNING, f"maxmemory-policy is {policy}", fix)
     if not persistence.get("aof_enabled") and saves == "":
-        mend = (
+        fix = (
             "Set appendonly yes if apps send cases over the queue: a restart loses messages of cases.intake that no"
             " worker has taken yet. (Jobs in the ledger are safe.)"
         )
-        yield Finding("broker settings", Verdict.WARNING, "it keeps nothing on disk", mend)
+        yield Finding("broker settings", Verdict.WARNING, "it keeps nothing on disk", fix)
 
 
 def _saves(client: redis.Redis) -> str | None:
@@ -143,11 +143,11 @@ def check_cache(settings: Settings) -> Iterator[Finding]:
         with _redis(settings.redis_url) as client:
             client.set(f"case-worker:doctor:{uuid4()}", "1", px=1000)
     except (redis.RedisError, ValueError) as error:
-        mend = (
-            "Mend REDIS_URL, or the way to that server. (Without it every process mints tokens of its own;"
+        fix = (
+            "Fix REDIS_URL, or the way to that server. (Without it every process mints tokens of its own;"
             " submitting goes on.)"
         )
-        yield Finding("cache", Verdict.FAILED, describe(error), mend)
+        yield Finding("cache", Verdict.FAILED, describe(error), fix)
         return
     yield Finding("cache", Verdict.OK, "it answers and takes entries")
 
@@ -160,8 +160,8 @@ def check_apis(settings: Settings) -> Iterator[Finding]:
     try:
         status = customer.request("GET", "/", {}).status
     except (NotSent, MaybeArrived) as error:
-        mend = f"Check the way to {settings.customer_api_url}: firewall, proxy, DEBITURA_CUSTOMER_API_URL."
-        yield Finding(name, Verdict.FAILED, str(error), mend)
+        fix = f"Check the way to {settings.customer_api_url}: firewall, proxy, DEBITURA_CUSTOMER_API_URL."
+        yield Finding(name, Verdict.FAILED, str(error), fix)
     else:
         yield Finding(name, Verdict.OK, f"it answers (HTTP {status})")
 
@@ -171,11 +171,11 @@ def _check_key(name: str, settings: Settings) -> Finding:
     try:
         check_partner_key(referral, api_key=settings.api_key)
     except PartnerKeyRejected as error:
-        mend = "Give the key of this environment in DEBITURA_API_KEY (DEBITURA_ENVIRONMENT says which it is)."
-        return Finding(name, Verdict.FAILED, str(error), mend)
+        fix = "Give the key of this environment in DEBITURA_API_KEY (DEBITURA_ENVIRONMENT says which it is)."
+        return Finding(name, Verdict.FAILED, str(error), fix)
     except ApiError as error:
-        mend = f"Check the way to {settings.referral_api_url}: firewall, proxy, DEBITURA_REFERRAL_API_URL."
-        return Finding(name, Verdict.FAILED, str(error), mend)
+        fix = f"Check the way to {settings.referral_api_url}: firewall, proxy, DEBITURA_REFERRAL_API_URL."
+        return Finding(name, Verdict.FAILED, str(error), fix)
     return Finding(name, Verdict.OK, "the key is accepted")
 
 

@@ -83,8 +83,8 @@ def _check(name: str, environ: Mapping[str, str]) -> Finding:
             name, Verdict.WARNING, f"{name} and {name}_FILE are both set; the first is used", "Remove one of the two."
         )
     if not given and name == "CASE_ENCRYPTION_KEYS":
-        mend = "Make a key with `case-worker make-key`, and see docs/personal-data.md for the order of steps."
-        return Finding(name, Verdict.WARNING, "not set: cases stand in the database as they are", mend)
+        fix = "Make a key with `case-worker make-key`, and see docs/personal-data.md for the order of steps."
+        return Finding(name, Verdict.WARNING, "not set: cases stand in the database as they are", fix)
     if not given:
         return Finding(name, Verdict.OK, "not set, the default is used")
     value = environ.get(name, "").strip()

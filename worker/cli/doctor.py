@@ -1,4 +1,4 @@
-"""`case-worker doctor`: is everything there that the worker needs, and how is it mended if not."""
+"""`case-worker doctor`: is everything there that the worker needs, and how is it fixed if not."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from worker.settings import Settings
 _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}
 
 
-@click.command(short_help="Check settings, servers and key, and how to mend them.")
+@click.command(short_help="Check settings, servers and key, and how to fix them.")
 def doctor() -> int:
-    """Check settings, database and schema version, broker, cache and API key; say what is wrong and how to mend it."""
+    """Check settings, database and schema version, broker, cache and API key; say what is wrong and how to fix it."""
     screen = Screen()
     found = []
     for finding in _findings():
@@ -58,5 +58,5 @@ def _findings() -> Iterator[Finding]:
 
 def _show(screen: Screen, finding: Finding) -> None:
     screen.styled((f"{finding.verdict:<8} ", _STYLES[finding.verdict]), (f"{finding.name}: {finding.said}", ""))
-    if finding.mend:
-        screen.line(f"{'':<9}{finding.mend}", style="dim")
+    if finding.fix:
+        screen.line(f"{'':<9}{finding.fix}", style="dim")

@@ -13,7 +13,7 @@ class Verdict(StrEnum):
     WARNING = "warning"
     """It works, and may hurt one day."""
     FAILED = "FAILED"
-    """Nothing works, or not all, until it is mended."""
+    """Nothing works, or not all, until it is fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,5 +23,5 @@ class Finding:
     name: str
     verdict: Verdict
     said: str
-    mend: str | None = None
-    """How to mend it, where there is something to mend."""
+    fix: str | None = None
+    """How to fix it, where there is something to fix."""

@@ -54,7 +54,7 @@ class HttpClient:
         self._measured = measured
         self._timeout = timeout
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
-        # What requests would work out anew for each request is worked out once: proxies and the CA bundle of the
+        # What requests would work out again for each request is worked out once: proxies and the CA bundle of the
         # environment, and no cookies, ever: one tenant's must not travel with another's request.
         self._session = requests.Session()
         self._proxies = get_environ_proxies(base_url)

@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two looks of the leader.
 TICK = 0.05
-#: Seconds for which a leader leads; it says so anew each second, so another takes over within 3 s of its death.
+#: Seconds for which a leader leads; it says so again each second, so another takes over within 3 s of its death.
 LEADER_LEASE = 2.0
 RENEW_EVERY = 1.0
 #: Seconds between two tries of a follower to lead.

@@ -2,7 +2,7 @@
 
 The database refuses to change or delete an entry, and chains each one at commit: its hash is SHA-256 over the hash
 before it and the entry's text. Who may switch triggers off can change an entry all the same, but not so that it fits
-the chain; and who makes the whole chain anew makes another head than the one that was kept elsewhere.
+the chain; and who makes the whole chain again makes another head than the one that was kept elsewhere.
 """
 
 from __future__ import annotations

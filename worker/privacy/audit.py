@@ -52,7 +52,7 @@ class ChainCheck:
             self.problems.append(f"the chain ends at place {self.position}, and should end at place {kept.entries}")
         if self.expected is not None and self.met_at is None:
             self.problems.append(
-                "the head that you expect is nowhere in the chain: its end was cut off, or it was made anew"
+                "the head that you expect is nowhere in the chain: its end was cut off, or it was made again"
             )
 
 

@@ -81,7 +81,7 @@ class Monitoring:
             self._server = None
         if self._folder is not None:
             registry.close_book()
-            # On SIGHUP Celery starts anew in this environment, which is not to make the next folder inside this one.
+            # On SIGHUP Celery starts again in this environment, which is not to make the next folder inside this one.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = self._fleet.metrics_folder
             self._folder.remove()
             self._folder = None
@@ -96,7 +96,7 @@ TEXT = "text/plain; charset=utf-8"
 
 
 def _place() -> str:
-    """This process's place in the worker: a child that is started anew takes its predecessor's."""
+    """This process's place in the worker: a child that is started again takes its predecessor's."""
     index = getattr(current_process(), "index", None)
     return MAIN if index is None else f"child{index}"
 

@@ -37,6 +37,6 @@ def seconds() -> float | None:
 
 
 def forget() -> None:
-    """Begin anew: for a worker that is started again in the same process."""
+    """Begin again: for a worker that is started again in the same process."""
     _shared[:] = bytes(8)
     _own.clear()

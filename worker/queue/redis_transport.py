@@ -105,7 +105,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
             try:
                 popped = self.client.parse_response(self.client.connection, self._command, **options)
             except self.connection_errors:
-                # The next look then connects anew.
+                # The next look then connects again.
                 self.client.connection.disconnect()
                 raise
             if not popped:

@@ -36,7 +36,7 @@ CSV_COLUMNS = (
 )
 
 # A spreadsheet takes a cell for a formula that begins with one of these, or with their full-width forms. A cell may
-# also begin where a program in another locale splits the line anew: after a semicolon, with or without quotes.
+# also begin where a program in another locale splits the line again: after a semicolon, with or without quotes.
 _FORMULA = re.compile(r"(^|;)([\s\"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 

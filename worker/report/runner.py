@@ -69,7 +69,7 @@ class OperationRunner:
                 if is_passing(error):
                     log.warning("operations_unreachable", error=name)
                 else:
-                    # A missing right or table does not mend itself, but somebody may mend it while we look on.
+                    # A missing right or table does not fix itself, but somebody may fix it while we look on.
                     self.trouble, pause = name, min(2 * pause, LONGEST_PAUSE)
                     log.warning("operations_refused", error=name, again_in_s=round(pause, 1))
             self._look.wait(pause)

@@ -151,7 +151,7 @@ def describe_failed_lookup(found: Verdict) -> str:
 def after_look_up(job: ClaimedJob, found: Verdict, policy: RetryPolicy, chance: float) -> Result | None:
     """The transition that follows from the look-up's answer; None: the case is not there, so it may be sent.
 
-    `chance` is a random number from 0 to 1. The refusal of a fresh token has been tried to be mended by the caller, so
+    `chance` is a random number from 0 to 1. The refusal of a fresh token has been tried to be fixed by the caller, so
     a 401 here is the second one.
     """
     words = describe_failed_lookup(found)

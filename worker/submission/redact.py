@@ -91,7 +91,7 @@ def scrub(text: str, hidden: Mapping[str, str], *, cut: bool = False) -> str:
     if not spans:
         return text
     made = _replaced(text, spans, hidden)
-    # A value that holds our own signs could come together anew out of what is left.
+    # A value that holds our own signs could come together again out of what is left.
     return NOTHING if any(value in _lower(made) for value in hidden) else made
 
 

@@ -98,7 +98,7 @@ def see_conditions(connection: Connection, keys: Sequence[str]) -> None:
 
 
 def end_conditions(connection: Connection, keys: Sequence[str]) -> None:
-    """These hold no more, so that they are told anew if they come back."""
+    """These hold no more, so that they are told again if they come back."""
     connection.execute(_END, {"keys": list(keys)})
 
 

@@ -48,7 +48,7 @@ def close_days(connection: Connection) -> int:
 
 
 def close_days_if_allowed(engine: Engine) -> None:
-    """Count the days that are over, for a reader: one that may not write counts them anew each time.
+    """Count the days that are over, for a reader: one that may not write counts them again each time.
 
     Raises the database's errors.
     """

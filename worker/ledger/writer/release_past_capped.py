@@ -17,7 +17,7 @@ WALK = 500
 
 @dataclass(frozen=True, slots=True)
 class TenantScan:
-    """How far a walk from tenant to tenant has come; the next one begins anew."""
+    """How far a walk from tenant to tenant has come; the next one starts again."""
 
     after: str = ""
     """The tenant that was looked at last."""

@@ -172,7 +172,7 @@ async def _sealed(request: Request, error: Exception) -> Response:
 
 async def _no_database(request: Request, error: Exception) -> Response:
     log.warning("page_without_database", path=request.url.path, error=type(error).__name__)
-    said = "Nothing was changed. It may be starting anew, or be too busy: try again in a moment."
+    said = "Nothing was changed. It may be starting again, or be too busy: try again in a moment."
     return await _page(request, 503, "The database does not answer", said)
 
 

@@ -1,4 +1,4 @@
-"""What the filter's menus offer, read anew for each page, or now and then where there is much to read."""
+"""What the filter's menus offer, read again for each page, or now and then where there is much to read."""
 
 from __future__ import annotations
 

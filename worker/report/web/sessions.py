@@ -1,6 +1,6 @@
 """Sessions as signed cookies, and the tokens that forms carry.
 
-The cookie says who signed in; the role is looked up anew for each request, so that taking a user out of REPORT_USERS,
+The cookie says who signed in; the role is looked up again for each request, so that taking a user out of REPORT_USERS,
 or giving them another password, ends their sessions at once. Every session, also one without a user, has a random
 number of its own, and a form's token is a signature over it: another site can make a browser post a form, but cannot
 read that number.

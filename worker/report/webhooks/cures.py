@@ -22,7 +22,7 @@ def cures(event: str, tenant: str) -> tuple[FailureFilter, ...]:
             # MissingDebtCollectionContract asks for (referral-partners/error-reference). A new client has no event of
             # its link but this one, and until it has signed the mint may answer 404
             # (referral-partners/troubleshooting). Not cured: MissingPowerOfAttorney and MissingKycVerification, which
-            # depend on the debtor's country and on the collection partner; a second 401, which a signature cannot mend.
+            # depend on the debtor's country and on the collection partner; a second 401, which a signature cannot fix.
             return (
                 FailureFilter(
                     tenant=tenant, reason=Reason.BUSINESS_RULE.value, error_type="MissingDebtCollectionContract"

@@ -14,7 +14,7 @@ from worker.errors import SettingsError
 
 WEBHOOK_SECRET = "DEBITURA_WEBHOOK_SECRET"  # noqa: S105 - the variable's name, not a secret
 #: Seconds that the moment of signing may be away from our clock, either way. (Not the event's own time: one that is
-#: delivered again is signed anew.)
+#: delivered again is signed again.)
 MOST_APART = 300
 #: Bytes of a secret at least.
 SHORTEST = 16

@@ -1,7 +1,7 @@
 """One process's counters and histograms, in prometheus_client's forms.
 
 The processes of one prefork worker keep theirs in files of a shared folder (prometheus_client's multiprocess mode). The
-library names a file after its process's id, so that each child that is started anew would leave one for ever. Here a
+library names a file after its process's id, so that each child that is started again would leave one for ever. Here a
 file belongs to a place in the pool: whoever comes after goes on with its predecessor's numbers.
 """
 

@@ -48,7 +48,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// A page that is loaded anew leaves its reader in place: the browser keeps the scrolling, this the keyboard's focus.
+// A page that is loaded again leaves its reader in place: the browser keeps the scrolling, this the keyboard's focus.
 // Where the thing in focus is gone (Cancel, once all is done), the keyboard goes on at the beginning of the content.
 const place = "place of the focus";
 const named = (one) => JSON.stringify([location.pathname, one.tagName, one.getAttribute("href"), one.textContent.trim()]);
@@ -66,7 +66,7 @@ if (left) {
   }
 }
 
-// Live progress: numbers change in place; when all is done, the page is loaded anew for its last form.
+// Live progress: numbers change in place; when all is done, the page is loaded again for its last form.
 for (const live of document.querySelectorAll("[data-progress]")) {
   const bar = live.querySelector("progress");
   const follow = async () => {
@@ -98,7 +98,7 @@ for (const live of document.querySelectorAll("[data-progress]")) {
   setTimeout(follow, 300);
 }
 
-// A job under way: the page is loaded anew when the job has moved, at the place where its reader is.
+// A job under way: the page is loaded again when the job has moved, at the place where its reader is.
 for (const followed of document.querySelectorAll("[data-follow]")) {
   followed.hidden = false;
   const look = async () => {
