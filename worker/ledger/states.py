@@ -84,7 +84,7 @@ class TokenSource(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a job is dead. What a person does about each is in the README."""
+    """Why a job is dead. docs/operating.md says what to do about each."""
 
     SECOND_UNAUTHORIZED = "second_unauthorized"
     CLIENT_LINK_NOT_FOUND = "client_link_not_found"

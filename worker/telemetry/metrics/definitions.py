@@ -1,5 +1,5 @@
 """Every metric, by the name under which Prometheus knows it. Nothing is measured that is not listed here, and
-docs/metrics.md and the README list the same; a test compares them.
+docs/metrics.md lists the same; a test compares them.
 
 No label holds a tenant, a case, an address or a message: only words of a closed list, and HTTP statuses.
 """
