@@ -121,5 +121,5 @@ class CaseConsumer(Consumer):  # type: ignore[misc]  # celery has no types
 
 def make_consumer(database_url: str, protection: Protection, beat: Callable[[], None]) -> type:
     """The consumer class that keeps unreadable messages in that ledger. `beat` is called while its loop comes round."""
-    members = {"keeper": DeadLetterSink(database_url, protection), "beat": staticmethod(beat)}
+    members = {"sink": DeadLetterSink(database_url, protection), "beat": staticmethod(beat)}
     return type("KeepingConsumer", (CaseConsumer,), members)

@@ -27,7 +27,7 @@ REMEMBERED = 1000
 def request_class(database_url: str, protection: Protection = UNPROTECTED) -> type:
     """The request class that puts a dead child's message back, or keeps it in that ledger."""
     return type(
-        "KeepingRequest", (AcceptRequest,), {"keeper": DeadLetterSink(database_url, protection), "deaths": Counter()}
+        "KeepingRequest", (AcceptRequest,), {"sink": DeadLetterSink(database_url, protection), "deaths": Counter()}
     )
 
 

@@ -165,5 +165,5 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu has no ty
 
 def make_transport(database_url: str, protection: Protection = UNPROTECTED) -> type:
     """The transport class whose channels keep unreadable entries in that ledger."""
-    channel = type("KeepingChannel", (Channel,), {"keeper": DeadLetterSink(database_url, protection)})
+    channel = type("KeepingChannel", (Channel,), {"sink": DeadLetterSink(database_url, protection)})
     return type("KeepingTransport", (Transport,), {"Channel": channel})
