@@ -12,7 +12,7 @@ from test_dispatcher import Recorder
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.database import transaction
 from worker.ledger.writer import release
-from worker.ledger.writer.release_past_capped import ChainCheck, release_past_capped
+from worker.ledger.writer.release_past_capped import TenantScan, release_past_capped
 
 CAP = 2
 
@@ -91,12 +91,12 @@ def test_a_walk_of_several_goes_finds_the_lowest_round_of_all(fleet: Pipeline, m
         job = fleet.enqueue(tenant)
         fleet.ledger.rows("UPDATE jobs SET round = %s WHERE id = %s", at, job)
     with transaction(fleet.engine) as connection:
-        first, walk = release_past_capped(connection, room=2, tenant_cap=CAP, walk=ChainCheck())
+        first, walk = release_past_capped(connection, room=2, tenant_cap=CAP, walk=TenantScan())
     early = fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")
     with transaction(fleet.engine) as connection:
         second, walk = release_past_capped(connection, room=2, tenant_cap=CAP, walk=walk)
 
-    assert (len(first), len(second), walk) == (2, 1, ChainCheck())
+    assert (len(first), len(second), walk) == (2, 1, TenantScan())
     assert (early, fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")) == (0, 100)
 
 
