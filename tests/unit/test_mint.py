@@ -25,7 +25,7 @@ PAGE = b"\r\n <html><h1>404 Not Found</h1></html>"
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Parsing at the recursion limit leaves no frame for the callbacks that Hypothesis hangs on the garbage collector."""
+    """Parsing at the recursion limit leaves no frame for the callbacks that Hypothesis adds to the collector."""
     gc.disable()
     yield
     gc.enable()
