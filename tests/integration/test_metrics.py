@@ -15,7 +15,7 @@ from sandbox_witness import Witness
 from web_visitor import Visitor, report
 
 from tests.databases import Database
-from worker.alerts.courier import Receiver
+from worker.alerts.delivery import Receiver
 from worker.alerts.messages import Message
 from worker.alerts.settings import AlertSettings
 from worker.dispatch.dispatcher import Dispatcher

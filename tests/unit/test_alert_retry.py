@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.alerts.courier import FIRST_WAIT, LONGEST_WAIT, TRIES, Again, Delivered, GivenUp, after_try
+from worker.alerts.delivery import FIRST_WAIT, LONGEST_WAIT, TRIES, Again, Delivered, GivenUp, after_try
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])

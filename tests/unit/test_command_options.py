@@ -12,10 +12,9 @@ from sqlalchemy.exc import OperationalError
 
 from worker import settings
 from worker.case import protection
-from worker.cli.check_settings import check_settings, setting_names, without
-from worker.cli.finding import Verdict
+from worker.cli.check_settings import Verdict, check_settings, setting_names, without
 from worker.cli.options import Words
-from worker.cli.trouble import database_trouble, describe
+from worker.cli.server_errors import describe, describe_database_error
 from worker.fleet import settings as fleet_settings
 from worker.report.ages import parse_age
 
@@ -121,4 +120,4 @@ def test_trouble_in_the_middle_is_not_called_unreachable() -> None:
     class Locked(Exception):
         sqlstate = "55P03"
 
-    assert "another session holds a lock" in database_trouble(OperationalError("SELECT 1", {}, Locked()))
+    assert "another session holds a lock" in describe_database_error(OperationalError("SELECT 1", {}, Locked()))

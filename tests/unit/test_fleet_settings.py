@@ -6,8 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from worker.cli.check_settings import check_settings, setting_names
-from worker.cli.finding import Verdict
+from worker.cli.check_settings import Verdict, check_settings, setting_names
 from worker.errors import SettingsError
 from worker.fleet.settings import FleetSettings
 

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from celery import signals
 
-from worker.alerts.courier import Delivery
+from worker.alerts.delivery import Delivery
 from worker.alerts.loop import Loop
 from worker.alerts.settings import AlertSettings
 from worker.alerts.watch import AlertWatch
@@ -25,12 +25,12 @@ JOIN_TIMEOUT = 1.0
 
 
 class Alerts:
-    """One worker's threads: the watch, and a courier for each receiver."""
+    """One worker's threads: the watch, and a delivery thread for each receiver."""
 
     def __init__(self, settings: Settings, alerts: AlertSettings, *, name: str) -> None:
         engine = get_engine(settings.database_url)
-        couriers = [Delivery(target, alerts, engine, name=name) for target in alerts.targets]
-        self._parts: list[Loop] = [AlertWatch(alerts, engine, name=name), *couriers]
+        deliveries = [Delivery(target, alerts, engine, name=name) for target in alerts.targets]
+        self._parts: list[Loop] = [AlertWatch(alerts, engine, name=name), *deliveries]
         self._threads = [
             threading.Thread(target=part.run, name=f"alerts-{number}", daemon=True)
             for number, part in enumerate(self._parts)

@@ -12,8 +12,7 @@ from worker.cli import (
     edit,
     enqueue,
     keys,
-    migrate,
-    purge,
+    ledger,
     reconcile,
     report,
     status,
@@ -38,7 +37,7 @@ def main() -> None:
 
 
 for command in (
-    migrate.migrate,
+    ledger.migrate,
     enqueue.enqueue,
     status.status,
     status.show,
@@ -46,7 +45,7 @@ for command in (
     act.replay,
     act.discard,
     edit.edit,
-    purge.purge,
+    subject.purge,
     subject.export,
     subject.erase,
     keys.make_key,

@@ -12,12 +12,20 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from worker.case.printable import one_line
-from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger
-from worker.cli.options import Words, filter_of, tell_what_is_hidden, which_failures
+from worker.cli.options import (
+    Words,
+    as_actor,
+    command_line_door,
+    filter_of,
+    os_user,
+    tell_what_is_hidden,
+    which_failures,
+    with_note,
+)
 from worker.cli.progress import progress
-from worker.cli.trouble import database_trouble
+from worker.cli.server_errors import describe_database_error
 from worker.errors import SelectionChanged
 from worker.ledger import queries
 from worker.ledger.database import transaction
@@ -34,7 +42,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _selects_jobs(command: F) -> F:
     for option in (
-        as_somebody,
+        as_actor,
         click.option("--dry-run", is_flag=True, help="Only say what would be done."),
         click.option("--all", "everything", is_flag=True, help="All open failures (that the other options leave)."),
     ):
@@ -135,7 +143,7 @@ def _carry_out(engine: Engine, made: Preview, number: int, lease: UUID, actor: A
         try:
             run(engine, number, lease=lease, watch=watch)
         except DBAPIError as error:
-            stopped = f"{database_trouble(error)}. Run the same again for the rest"
+            stopped = f"{describe_database_error(error)}. Run the same again for the rest"
         except KeyboardInterrupt:
             with transaction(engine) as connection:
                 cancel(connection, number, actor, command_line_door())

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from worker.alerts.courier import Answer, send_test
+from worker.alerts.delivery import Answer, send_test
 from worker.alerts.settings import URLS, AlertSettings
 from worker.case.printable import one_line
 from worker.cli.group import DONE, WITH_FAILURES

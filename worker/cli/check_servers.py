@@ -11,9 +11,9 @@ import redis
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.cli.finding import Finding, Verdict
+from worker.cli.check_settings import Finding, Verdict
 from worker.cli.ledger import engine_of
-from worker.cli.trouble import describe
+from worker.cli.server_errors import describe
 from worker.debitura.apis import check_partner_key
 from worker.debitura.http import HttpClient
 from worker.errors import ApiError, MaybeArrived, NotSent, PartnerKeyRejected, SchemaMismatch, SettingsError

@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 
-from worker.alerts.settings import NAMES as TELLING
-from worker.cli.check_operating import LOG, REPORT
-from worker.cli.finding import Finding, Verdict
+from worker.alerts.settings import NAMES as ALERTS
 from worker.errors import SettingsError
 from worker.fleet.settings import FleetSettings
 from worker.report.webhooks.signature import WEBHOOK_SECRET
 from worker.settings import Settings
 
+HEADER, ADDRESSES, ROLES = "REPORT_PROXY_USER_HEADER", "REPORT_PROXY_ADDRESSES", "REPORT_PROXY_ROLES"
+REPORT = ("REPORT_USERS", "REPORT_SECRET_KEY", ADDRESSES, HEADER, ROLES)
+LOG = "LOG_TENANT_KEY"
 REQUIRED = ("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY")
 #: Their values hold passwords or are one: only whether they are set is said.
 SECRET = {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DEBITURA_API_KEY", "CASE_ENCRYPTION_KEYS"}
 #: Checked together, since one must not exceed the other.
 _RETRY = ("WORKER_RETRY_BASE_SECONDS", "WORKER_RETRY_MAX_SECONDS")
 #: Names of ours that other parts read.
-_ELSEWHERE = {*REPORT, *TELLING, LOG, WEBHOOK_SECRET, "WORKER_LIVENESS_FILE"}
+_ELSEWHERE = {*REPORT, *ALERTS, LOG, WEBHOOK_SECRET, "WORKER_LIVENESS_FILE"}
 _OURS = ("WORKER_", "DEBITURA_", "CASE_", "PURGE_", "REPORT_", "ALERT_", "LOG_TENANT")
+
+
+class Verdict(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It works, and may hurt one day."""
+    FAILED = "FAILED"
+    """Nothing works, or not all, until it is fixed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report. Never holds a secret."""
+
+    name: str
+    verdict: Verdict
+    said: str
+    fix: str | None = None
+    """How to fix it, where there is something to fix."""
 
 
 class _Asked(Mapping[str, str]):

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 
 import click
 
-from worker.cli.check_alerts import check_alert_settings, check_telling, check_webhook_secret
-from worker.cli.check_operating import check_operating
+from worker.cli.check_operating import check_alert_settings, check_notifications, check_operating, check_webhook_secret
 from worker.cli.check_servers import check_apis, check_broker, check_cache, check_database
-from worker.cli.check_settings import check_settings, without
-from worker.cli.finding import Finding, Verdict
+from worker.cli.check_settings import Finding, Verdict, check_settings, without
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.report.formatting import counted
 from worker.report.terminal import Screen
@@ -47,7 +45,7 @@ def _findings() -> Iterator[Finding]:
     settings = Settings.from_environment(without(os.environ, wrong))
     if settings.database_url:
         yield from check_database(settings)
-        yield from check_telling(settings)
+        yield from check_notifications(settings)
     if settings.broker_url and "CELERY_BROKER_URL" not in wrong:
         yield from check_broker(settings)
     if settings.redis_url:

@@ -10,9 +10,9 @@ import simplejson
 
 from worker.case.codec import MAX_CASE_BYTES, read_json
 from worker.case.printable import one_line
-from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger
+from worker.cli.options import as_actor, command_line_door, os_user, with_note
 from worker.errors import InvalidCase, WrongState
 from worker.ledger.database import transaction
 from worker.ledger.states import AuditAction
@@ -28,7 +28,7 @@ from worker.report.edit import correct, draft
     "--file", type=click.File("rb"), metavar="FILE", help="The corrected case as JSON; `-` is standard input."
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
-@as_somebody
+@as_actor
 @with_note
 def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | None, note: str | None) -> int:
     """Correct the case of a job that failed for validation, and send it again under a new submission key.

@@ -16,7 +16,7 @@ from worker.case.protection import Protection
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger
 from worker.cli.progress import Tell, progress
-from worker.cli.trouble import database_trouble
+from worker.cli.server_errors import describe_database_error
 from worker.errors import IdempotencyKeyReused, InvalidCase
 from worker.intake.enqueue import insert, to_look_up_first
 from worker.intake.ndjson import BadLine, GoodLine, read_lines, why
@@ -68,7 +68,7 @@ def enqueue(*, file: BinaryIO, look_up_first: bool) -> int:
         try:
             _take_in(engine, settings.protection, file, intake, tell, look_up_first=look_up_first)
         except DBAPIError as error:
-            intake.stopped = database_trouble(error)
+            intake.stopped = describe_database_error(error)
         except KeyboardInterrupt:
             intake.stopped = "stopped by the keyboard"
         except OSError as error:

@@ -11,7 +11,7 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from worker.case.printable import one_line
-from worker.cli.trouble import database_trouble
+from worker.cli.server_errors import describe_database_error
 from worker.errors import CaseWorkerError, JobNotFound
 from worker.report.terminal import use_any_encoding
 
@@ -63,7 +63,7 @@ def in_one_line(error: Exception) -> tuple[str, int]:
         case CaseWorkerError():
             return one_line(str(error)), WRONG_USE
         case DBAPIError():
-            return database_trouble(error), WRONG_USE
+            return describe_database_error(error), WRONG_USE
         case OSError():
             place = f"{error.filename}: " if error.filename else ""
             return one_line(f"{place}{error.strerror or error}"), WRONG_USE

@@ -8,9 +8,9 @@ import click
 
 from worker.case.encryption import Keyring
 from worker.case.encryption import make_key as new_key
-from worker.cli.actor import as_somebody, os_user
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger, page_by_page
+from worker.cli.options import as_actor, os_user
 from worker.cli.progress import progress
 from worker.errors import SettingsError
 from worker.ledger.database import transaction
@@ -31,7 +31,7 @@ def make_key() -> None:
 
 @click.command(short_help="Seal all cases with the newest key.")
 @click.option("--dry-run", is_flag=True, help="Only count what is sealed with which key.")
-@as_somebody
+@as_actor
 def rekey(*, dry_run: bool, actor: str | None) -> int:
     """Seal all cases with the newest key: those under older ones, and those that were stored before there was one.
 

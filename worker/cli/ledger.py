@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import ArgumentError
 
-from worker.errors import SettingsError
+from worker.errors import SchemaMismatch, SettingsError
+from worker.ledger import migrate as schema
 from worker.ledger.database import get_engine
 from worker.ledger.migrate import require_suitable
+from worker.ledger.schema_version import Compatibility, compatibility, describe
 from worker.settings import Settings
 
 
@@ -46,3 +49,29 @@ def page_by_page(engine: Engine) -> Iterator[Connection]:
     """Read as long as it takes: no transaction stays open while somebody looks at the first page."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to the newest schema.
+
+    Safe to run again, and while workers run: each migration is one short transaction, and one that cannot get its
+    lock within seconds gives up and changes nothing.
+    """
+    settings = Settings.from_environment(needs=("DATABASE_URL",))
+    engine = engine_of(settings)
+    found = schema.database_schema(engine)
+    before, code = found.version, schema.code_schema()
+    match compatibility(code, found):
+        case Compatibility.TOO_NEW:
+            raise SchemaMismatch(describe(code, found))
+        case Compatibility.NEWER:
+            # An older worker's container that starts again in the middle of a rollout migrates first, too.
+            click.echo(f"The schema is at version {before}, newer than this code's {code.newest}, and suits it.")
+            return
+    schema.upgrade(settings.database_url)
+    after = schema.database_schema(engine).version
+    if before == after:
+        click.echo(f"The schema is at version {after} already; nothing to do.")
+    else:
+        click.echo(f"Schema migrated from version {before or 'none (an empty database)'} to version {after}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -131,3 +133,24 @@ def tell_what_is_hidden(settings: Settings, wanted: FailureFilter) -> None:
             "(CASE_PLAINTEXT_FIELDS would keep it readable)",
             err=True,
         )
+
+
+as_actor = click.option("--as", "actor", type=Words(255), metavar="NAME", help="Who acts. Default: the OS user.")
+with_note = click.option("--note", type=Words(2000), metavar="TEXT", help="Why, for the audit log.")
+
+
+def os_user() -> str:
+    """Who runs this, as the operating system knows it (an environment variable could say anything)."""
+    try:
+        import pwd  # noqa: PLC0415 - not on Windows
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except ImportError:
+        return getpass.getuser()
+    except KeyError:  # a container often runs as a number without a name
+        return f"uid {os.getuid()}"
+
+
+def command_line_door() -> dict[str, str]:
+    """The way by which something was done, for the audit log: it names the OS user, whoever is said to act."""
+    return {"door": "command line", "os_user": os_user()}

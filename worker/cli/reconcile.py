@@ -9,10 +9,9 @@ from uuid import UUID
 import click
 from sqlalchemy import Engine
 
-from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger
-from worker.cli.options import Since
+from worker.cli.options import Since, as_actor, command_line_door, os_user, with_note
 from worker.errors import WrongState
 from worker.ledger.database import transaction
 from worker.ledger.queries.restores import ToReconcile, leader, newest_entry, to_reconcile
@@ -57,7 +56,7 @@ class Moment(click.ParamType[datetime]):
     help="Instead: somebody has looked in Debitura, and this dead job's case is not there. Repeatable.",
 )  # fmt: skip
 @with_note
-@as_somebody
+@as_actor
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def reconcile(
     *, since: datetime | None, look_up_new: timedelta, absent: tuple[UUID, ...], note: str | None, actor: str | None,

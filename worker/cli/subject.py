@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
 import click
 
 from worker.case.printable import one_line
-from worker.cli.actor import as_somebody, command_line_door, os_user, with_note
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger, page_by_page
-from worker.cli.options import Words
+from worker.cli.options import Since, Words, as_actor, command_line_door, os_user, with_note
 from worker.cli.progress import progress
 from worker.cli.report import opened
 from worker.ledger.database import transaction
+from worker.ledger.queries.sealing import due
 from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
+from worker.ledger.writer.purge import Purged
 from worker.ledger.writer.resolve import Actor
 from worker.privacy.erase import Erasure, look
-from worker.privacy.erase import erase as remove
+from worker.privacy.erase import erase as erase_found
+from worker.privacy.erase import purge as purge_due_jobs
 from worker.privacy.export import export as write_out
 from worker.privacy.subject import Subject
 from worker.report.export import plain
@@ -35,7 +37,7 @@ _reference = click.option("--reference", type=Words(1000), metavar="REF", help="
 @_tenant
 @_reference
 @click.option("--output", type=click.Path(dir_okay=False), required=True, metavar="FILE", help="`-`: standard output.")
-@as_somebody
+@as_actor
 @with_note
 def export(*, tenant: str, reference: str | None, output: str, actor: str | None, note: str | None) -> int:
     """Write out everything that is kept of a tenant's jobs, or of those with one reference, as JSON.
@@ -70,7 +72,7 @@ def export(*, tenant: str, reference: str | None, output: str, actor: str | None
 @click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
 @click.option("--note", type=Words(2000), required=True, metavar="TEXT", help="Why, for the audit log.")
 @click.option("--yes", is_flag=True, help="Do not ask before it is done, in a terminal.")
-@as_somebody
+@as_actor
 def erase(*, tenant: str, reference: str | None, dry_run: bool, note: str, yes: bool, actor: str | None) -> int:
     """Erase the case data of a tenant's jobs, or of those with one reference, as `purge` does, whatever their age.
 
@@ -87,7 +89,7 @@ def erase(*, tenant: str, reference: str | None, dry_run: bool, note: str, yes: 
         return _list_left(found)
     if not yes and jobs and sys.stdin.isatty() and sys.stderr.isatty():
         click.confirm(f"{words} will be erased for good. Go on?", abort=True, err=True)
-    erased = remove(
+    erased = erase_found(
         engine, found, actor=Actor(actor or os_user(), note), door=command_line_door(), subject=_named(subject)
     )
     click.echo(
@@ -113,3 +115,39 @@ def _named(subject: Subject) -> dict[str, Any]:
     """Whom it was about, for the audit log: of a reference only its digest, since nothing can be erased there."""
     digest = sha256(subject.reference.encode()).hexdigest() if subject.reference else None
     return {"tenant": subject.tenant, "reference_sha256": digest}
+
+
+@click.command(short_help="Remove the case data of jobs that are long done.")
+@click.option(
+    "--older-than", type=Since(), metavar="AGE", required=True, help="Final for longer than this: 30m, 12h, 90d, 12w."
+)
+@click.option("--dry-run", is_flag=True, help="Only say how much would be removed.")
+@as_actor
+@with_note
+def purge(*, older_than: timedelta, dry_run: bool, actor: str | None, note: str | None) -> int:
+    """Remove the case data of jobs that were submitted or discarded long ago: their cases, references and messages.
+
+    The jobs themselves stay, with their states, attempts, dates, amounts and Debitura's case ids. The same case
+    enqueued again still finds its job, and is not submitted a second time. It cannot be undone.
+    """
+    _, engine = open_ledger()
+    age = older_than.total_seconds()
+    with one_moment(engine) as connection:
+        expected = due(connection, age=age)
+    if dry_run:
+        click.echo(f"{_describe(expected)} would be purged")
+        return DONE
+    door = command_line_door()
+    with progress("purging", expected.jobs) as tell:
+        done, finished = purge_due_jobs(
+            engine, age=age, actor=Actor(actor or os_user(), note), door=door,
+            tell=lambda so_far: tell(so_far.jobs, _describe(so_far)),
+        )  # fmt: skip
+    click.echo(f"{_describe(done)} purged")
+    return DONE if finished else WITH_FAILURES
+
+
+def _describe(amount: Purged) -> str:
+    """`3 jobs`, `3 jobs and 1 unreadable message`."""
+    messages = f" and {counted(amount.messages, 'unreadable message')}" if amount.messages else ""
+    return f"{counted(amount.jobs, 'job')}{messages}"

@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from worker.cli.actor import os_user
 from worker.cli.ledger import engine_of
+from worker.cli.options import os_user
 from worker.errors import SettingsError
 from worker.ledger.migrate import require_suitable
 from worker.report.web.passwords import hash_password

@@ -54,7 +54,7 @@ def describe(error: BaseException) -> str:
     return next((words for phrase, words in _PHRASES if phrase in text), f"it said {type(error).__name__}")
 
 
-def database_trouble(error: DBAPIError) -> str:
+def describe_database_error(error: DBAPIError) -> str:
     """One line about a database that cannot be used."""
     state = getattr(error.orig, "sqlstate", None)
     if state in {"55P03", "40P01"}:

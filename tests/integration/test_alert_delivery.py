@@ -15,7 +15,7 @@ from local_servers import free_port
 
 from tests.at_once import at_once
 from tests.databases import Database
-from worker.alerts.courier import TRIES, Delivery
+from worker.alerts.delivery import TRIES, Delivery
 from worker.alerts.messages import signature
 from worker.alerts.settings import AlertSettings
 from worker.alerts.watch import AlertWatch
@@ -133,7 +133,7 @@ def test_what_a_process_that_died_had_taken_is_delivered_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("worker.alerts.courier.after_try", lambda *_args, **_more: dies())
+        patch.setattr("worker.alerts.delivery.after_try", lambda *_args, **_more: dies())
         with pytest.raises(KeyboardInterrupt):
             told.deliver()
     assert told.rows() == [("pending", 1, None)]
