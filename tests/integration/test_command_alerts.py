@@ -52,7 +52,7 @@ def test_the_doctor_names_receivers_and_misses_a_signature(
 ) -> None:
     told = run({**variables, "ALERT_WEBHOOK_URLS": receiver.url}, "doctor").stdout
 
-    assert f"ALERT_WEBHOOK_URLS: tells {receiver.address}" in told
+    assert f"ALERT_WEBHOOK_URLS: alerts go to {receiver.address}" in told
     assert "ALERT_WEBHOOK_SECRET: not set, so alerts are not signed" in told
     assert "s3cret-path" not in told
 

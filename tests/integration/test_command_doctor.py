@@ -105,7 +105,7 @@ USER = f"ada:operator:{hash_password('correct horse')}"
     [
         ({}, "REPORT_USERS", "ok", "the page serves this machine only"),
         ({"REPORT_USERS": USER}, "REPORT_USERS", "ok", "1 user, 1 operator"),
-        ({"REPORT_USERS": USER.replace("operator", "viewer")}, "REPORT_USERS", "warning", "Give somebody the role"),
+        ({"REPORT_USERS": USER.replace("operator", "viewer")}, "REPORT_USERS", "warning", "Give at least one user"),
         ({"REPORT_USERS": "ada:operator:geheim"}, "REPORT_USERS", "FAILED", "entry 1 should be name:role"),
         ({"REPORT_SECRET_KEY": "geheim"}, "REPORT_SECRET_KEY", "FAILED", "at least 32 characters"),
         ({"REPORT_SECRET_KEY": "geheim" * 6}, "REPORT_SECRET_KEY", "ok", "set"),

@@ -191,7 +191,7 @@ def test_a_job_that_somebody_moves_meanwhile_is_said_to_be_left(
     monkeypatch.setattr("worker.privacy.erase.matching_messages", replayed_meanwhile)
     result = run(variables, "erase", "--tenant", "acme", *NOTE)
 
-    assert (result.exit_code, f"job {dead} was moved by somebody else" in result.stderr) == (1, True)
+    assert (result.exit_code, f"job {dead} was just changed by another process" in result.stderr) == (1, True)
     assert pipeline.job(dead)["state"] == "pending"
 
 

@@ -1,6 +1,6 @@
-"""Telling people what needs them, by webhooks of their own. Nothing here runs unless ALERT_WEBHOOK_URLS is set.
+"""Send alerts to webhooks. Nothing here runs unless ALERT_WEBHOOK_URLS is set.
 
-`watch` looks, every few seconds, for what has begun or ended (`changes` decides), and writes it into the ledger once;
-`courier` carries it to one receiver (`retry` decides, `words` and `messages` say it). Both are threads (`loop`) of the
-worker whose dispatcher leads, beside the dispatcher and never in its way.
+`watch` checks every few seconds for conditions that have started or ended (`changes` decides) and writes each alert
+to the ledger once. `delivery` sends it to one receiver; `words` and `messages` build its text and body. Both run as
+threads (`loop`) in the worker whose dispatcher leads, and never block the dispatcher.
 """

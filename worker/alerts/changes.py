@@ -1,7 +1,7 @@
-"""What has changed since the last look, and how it is told. Pure: sets in, decisions out.
+"""What has changed since the last check, and which alerts to send. Pure: sets in, decisions out.
 
-What holds is compared with what has been told of. So nothing is lost by a crash, and what cannot be told yet (too much
-was told lately) is simply still new at the next look.
+Conditions that hold now are compared with those already alerted on. So a crash loses nothing, and a condition that
+must wait (too many alerts were sent recently) is still new at the next check.
 """
 
 from __future__ import annotations
@@ -14,25 +14,24 @@ from typing import Any
 from worker.ledger.alert_models import AlertKind
 from worker.ledger.queries.alerts import Known
 
-#: Within so many seconds no kind is told more often than MOST times; what comes beyond that waits and is summed up.
+#: At most MOST alerts of one kind are sent within WINDOW seconds; further ones wait and are combined into one.
 WINDOW, MOST = 600.0, 5
-#: So many new ones at a look are told one by one; more are one alert.
+#: Up to this many new conditions in one check get an alert each; more are combined into one.
 SINGLY = 3
-#: Of those that are summed up, so many are named.
+#: How many conditions a combined alert names.
 NAMED = 10
-#: Seconds for which something with a silent end must have been gone before its return is news: a replayed job that
-#: dies again is none.
+#: A condition whose end sends no alert must be gone for this many seconds before its return sends a new one. A replayed
+#: job that dies again soon does not count as new.
 QUIET = 3600.0
-#: Seconds between two times that what holds is written down as still holding.
+#: How often, in seconds, a condition that still holds is recorded as still holding.
 REFRESH = 60.0
-#: Below this share of the limit the oldest pending job is told to have recovered: around the limit it would be told
-#: again and again.
+#: The oldest pending job counts as recovered below this share of the limit. At the limit itself, alerts would flap.
 RECOVERED_AT = 0.8
 
-#: Kinds of which many can come at once; of the others there are one or two.
+#: Kinds that can occur in large numbers at once. The others occur once or twice.
 SUMMED_UP = (AlertKind.NEW_FAILURE_GROUP, AlertKind.INVALID_LINK)
 
-#: Kinds whose end is told too, and how.
+#: Kinds whose end also sends an alert, and the kind of that alert.
 ENDINGS = {
     AlertKind.PARTNER_KEY_REFUSED: AlertKind.PARTNER_KEY_ACCEPTED,
     AlertKind.CIRCUIT_OPENED: AlertKind.CIRCUIT_CLOSED,
@@ -42,48 +41,48 @@ ENDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """Something that holds just now."""
+    """A condition that holds now."""
 
     key: str
     kind: AlertKind
     episode: str
-    """Tells this time from an earlier one of the same key: the first failure's id, the moment it began."""
+    """Separates this occurrence from an earlier one of the same key: the first failure's id, or the start time."""
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is told in one alert: all of one kind, at least one."""
+    """The conditions in one alert: at least one, all of one kind."""
 
     members: tuple[Holding, ...]
 
     @property
     def kind(self) -> AlertKind:
-        """What they have in common."""
+        """The kind they share."""
         return self.members[0].kind
 
     @property
     def dedup_key(self) -> str:
-        """Names the event: the same members in the same episodes make the same key."""
+        """Identifies the event: the same members in the same episodes give the same key."""
         names = "\n".join(sorted(f"{member.key}#{member.episode}" for member in self.members))
         return f"{self.kind}:{hashlib.sha256(names.encode()).hexdigest()[:32]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one look has come to."""
+    """The result of one check."""
 
     begun: tuple[Batch, ...]
     ended: tuple[Known, ...]
-    """Those whose end is told."""
+    """Conditions whose end sends an alert."""
     forgotten: tuple[str, ...]
-    """Keys that are gone for good without a word."""
+    """Keys that are gone and send no alert."""
     refreshed: tuple[str, ...]
-    """Keys that still hold, and whose row says so too long ago."""
+    """Keys that still hold and whose row needs a fresh timestamp."""
 
 
 def changes(known: Mapping[str, Known], holding: Sequence[Holding], told: Mapping[str, int]) -> Changes:
-    """Compare what holds with what was told of. `told`: how often each kind was told within WINDOW seconds."""
+    """Compare current conditions with known ones. `told`: recent alerts by kind, within WINDOW seconds."""
     now = {held.key for held in holding}
     begun = []
     for kind in AlertKind:
@@ -103,27 +102,27 @@ def changes(known: Mapping[str, Known], holding: Sequence[Holding], told: Mappin
 
 
 def batches(new: Sequence[Holding], told: int) -> list[Batch]:
-    """How these are told, all of one kind and `told` alerts of it told lately: one by one, as one sum, or not yet."""
+    """Group new conditions of one kind: an alert each, one combined, or none yet. `told`: alerts sent recently."""
     room = MOST - told
     if not new or room <= 0:
         return []
     if new[0].kind not in SUMMED_UP:
         return [Batch((held,)) for held in new[:room]]
-    # The last one that may be told for a while is a sum: what comes after it has to wait.
+    # The last alert allowed for a while is a combined one: whatever comes after it has to wait.
     if len(new) <= min(SINGLY, room):
         return [Batch((held,)) for held in new]
     return [Batch(tuple(new))]
 
 
 def waits_too_long(seconds: float | None, limit: float, *, told: bool) -> bool:
-    """Whether the oldest pending job is (or, once `told`, still is) over the limit; None: no job is pending."""
+    """Whether the oldest pending job is over the limit (or, once `told`, still is). None: no job is pending."""
     return seconds is not None and seconds > (limit * RECOVERED_AT if told else limit)
 
 
 def to_be_checked(known: Mapping[str, Known], seen: Collection[str]) -> list[Known]:
-    """The invalid links that have to be asked about: a look shows new failures only, not what has become of old ones.
+    """The invalid links to check again: a check finds new failures only, not whether old ones still exist.
 
-    Not at every look, as long as they hold.
+    While a link stays invalid, it is not checked every time.
     """
     return [
         condition

@@ -1,4 +1,4 @@
-"""A thread for one receiver, so that a slow or dead one keeps no other waiting."""
+"""Deliver alerts: one thread per receiver, so that a slow or dead receiver does not delay the others."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from worker.ledger.writer.alerts import TakenDelivery
 log = structlog.get_logger(__name__)
 
 
-#: Seconds of silence that a receiver is granted; a whole answer may take twice as long.
+#: Seconds to wait for data from a receiver; a complete response may take twice as long.
 DELIVERY_TIMEOUT = 5.0
-#: Seconds for which an alert that is being sent is nobody else's.
+#: Seconds for which an alert that is being sent is reserved for this thread.
 TAKEN_FOR = 60.0
-#: Seconds between two looks for something to deliver.
+#: Seconds between two checks for alerts that are due.
 LOOK_EVERY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back from a receiver."""
+    """A receiver's response."""
 
     status: int | None
-    """None: no answer, and `said` says why."""
+    """None: no response; `said` gives the reason."""
     said: str
     retry_after: str | None = None
 
 
 class Receiver:
-    """The way to one receiver."""
+    """Sends messages to one receiver."""
 
     def __init__(self, target: Target, settings: AlertSettings) -> None:
         self.host = target.receiver.host
@@ -55,7 +55,7 @@ class Receiver:
         self._http = HttpClient(target.base_url, timeout=DELIVERY_TIMEOUT, connections=1, measured=False)
 
     def send(self, message: Message) -> Answer:
-        """Send it once. Nothing is raised: no answer is an answer too."""
+        """Send it once. Never raises: a missing response is returned as an `Answer` without a status."""
         headers = {"Content-Type": "application/json", "Accept": "*/*"}
         if self._target.slack:
             body = slack_body(message)
@@ -71,12 +71,12 @@ class Receiver:
 
 
 class Delivery(Loop):
-    """Delivers what is due to one receiver, while the dispatcher of its worker leads."""
+    """Delivers the alerts that are due to one receiver, while this worker's dispatcher leads."""
 
     failed = "alert_courier_failed"
 
     def __init__(self, target: Target, settings: AlertSettings, engine: Engine, *, name: str) -> None:
-        """`name` is the worker's, as its dispatcher calls itself."""
+        """`name` is the name of the worker's dispatcher."""
         super().__init__()
         self._key = target.receiver.target
         self._receiver = Receiver(target, settings)
@@ -85,7 +85,7 @@ class Delivery(Loop):
         self._name = name
 
     def deliver_next(self) -> bool:
-        """Try one alert that is due, with no transaction open meanwhile. False: none is."""
+        """Try to deliver one due alert, with no transaction open during the request. Returns False if none is due."""
         with transaction(self._engine) as connection:
             taken = writer.take_delivery(connection, self._key, leader=self._name, seconds=TAKEN_FOR)
         if taken is None:
@@ -121,13 +121,13 @@ class Delivery(Loop):
         try:
             return self._receiver.send(message_of(taken, self._settings))
         except Exception as error:
-            # A bug of ours must end as an alert that is given up, not as one that is tried for ever.
+            # A bug in this code must lead to giving up on the alert, not to retrying it forever.
             log.exception(self.failed, error=type(error).__name__)
             return Answer(None, f"internal error, {type(error).__name__}")
 
 
 def message_of(taken: TakenDelivery, settings: AlertSettings) -> Message:
-    """The alert in words, with the link to the page that shows it."""
+    """Build the alert's message, with a link to the report page that shows it."""
     kind = AlertKind(taken.kind)
     return Message(
         taken.alert_id, kind.value, settings.environment, taken.created_at, title_of(kind, taken.facts),
@@ -136,7 +136,7 @@ def message_of(taken: TakenDelivery, settings: AlertSettings) -> Message:
 
 
 def send_test(settings: AlertSettings) -> Iterator[tuple[str, Answer]]:
-    """Send one to each receiver, once and past the ledger: its host, and its answer."""
+    """Send a test alert to each receiver once, without using the ledger. Yields each host and its response."""
     kind = AlertKind.TEST
     message = Message(
         uuid4(), kind.value, settings.environment, datetime.now(UTC), title_of(kind, {}), text_of(kind, {}), {},
@@ -146,20 +146,20 @@ def send_test(settings: AlertSettings) -> Iterator[tuple[str, Answer]]:
         yield target.receiver.host, Receiver(target, settings).send(message)
 
 
-#: Tries before an alert is given up: with the waits between them, 20 to 45 minutes.
+#: Attempts before giving up on an alert: 20 to 45 minutes, including the waits.
 TRIES = 10
-#: Seconds before the second try; each further wait is twice as long, up to the longest.
+#: Seconds before the second attempt; each further wait doubles, up to the longest.
 FIRST_WAIT, LONGEST_WAIT = 5.0, 1800.0
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The receiver has it."""
+    """The receiver accepted the alert."""
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Not yet."""
+    """Try again later."""
 
     seconds: float
     error: str
@@ -167,7 +167,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """Not at all."""
+    """The alert will not be delivered."""
 
     error: str
 
@@ -175,11 +175,11 @@ class GivenUp:
 def after_try(
     attempt: int, *, status: int | None, error: str = "", retry_after: str | None = None, chance: float
 ) -> Delivered | Again | GivenUp:
-    """Judge try number `attempt` (from 1). `status` None: no answer came, and `error` says why.
+    """Judge attempt number `attempt` (from 1). `status` None: no response; `error` gives the reason.
 
-    Only 2xx is a delivery; any other answer may be fixed at the receiver, so it is tried again like silence. The wait
-    is between half and all of its length, by `chance` (0 to 1), so that receivers are not asked by many at once; a
-    receiver that names a longer one (`Retry-After`, seconds) gets it, up to LONGEST_WAIT.
+    Only 2xx counts as delivered. Any other response may be fixed at the receiver, so it is retried like a missing one.
+    Jitter shortens the wait by up to half (`chance`, 0 to 1), so that retries don't arrive all at once. A longer
+    `Retry-After` (in seconds) is respected, up to LONGEST_WAIT.
     """
     if status is not None and 200 <= status < 300:
         return Delivered()

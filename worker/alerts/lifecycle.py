@@ -1,4 +1,4 @@
-"""Alerts start and stop with a worker, in threads of their own beside the dispatcher's."""
+"""Start and stop the alert threads together with the worker."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from worker.submission.batch import worker_name
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that all threads together get to end. One that waits for a receiver is left behind: its alert is due again by
-#: itself.
+#: Seconds to wait for all threads to end. A thread that is still waiting for a receiver is abandoned: its alert becomes
+#: due again by itself.
 JOIN_TIMEOUT = 1.0
 
 
 class Alerts:
-    """One worker's threads: the watch, and a delivery thread for each receiver."""
+    """One worker's alert threads: the watch, and a delivery thread for each receiver."""
 
     def __init__(self, settings: Settings, alerts: AlertSettings, *, name: str) -> None:
         engine = get_engine(settings.database_url)
@@ -37,12 +37,12 @@ class Alerts:
         ]
 
     def start(self) -> None:
-        """Begin to watch and to deliver."""
+        """Start all threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End what ends at once."""
+        """Stop all threads, waiting at most JOIN_TIMEOUT seconds."""
         for part in self._parts:
             part.stop()
         until = time.monotonic() + JOIN_TIMEOUT
@@ -51,7 +51,7 @@ class Alerts:
 
 
 def connect_alerts(settings: Settings, alerts: AlertSettings) -> None:
-    """Start and stop alerts with the worker. Without receivers nothing is connected at all."""
+    """Start and stop alerts with the worker. Without receivers, do nothing."""
     if not alerts.targets:
         return
     running: list[Alerts] = []

@@ -1,4 +1,4 @@
-"""A thread's work, done again and again until it is told to stop; what fails on the way is waited out."""
+"""A thread that repeats its work until stopped, and pauses after an error."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from sqlalchemy.exc import SQLAlchemyError
 
 log = structlog.get_logger(__name__)
 
-#: Seconds to rest after trouble.
-REST = 5.0
+#: Seconds to pause after an error.
+COOLDOWN = 5.0
 
 
 class Loop(ABC):
-    """`run` is the thread. Trouble with the ledger is no fault; anything else is logged as one, under `failed`."""
+    """`run` is the thread's target. A database error is logged as a warning, any other error as an exception."""
 
     failed: str
-    """The log event of a fault."""
+    """The log event for an unexpected error."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
 
     def run(self) -> None:
-        """Work until told to stop."""
+        """Repeat until `stop` is called."""
         while not self._stop.is_set():
             try:
                 pause = self._round()
             except SQLAlchemyError as error:
                 log.warning("alerts_wait_for_ledger", error=type(error).__name__)
-                pause = REST
+                pause = COOLDOWN
             except Exception as error:
                 log.exception(self.failed, error=type(error).__name__)
-                pause = REST
+                pause = COOLDOWN
             self._stop.wait(pause)
 
     def stop(self) -> None:
-        """End `run` after what is under way."""
+        """Make `run` return after the current round."""
         self._stop.set()
 
     @abstractmethod
     def _round(self) -> float:
-        """Do what there is to do. Returns the seconds to rest after it."""
+        """Do one round of work. Returns the seconds to pause after it."""

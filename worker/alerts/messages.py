@@ -11,19 +11,19 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-#: Names the moment of signing and one signature for each secret: `t=UNIX,v1=HEX[,v1=HEX]`.
+#: The time of signing and one signature for each secret: `t=UNIX,v1=HEX[,v1=HEX]`.
 SIGNATURE_HEADER = "Case-Worker-Signature"
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One alert, ready to be sent."""
+    """One alert, ready to send."""
 
     id: UUID
     kind: str
     environment: str
     at: datetime
-    """When it was found."""
+    """When the condition was found."""
     title: str
     text: str
     facts: dict[str, Any]
@@ -32,7 +32,7 @@ class Message:
 
 
 def generic_body(message: Message) -> bytes:
-    """JSON for any receiver. Documented in docs/alerts.md: members may be added, none changes its meaning."""
+    """JSON for any receiver, documented in docs/alerts.md. Members may be added; existing ones keep their meaning."""
     fields = {
         "id": str(message.id),
         "specVersion": "1.0",
@@ -48,7 +48,7 @@ def generic_body(message: Message) -> bytes:
 
 
 def slack_body(message: Message) -> bytes:
-    """For Slack's incoming webhooks. What others wrote (a tenant's id) can neither be a link nor call anybody."""
+    """For Slack's incoming webhooks. Text from others (such as a tenant id) is escaped: no links and no mentions."""
     where = "" if message.environment == "production" else f" ({message.environment})"
     lines = [f"*{_escaped(message.title)}*{where}", _escaped(message.text)]
     if message.link:

@@ -1,4 +1,4 @@
-"""What holds just now, gathered from the ledger; and the facts that an alert gives of it."""
+"""Read the current conditions from the ledger, and the facts that an alert gives about them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from worker.ledger.queries import alerts as queries
 from worker.ledger.queries.alerts import Known
 from worker.ledger.writer.holds import HoldName
 
-#: Seconds of overlap between two looks for invalid links: no transaction of ours lives longer than that.
+#: Seconds of overlap between two checks for invalid links: no transaction of this project lasts longer.
 MARGIN = 60.0
-#: An error type that is a word. Anything else may be a sentence, and a sentence may name somebody.
+#: An error type that is a single word. Anything else may be a sentence, which could contain personal data.
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,63}")
-#: The key of the only condition that has no name of its own.
+#: The key of the oldest-pending condition, which exists once per fleet.
 PENDING_KEY = "oldest_pending"
 
 
 def observe(
     connection: Connection, known: dict[str, Known], *, looked_at: datetime | None, oldest_pending: float
 ) -> list[Holding]:
-    """Everything that could be told of. `oldest_pending` is the limit in seconds, `looked_at` the last look's time."""
+    """All current conditions. `oldest_pending` is the limit in seconds, `looked_at` the time of the last check."""
     return [
         *_groups(connection),
         *_links(connection, known, looked_at),
@@ -36,7 +36,7 @@ def observe(
 
 
 def facts_of(connection: Connection, batch: Batch) -> dict[str, Any] | None:
-    """What is said of a batch: how many, and the first few by name. None: all of them are gone again."""
+    """The facts of a batch: how many, and the first few by name. None: all of them have ended in the meantime."""
     first = batch.members[:NAMED]
     match batch.kind:
         case AlertKind.NEW_FAILURE_GROUP:
@@ -56,17 +56,17 @@ def facts_of(connection: Connection, batch: Batch) -> dict[str, Any] | None:
         case AlertKind.INVALID_LINK:
             return {"count": len(batch.members), "links": [held.facts for held in first]}
         case _:
-            # The others are never summed up.
+            # The other kinds are never combined.
             return first[0].facts
 
 
 def ending_facts(condition: Known) -> dict[str, Any]:
-    """What is said of an end."""
+    """The facts of an alert about an ended condition."""
     return dict(condition.facts) | {"seconds": round(condition.held_seconds, 1)}
 
 
 def word(error_type: str | None) -> str | None:
-    """The error type, if it is a word such as `MissingKycVerification`."""
+    """The error type if it is a single word such as `MissingKycVerification`, else None."""
     return error_type if error_type and _WORD.fullmatch(error_type) else None
 
 
@@ -80,7 +80,7 @@ def _groups(connection: Connection) -> list[Holding]:
 
 
 def _links(connection: Connection, known: dict[str, Known], looked_at: datetime | None) -> list[Holding]:
-    """Those that failed lately, and those known ones that still have failures; see `to_be_checked`."""
+    """Links that failed recently, and known ones that still have failures; see `to_be_checked`."""
     holding = {
         key: Holding(key, AlertKind.INVALID_LINK, "", condition.facts)
         for key, condition in known.items()

@@ -1,4 +1,4 @@
-"""Where alerts go: read once, and never shown, since the path of such a URL is often its secret."""
+"""Where alerts go. URLs are never shown, since the path of a webhook URL is often its secret."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from worker.ledger.writer.alerts import Receiver
 NAMES = URLS, SECRET, OLDEST, REPORT = (
     "ALERT_WEBHOOK_URLS", "ALERT_WEBHOOK_SECRET", "ALERT_OLDEST_PENDING_SECONDS", "REPORT_URL"
 )  # fmt: skip
-#: What Slack's URLs begin with.
+#: The prefix that marks a Slack webhook.
 SLACK = "slack+"
-#: Characters of a secret at least, and URLs at most (each has a thread of its own).
+#: The minimum length of a secret, and the maximum number of URLs (each has its own thread).
 SHORTEST_SECRET, MOST_URLS = 16, 10
 DEFAULT_OLDEST = 900.0
 
@@ -28,23 +28,23 @@ class Target:
     base_url: str = field(repr=False)
     """Scheme, host and port."""
     path: str = field(repr=False)
-    """Path and query: may be a secret."""
+    """Path and query; may be secret."""
     slack: bool
     receiver: Receiver
 
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
-    """What is told to whom. Without targets nothing is."""
+    """What is sent where. Without targets, nothing is sent."""
 
     targets: tuple[Target, ...]
     secrets: tuple[str, ...] = field(repr=False)
-    """Sign what goes to other receivers than Slack; several while one is replaced by the next."""
+    """Sign messages to receivers other than Slack. Several during a rotation."""
     oldest_pending: float
     """Seconds."""
     report_url: str
     environment: str
-    """`production` or `test`, for whoever receives alerts of both."""
+    """`production` or `test`, for receivers that get alerts from both."""
 
     @property
     def receivers(self) -> tuple[Receiver, ...]:
@@ -96,6 +96,6 @@ def _report_url(text: str) -> str:
 
 
 def _web_address(url: str) -> SplitResult | None:
-    """The parts of an address that may be used, None for any other."""
+    """The parts of an acceptable address, or None."""
     parts = web_address(url)
     return None if parts is None or parts.fragment or "@" in parts.netloc else parts

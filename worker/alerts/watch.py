@@ -1,4 +1,4 @@
-"""A thread that looks for what is to be told. It has a connection of its own, and nobody waits for it."""
+"""A thread that finds conditions to alert on. It has its own database connection and blocks no other thread."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from worker.ledger.writer.alerts import NewAlert, NewCondition, give_up_abandone
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two looks of the worker whose dispatcher leads. A circuit is open for at least as long.
+#: Seconds between two checks in the worker whose dispatcher leads. A circuit stays open for at least as long.
 LOOK_EVERY = 2.0
-#: A look that takes long is followed by a rest this many times as long: the ledger has better things to do.
-REST_AFTER_LOOK = 20
-#: Days after which an alert is forgotten, and after which one that nobody delivers is given up; seconds between two
-#: times that both are seen to.
+#: A slow check is followed by a pause this many times as long, to keep load off the ledger.
+PAUSE_AFTER_LOOK = 20
+#: Days after which an alert is deleted, days after which an undelivered alert is given up, and the seconds between two
+#: clean-ups.
 KEPT_DAYS = 30
 ABANDONED_DAYS = 1
 FORGET_EVERY = 3600.0
 
 
 class AlertWatch(Loop):
-    """Looks, as long as the dispatcher of its worker leads. `look` is one look, for tests too."""
+    """Checks for conditions while this worker's dispatcher leads. `look` is one check, also called by tests."""
 
     failed = "alert_watch_failed"
 
     def __init__(self, settings: AlertSettings, engine: Engine, *, name: str) -> None:
-        """`name` is the worker's, as its dispatcher calls itself."""
+        """`name` is the name of the worker's dispatcher."""
         super().__init__()
         self._settings = settings
         self._engine = engine
@@ -44,7 +44,7 @@ class AlertWatch(Loop):
         self._forget_at = 0.0
 
     def look(self, connection: Connection) -> int:
-        """Find what has begun or ended since the last look, and write down what is to be told. Returns how much."""
+        """Write alerts for conditions that started or ended since the last check. Returns how many were written."""
         looked_at = writer.begin_look(connection)
         known = known_conditions(connection)
         holding = observe(connection, known, looked_at=looked_at, oldest_pending=self._settings.oldest_pending)
@@ -60,7 +60,7 @@ class AlertWatch(Loop):
     def _round(self) -> float:
         began = time.monotonic()
         self._turn()
-        return max(LOOK_EVERY, REST_AFTER_LOOK * (time.monotonic() - began))
+        return max(LOOK_EVERY, PAUSE_AFTER_LOOK * (time.monotonic() - began))
 
     def _turn(self) -> None:
         with transaction(self._engine) as connection:

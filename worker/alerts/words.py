@@ -1,6 +1,6 @@
-"""What an alert says: a title, a sentence or two, and the page that shows more. Pure.
+"""The text of an alert: a title, a sentence or two, and the page that shows more. Pure.
 
-Only what the facts hold is said: reasons, counts, error types, tenant ids. They hold nothing of a debtor.
+The text contains only the alert's facts: reasons, counts, error types, tenant ids. They hold no debtor data.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def title_of(kind: AlertKind, facts: Facts) -> str:
         case AlertKind.PARTNER_KEY_ACCEPTED:
             return "The partner API key is accepted again"
         case AlertKind.CIRCUIT_OPENED:
-            return f"The {_api(facts)} is in trouble"
+            return f"The {_api(facts)} is failing"
         case AlertKind.CIRCUIT_CLOSED:
             return f"The {_api(facts)} works again"
         case AlertKind.OLDEST_PENDING_OVER:
@@ -50,7 +50,7 @@ def title_of(kind: AlertKind, facts: Facts) -> str:
 
 
 def text_of(kind: AlertKind, facts: Facts) -> str:
-    """What it means, and what a person does about it."""
+    """What it means, and what to do about it."""
     match kind:
         case AlertKind.NEW_FAILURE_GROUP:
             return _describe_groups(facts)
@@ -58,18 +58,18 @@ def text_of(kind: AlertKind, facts: Facts) -> str:
             return _describe_links(facts)
         case AlertKind.PARTNER_KEY_REFUSED:
             return (
-                "Nothing is submitted, and nothing is failed for it. Give the workers a key that works"
+                "No cases are submitted, and no job is failed because of it. Give the workers a valid key"
                 " (DEBITURA_API_KEY) and restart them; case-worker doctor checks it."
             )
         case AlertKind.PARTNER_KEY_ACCEPTED:
-            return f"Submitting goes on. It was refused for {span(facts['seconds'])}."
+            return f"Submission continues. The key was refused for {span(facts['seconds'])}."
         case AlertKind.CIRCUIT_OPENED:
             return (
-                "Its circuit is open: one job at a time finds out whether the trouble is over. Meanwhile no attempts"
-                " are counted and nothing is failed. There is nothing to do, unless it lasts."
+                "Its circuit is open: one job at a time tests whether the API works again. Meanwhile no attempts"
+                " are counted and no job is failed. You don't need to do anything unless it lasts."
             )
         case AlertKind.CIRCUIT_CLOSED:
-            return f"Its circuit has closed after {span(facts['seconds'])}; submitting goes on."
+            return f"Its circuit closed after {span(facts['seconds'])}; submission continues."
         case AlertKind.OLDEST_PENDING_OVER:
             return (
                 f"That is more than {span(facts['limit'])}. case-worker status says what keeps the fleet: a hold, a"
@@ -78,11 +78,11 @@ def text_of(kind: AlertKind, facts: Facts) -> str:
         case AlertKind.OLDEST_PENDING_RECOVERED:
             return f"The oldest pending job had waited for more than {span(facts['limit'])}."
         case AlertKind.TEST:
-            return "If you can read this, alerts of case-worker reach you."
+            return "If you can read this, alerts from case-worker reach you."
 
 
 def page_of(kind: AlertKind, facts: Facts, report_url: str) -> str | None:
-    """The address of the page that shows it; None without a report's address."""
+    """The URL of the page that shows it; None if REPORT_URL is not set."""
     if not report_url:
         return None
     wanted = None

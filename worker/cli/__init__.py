@@ -1,4 +1,4 @@
-"""The command `case-worker`. Each file holds one group of commands; `worker.report` says what they show and do."""
+"""The command `case-worker`. Each module holds one group of commands; `worker.report` does what they show and do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Settings come from the environment (DATABASE_URL, REDIS_URL, DEBITURA_API_KEY an
 @click.group("case-worker", cls=OneLineErrors, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="case-worker", prog_name="case-worker", message="%(prog)s %(version)s")
 def main() -> None:
-    """Submit debt-collection cases to Debitura exactly once, and look after those that need a person."""
+    """Submit debt-collection cases to Debitura exactly once, and handle those that need a person."""
 
 
 for command in (

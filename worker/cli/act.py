@@ -1,4 +1,4 @@
-"""`case-worker replay` and `case-worker discard`: acting on dead jobs."""
+"""`case-worker replay` and `case-worker discard`: act on dead jobs."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _selects_jobs(command: F) -> F:
     for option in (
         as_actor,
-        click.option("--dry-run", is_flag=True, help="Only say what would be done."),
-        click.option("--all", "everything", is_flag=True, help="All open failures (that the other options leave)."),
+        click.option("--dry-run", is_flag=True, help="Only show what would be done."),
+        click.option("--all", "everything", is_flag=True, help="All open failures (that match the other options)."),
     ):
         command = option(command)
     return click.argument("job_ids", nargs=-1, type=click.UUID, metavar="[JOB_ID]...")(which_failures(command))
@@ -60,28 +60,28 @@ def replay(
     *, job_ids: tuple[UUID, ...], everything: bool, dry_run: bool, actor: str | None, note: str | None, canary: bool,
     **which: Any,
 ) -> int:  # fmt: skip
-    """Send dead jobs again: by their ids, or all that fit the options.
+    """Send dead jobs again: by id, or all that match the options.
 
-    A job whose outcome is known gets a new submission key, since the API would answer the old one with the stored
-    refusal. After an unknown outcome the key stays, and the case is looked up by its creditorReference first, so that
-    no second case is made.
+    A job whose outcome is known gets a new submission key, because the API would answer the old one with the stored
+    refusal. After an unknown outcome the key stays the same, and the case is first looked up by its creditorReference,
+    so that no second case is created.
 
-    With --canary the command waits until the first jobs have ended, so workers must be running.
+    With --canary the command waits for the first jobs to finish, so workers must be running.
     """
     wanted = _selection(Verb.REPLAY, job_ids, everything=everything, **which)
     return _act(Verb.REPLAY, wanted, dry_run=dry_run, actor=Actor(actor or os_user(), note), sure=True, canary=canary)
 
 
-@click.command(short_help="Give dead jobs up for good.")
+@click.command(short_help="Give up dead jobs for good.")
 @_selects_jobs
-@click.option("--note", type=Words(2000), metavar="TEXT", required=True, help="Why it is given up, for the audit log.")
-@click.option("--yes", is_flag=True, help="Do not ask, in a terminal, before all that fits the options is discarded.")
+@click.option("--note", type=Words(2000), metavar="TEXT", required=True, help="The reason, for the audit log.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation in a terminal.")
 def discard(
     *, job_ids: tuple[UUID, ...], everything: bool, dry_run: bool, actor: str | None, note: str, yes: bool, **which: Any
 ) -> int:
-    """Give dead jobs up for good: by their ids, or all that fit the options.
+    """Give up dead jobs for good: by id, or all that match the options.
 
-    With --reason malformed_message, or --all, also messages that could not be read.
+    With --reason malformed_message or --all, this includes messages that could not be read.
     """
     wanted = _selection(Verb.DISCARD, job_ids, everything=everything, **which)
     sure = yes or bool(wanted.jobs) or not (sys.stdin.isatty() and sys.stderr.isatty())
@@ -127,7 +127,7 @@ def _act(verb: Verb, wanted: FailureFilter, *, dry_run: bool, actor: Actor, sure
 
 
 def _carry_out(engine: Engine, made: Preview, number: int, lease: UUID, actor: Actor) -> int:
-    """Run the operation to its end in this process, and say what came of it."""
+    """Run the operation to its end in this process, and print the result."""
     tally, late, stopped = Tally(), list[str](), None
     with progress(str(made.verb), made.count) as tell:
 
@@ -165,7 +165,7 @@ def _carry_out(engine: Engine, made: Preview, number: int, lease: UUID, actor: A
 
 
 def _list_skipped(made: Preview, late: list[str]) -> int:
-    """List what was left out and why. A failure, unless only a wide selection swept it up."""
+    """List what was skipped and why. Counts as a failure only if the jobs or the reason were selected explicitly."""
     skipped = [f"{item.what}: {item.why}" for item in made.skipped] + late
     for line in skipped:
         click.echo(f"case-worker: skipped {line}", err=True)

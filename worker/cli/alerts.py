@@ -1,4 +1,4 @@
-"""`case-worker alerts`: trying the way to those who are told."""
+"""`case-worker alerts`: test the alert webhooks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from worker.cli.group import DONE, WITH_FAILURES
 from worker.errors import SettingsError
 
 
-@click.group("alerts", short_help="Try the webhooks that alerts go to.")
+@click.group("alerts", short_help="Test the alert webhooks.")
 def alerts() -> None:
-    """What is told to whom is set by ALERT_WEBHOOK_URLS; workers do the telling."""
+    """Test the webhooks of ALERT_WEBHOOK_URLS. Workers send the alerts themselves."""
 
 
-@alerts.command("test", short_help="Send a test alert, and say what came back.")
+@alerts.command("test", short_help="Send a test alert and show the responses.")
 def test() -> int:
-    """Send a test alert to every receiver of ALERT_WEBHOOK_URLS, and say what came back from each."""
+    """Send a test alert to every receiver in ALERT_WEBHOOK_URLS, and show each response."""
     settings = AlertSettings.from_environment(os.environ)
     if not settings.targets:
         raise SettingsError(f"{URLS} is not set; it should name the webhooks that alerts go to")

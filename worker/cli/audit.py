@@ -1,4 +1,4 @@
-"""`case-worker audit verify`: proving that the audit log is as it was written."""
+"""`case-worker audit verify`: prove that the audit log is unchanged."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from worker.report.formatting import counted
 
 
 class Hash(click.ParamType[bytes]):
-    """A head that was kept elsewhere."""
+    """A head hash that was saved elsewhere."""
 
     name = "hash"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        """The 32 bytes."""
+        """Parse the 64 hexadecimal characters."""
         if isinstance(value, bytes):
             return value
         if not re.fullmatch(r"[0-9a-fA-F]{64}", str(value).strip()):
@@ -30,16 +30,16 @@ class Hash(click.ParamType[bytes]):
 
 @click.group()
 def audit() -> None:
-    """Look after the audit log."""
+    """Check the audit log."""
 
 
-@audit.command(short_help="Prove that no entry was altered, taken out or slipped in.")
-@click.option("--expect", type=Hash(), metavar="HASH", help="A head that you kept: it has to be in the chain.")
+@audit.command(short_help="Prove that no entry was altered, removed or inserted.")
+@click.option("--expect", type=Hash(), metavar="HASH", help="A head that you saved earlier; it must be in the chain.")
 def verify(*, expect: bytes | None) -> int:
-    """Walk the chain of the audit log from its first entry, and print its head.
+    """Verify the audit log's hash chain from the first entry, and print its head.
 
-    Keep the head elsewhere and give it back with --expect: only so is it found that the end was cut off, or that
-    somebody has made the whole chain again.
+    Save the head elsewhere and pass it with --expect next time. Only this detects that the end was cut off, or that
+    the whole chain was rebuilt.
     """
     _, engine = open_ledger()
     with one_moment(engine) as connection:

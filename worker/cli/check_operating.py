@@ -1,4 +1,4 @@
-"""The doctor's look at the settings of the report page, the log and the traces, one at a time."""
+"""The doctor's checks of the report page, alerts, webhooks, logs and traces."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from worker.settings import Settings
 from worker.telemetry.tenant_digest import tenant_key
 from worker.telemetry.tracing import is_installed, is_wanted
 
-#: What it means that one is not set.
+#: What it means if a setting is not set.
 _UNSET = {
     "REPORT_USERS": "not set: the page serves this machine only, unless a proxy names its users",
     "REPORT_SECRET_KEY": "not set: the key of sessions is derived from REPORT_USERS and DATABASE_URL",
-    ADDRESSES: "not set: no proxy's headers are believed",
-    HEADER: "not set: nobody is let in by a proxy's word",
-    ROLES: "not set: whom a proxy names is a viewer",
+    ADDRESSES: "not set: no proxy's headers are trusted",
+    HEADER: "not set: no user is signed in by a proxy",
+    ROLES: "not set: users named by a proxy are viewers",
     LOG: "not set: the key of tenants' digests in logs is derived from DATABASE_URL",
 }
 
 
 def check_operating(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """One finding for each setting of the page and the log, and one for traces where OTEL_… settings are there."""
+    """One finding for each setting of the page and the log, and one for traces if any OTEL_… setting is set."""
     shared = Settings.from_environment(_only(environ, "DATABASE_URL") if _fits(environ) else {})
     for name in REPORT:
-        # The header is of no use without the addresses, so these two are read together.
+        # The header has no effect without the addresses, so the two are read together.
         together = _only(environ, name, *((ADDRESSES,) if name == HEADER else ()))
         yield _check(environ, name, partial(WebSettings.from_environment, together, shared))
     if _given(environ, ROLES) and not _given(environ, HEADER):
@@ -49,7 +49,7 @@ def check_operating(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def check_alert_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """One finding for all settings of alerts: they are of no use without each other."""
+    """One finding for all alert settings, since they only work together."""
     try:
         settings = AlertSettings.from_environment(environ)
     except SettingsError as error:
@@ -57,29 +57,29 @@ def check_alert_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(name, Verdict.FAILED, "is wrong", f"{error}.")
         return
     if not settings.targets:
-        yield Finding(URLS, Verdict.OK, "not set, nobody is told of trouble")
+        yield Finding(URLS, Verdict.OK, "not set, so no alerts are sent")
         return
     hosts = ", ".join(receiver.host for receiver in settings.receivers)
-    yield Finding(URLS, Verdict.OK, f"tells {hosts} (case-worker alerts test tries it)")
+    yield Finding(URLS, Verdict.OK, f"alerts go to {hosts} (case-worker alerts test sends one)")
     if not settings.secrets and not all(target.slack for target in settings.targets):
-        fix = "Set it, and have the receivers check the signature: else anybody could tell them anything."
+        fix = "Set it, and have the receivers check the signature; otherwise anyone can send them fake alerts."
         yield Finding(SECRET, Verdict.WARNING, "not set, so alerts are not signed", fix)
 
 
 def check_webhook_secret(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether Debitura's webhooks are taken."""
+    """Whether Debitura's webhooks are accepted."""
     try:
         secrets = webhook_secrets(environ)
     except SettingsError as error:
         yield Finding(WEBHOOK_SECRET, Verdict.FAILED, "is wrong", f"{error}.")
         return
-    said = f"{counted(len(secrets), 'secret')}" if secrets else "not set, case-worker web takes no webhooks"
+    said = f"{counted(len(secrets), 'secret')}" if secrets else "not set, so case-worker web accepts no webhooks"
     yield Finding(WEBHOOK_SECRET, Verdict.OK, said)
 
 
 def check_notifications(settings: Settings) -> Iterator[Finding]:
-    """Whether alerts have reached their receivers, and webhooks are worked on. Nothing if the ledger cannot be asked:
-    other checks say so."""
+    """Whether alerts reach their receivers and webhooks are processed. Nothing if the database is unavailable: other
+    checks report that."""
     try:
         with engine_of(settings).connect() as connection:
             untold, webhooks = receivers(connection), webhook_standing(connection)
@@ -87,10 +87,10 @@ def check_notifications(settings: Settings) -> Iterator[Finding]:
         return
     for receiver in untold:
         if receiver.last_error:
-            fix = "See to that receiver, or correct ALERT_WEBHOOK_URLS; case-worker alerts test tries it."
+            fix = "Fix that receiver, or correct ALERT_WEBHOOK_URLS; case-worker alerts test sends a test alert."
             yield Finding("alerts", Verdict.WARNING, describe_receiver(receiver), fix)
     if webhooks.unworked:
-        fix = "Start case-worker web: it works on them, and takes none while it is away."
+        fix = "Start case-worker web: it processes them, and accepts none while it is down."
         said = f"{counted(webhooks.unworked, 'event')} of Debitura not worked on yet"
         yield Finding("webhooks", Verdict.WARNING, said, fix)
 
@@ -105,7 +105,9 @@ def _check(environ: Mapping[str, str], name: str, read: Callable[[], object]) ->
     if name == "REPORT_USERS" and isinstance(found, WebSettings):
         operators = sum(user.role is Role.OPERATOR for user in found.users.values())
         if not operators:
-            fix = "Give somebody the role operator, or nobody can replay, correct or discard there."
+            fix = (
+                "Give at least one user the operator role; otherwise no one can replay, correct or discard jobs there."
+            )
             return Finding(name, Verdict.WARNING, f"{counted(len(found.users), 'user')}, no operator", fix)
         return Finding(name, Verdict.OK, f"{counted(len(found.users), 'user')}, {counted(operators, 'operator')}")
     return Finding(name, Verdict.OK, "set")
@@ -120,7 +122,7 @@ def _traces(environ: Mapping[str, str]) -> Finding:
         return Finding("traces", Verdict.OK, "off: no OTEL_… setting says where to send them")
     if not is_installed():
         fix = "Install case-worker[otel], or remove the OTEL_… settings."
-        return Finding("traces", Verdict.WARNING, "asked for, but OpenTelemetry is not installed", fix)
+        return Finding("traces", Verdict.WARNING, "configured, but OpenTelemetry is not installed", fix)
     return Finding("traces", Verdict.OK, "on")
 
 
@@ -137,5 +139,5 @@ def _fits(environ: Mapping[str, str]) -> bool:
     try:
         Settings.from_environment(_only(environ, "DATABASE_URL"))
     except SettingsError:
-        return False  # said elsewhere
+        return False  # another check reports it
     return True

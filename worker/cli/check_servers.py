@@ -1,4 +1,4 @@
-"""The doctor's look at the servers: database, broker, cache, and the two APIs."""
+"""The doctor's checks of the servers: database, broker, cache, and the two APIs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from worker.ledger.queries.sealing import PLAIN, keys_waited_for
 from worker.report.formatting import counted
 from worker.settings import Settings
 
-#: Seconds that one server gets to answer.
+#: Seconds to wait for each server.
 CHECK_TIMEOUT = 3.0
-#: The oldest PostgreSQL with everything that the ledger uses (gen_random_uuid without an extension).
+#: The oldest supported PostgreSQL version.
 OLDEST_POSTGRES = 15
 
 
 def check_database(settings: Settings) -> Iterator[Finding]:
-    """Reachable, writable, safe against a power cut, at the right schema version, and served by a worker."""
+    """Check that it is reachable, writable, crash-safe, at the right schema version, and that a worker uses it."""
     try:
         engine = engine_of(settings)
         with engine.connect() as connection:
@@ -43,7 +43,10 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         yield Finding(
-            "database", Verdict.FAILED, describe(cause), "Fix DATABASE_URL, or the way to that server, or its rights."
+            "database",
+            Verdict.FAILED,
+            describe(cause),
+            "Fix DATABASE_URL, the network path to the server, or its permissions.",
         )
         return
     if version < OLDEST_POSTGRES:
@@ -52,7 +55,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     elif replica:
         yield Finding("database", Verdict.FAILED, "it is a read-only replica", "Give the primary in DATABASE_URL.")
     elif fsync != "on":
-        fix = "Switch fsync on: the ledger is the only memory of what was submitted."
+        fix = "Turn fsync on: the ledger is the only record of what was submitted."
         yield Finding("database", Verdict.WARNING, f"PostgreSQL {version}, but a power cut may lose commits", fix)
     else:
         yield Finding("database", Verdict.OK, f"PostgreSQL {version} answers")
@@ -70,9 +73,9 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
         return
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
-        yield Finding("schema", Verdict.FAILED, describe(cause), "Give this user the rights to read and write it.")
+        yield Finding("schema", Verdict.FAILED, describe(cause), "Give this user permission to read and write it.")
         return
-    newer = "" if schema.version == code_schema().newest else " (newer than this code, and suits it)"
+    newer = "" if schema.version == code_schema().newest else " (newer than this code, and compatible)"
     yield Finding("schema", Verdict.OK, f"version {schema.version}{newer}")
     yield from check_case_keys(settings, engine)
     if counts.leader:
@@ -83,7 +86,7 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
 
 
 def check_broker(settings: Settings) -> Iterator[Finding]:
-    """Reachable by the way that Celery takes; on Redis and Valkey also whether it keeps what it is given."""
+    """Check that it is reachable the way Celery connects; for Redis and Valkey, also that it does not lose messages."""
     try:
         with kombu.Connection(
             settings.broker_url,
@@ -92,8 +95,8 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
         ) as connection:
             connection.ensure_connection(max_retries=1, timeout=CHECK_TIMEOUT, interval_start=0)
             transport = connection.transport_cls
-    except Exception as error:  # noqa: BLE001 - each transport has exceptions of its own, and a bad URL others still
-        fix = "Fix CELERY_BROKER_URL (or REDIS_URL, where that is the broker), or the way to that server."
+    except Exception as error:  # noqa: BLE001 - each transport raises its own exceptions, and a bad URL raises others
+        fix = "Fix CELERY_BROKER_URL (or REDIS_URL, if that is the broker), or the network path to the server."
         yield Finding("broker", Verdict.FAILED, describe(error), fix)
         return
     yield Finding("broker", Verdict.OK, f"{transport} answers")
@@ -102,7 +105,7 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_keeping(url: str) -> Iterator[Finding]:
-    """Jobs are safe in the ledger whatever the broker forgets; cases on their way in are not."""
+    """Check eviction and persistence: jobs are safe in the ledger, but cases on their way to it are not."""
     try:
         with _redis(url) as client:
             memory, persistence = _facts(client, "memory"), _facts(client, "persistence")
@@ -124,7 +127,7 @@ def _check_keeping(url: str) -> Iterator[Finding]:
 
 
 def _saves(client: redis.Redis) -> str | None:
-    """The `save` setting; None where the server does not tell (hosted ones often forbid CONFIG)."""
+    """The `save` setting; None if the server does not allow CONFIG, as many hosted ones don't."""
     try:
         answer: Any = client.config_get("save")
     except redis.ResponseError:
@@ -138,29 +141,29 @@ def _facts(client: redis.Redis, section: str) -> dict[str, Any]:
 
 
 def check_cache(settings: Settings) -> Iterator[Finding]:
-    """Reachable, and takes an entry."""
+    """Check that it is reachable and accepts an entry."""
     try:
         with _redis(settings.redis_url) as client:
             client.set(f"case-worker:doctor:{uuid4()}", "1", px=1000)
     except (redis.RedisError, ValueError) as error:
         fix = (
-            "Fix REDIS_URL, or the way to that server. (Without it every process mints tokens of its own;"
-            " submitting goes on.)"
+            "Fix REDIS_URL, or the network path to the server. (Without it, every process mints its own tokens;"
+            " submission continues.)"
         )
         yield Finding("cache", Verdict.FAILED, describe(error), fix)
         return
-    yield Finding("cache", Verdict.OK, "it answers and takes entries")
+    yield Finding("cache", Verdict.OK, "it answers and accepts entries")
 
 
 def check_apis(settings: Settings) -> Iterator[Finding]:
-    """The partner API key by a harmless question; the Customer API only by whether anything answers there."""
+    """Check the partner API key with a read-only request, and whether anything answers at the Customer API."""
     yield _check_key(f"Referral Partner API ({settings.environment})", settings)
     customer = HttpClient(settings.customer_api_url, timeout=CHECK_TIMEOUT, connections=1)
     name = f"Customer API ({settings.environment})"
     try:
         status = customer.request("GET", "/", {}).status
     except (NotSent, MaybeArrived) as error:
-        fix = f"Check the way to {settings.customer_api_url}: firewall, proxy, DEBITURA_CUSTOMER_API_URL."
+        fix = f"Check the network path to {settings.customer_api_url}: firewall, proxy, DEBITURA_CUSTOMER_API_URL."
         yield Finding(name, Verdict.FAILED, str(error), fix)
     else:
         yield Finding(name, Verdict.OK, f"it answers (HTTP {status})")
@@ -171,21 +174,21 @@ def _check_key(name: str, settings: Settings) -> Finding:
     try:
         check_partner_key(referral, api_key=settings.api_key)
     except PartnerKeyRejected as error:
-        fix = "Give the key of this environment in DEBITURA_API_KEY (DEBITURA_ENVIRONMENT says which it is)."
+        fix = "Set DEBITURA_API_KEY to the key of this environment (the one in DEBITURA_ENVIRONMENT)."
         return Finding(name, Verdict.FAILED, str(error), fix)
     except ApiError as error:
-        fix = f"Check the way to {settings.referral_api_url}: firewall, proxy, DEBITURA_REFERRAL_API_URL."
+        fix = f"Check the network path to {settings.referral_api_url}: firewall, proxy, DEBITURA_REFERRAL_API_URL."
         return Finding(name, Verdict.FAILED, str(error), fix)
     return Finding(name, Verdict.OK, "the key is accepted")
 
 
 def _redis(url: str) -> redis.Redis:
-    # Without redis-py's own retries: the doctor is to say what is, not what may become.
+    # Without redis-py's own retries: the doctor reports the current state.
     return redis.Redis.from_url(url, socket_timeout=CHECK_TIMEOUT, socket_connect_timeout=CHECK_TIMEOUT, retry=None)
 
 
 def check_case_keys(settings: Settings, engine: Engine) -> Iterator[Finding]:
-    """One finding for each key that a waiting job's case is sealed with and that is not configured; one if all are."""
+    """One finding for each missing key that a waiting job's case is encrypted with; a single one if none is missing."""
     keyring = settings.protection.keyring
     known = {PLAIN, *(keyring.fingerprints if keyring else ())}
     with engine.connect() as connection:
@@ -193,6 +196,6 @@ def check_case_keys(settings: Settings, engine: Engine) -> Iterator[Finding]:
     missing = {key: jobs for key, jobs in waited_for.items() if key not in known}
     for key, jobs in sorted(missing.items()):
         said = f"{counted(jobs, 'waiting job')} sealed with key {key}, which is not in CASE_ENCRYPTION_KEYS"
-        yield Finding("case keys", Verdict.FAILED, said, "Put that key back, behind the newest one, and restart.")
+        yield Finding("case keys", Verdict.FAILED, said, "Add that key again after the newest one, and restart.")
     if keyring and not missing:
         yield Finding("case keys", Verdict.OK, f"the newest is {keyring.newest}; no job waits for a missing one")

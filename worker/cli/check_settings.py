@@ -1,4 +1,4 @@
-"""The doctor's look at the environment, one setting at a time, so that one mistake does not hide the next."""
+"""The doctor's findings, and its checks of the environment, one setting at a time, so that no error hides another."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ HEADER, ADDRESSES, ROLES = "REPORT_PROXY_USER_HEADER", "REPORT_PROXY_ADDRESSES",
 REPORT = ("REPORT_USERS", "REPORT_SECRET_KEY", ADDRESSES, HEADER, ROLES)
 LOG = "LOG_TENANT_KEY"
 REQUIRED = ("DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY")
-#: Their values hold passwords or are one: only whether they are set is said.
+#: Their values are or contain secrets, so only whether they are set is shown.
 SECRET = {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DEBITURA_API_KEY", "CASE_ENCRYPTION_KEYS"}
-#: Checked together, since one must not exceed the other.
+#: Checked together, because the first must not exceed the second.
 _RETRY = ("WORKER_RETRY_BASE_SECONDS", "WORKER_RETRY_MAX_SECONDS")
-#: Names of ours that other parts read.
+#: Settings that are read elsewhere.
 _ELSEWHERE = {*REPORT, *ALERTS, LOG, WEBHOOK_SECRET, "WORKER_LIVENESS_FILE"}
 _OURS = ("WORKER_", "DEBITURA_", "CASE_", "PURGE_", "REPORT_", "ALERT_", "LOG_TENANT")
 
 
 class Verdict(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and may hurt one day."""
+    """It works, but may cause problems later."""
     FAILED = "FAILED"
-    """Nothing works, or not all, until it is fixed."""
+    """Some or all functions don't work until this is fixed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's report. Never holds a secret."""
+    """One line of the doctor's report. Never contains a secret."""
 
     name: str
     verdict: Verdict
     said: str
     fix: str | None = None
-    """How to fix it, where there is something to fix."""
+    """How to fix it, if there is something to fix."""
 
 
 class _Asked(Mapping[str, str]):
-    """An empty environment that remembers what it was asked for."""
+    """An empty environment that records the names it is asked for."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -73,7 +73,7 @@ def setting_names() -> list[str]:
 
 
 def check_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """One finding for each setting, and one for each variable that looks like a setting and is none."""
+    """One finding for each setting, and one for each variable that only looks like a setting."""
     names = setting_names()
     for name in names:
         yield _check(name, environ)
@@ -82,7 +82,7 @@ def check_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
     for name in sorted(environ):
         if name.startswith(_OURS) and name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1)
-            hint = f"did you mean {near[0]}?" if near else "remove it, or look up the name that you mean"
+            hint = f"did you mean {near[0]}?" if near else "remove it, or correct its name"
             yield Finding(name, Verdict.WARNING, "is no setting of this version", hint)
 
 
@@ -91,7 +91,7 @@ def _check(name: str, environ: Mapping[str, str]) -> Finding:
     wanted = {variable for one in together for variable in (one, f"{one}_FILE")}
     alone = {variable: value for variable, value in environ.items() if variable in wanted}
     if name == _RETRY[0]:
-        # By itself it would be compared with the other's default.
+        # Alone, it would be compared with the other's default.
         alone[_RETRY[1]] = "604800"
     given = any(environ.get(variable, "").strip() for variable in (name, f"{name}_FILE"))
     try:
@@ -108,7 +108,7 @@ def _check(name: str, environ: Mapping[str, str]) -> Finding:
         )
     if not given and name == "CASE_ENCRYPTION_KEYS":
         fix = "Make a key with `case-worker make-key`, and see docs/personal-data.md for the order of steps."
-        return Finding(name, Verdict.WARNING, "not set: cases stand in the database as they are", fix)
+        return Finding(name, Verdict.WARNING, "not set: cases are stored unencrypted", fix)
     if not given:
         return Finding(name, Verdict.OK, "not set, the default is used")
     value = environ.get(name, "").strip()
@@ -117,6 +117,6 @@ def _check(name: str, environ: Mapping[str, str]) -> Finding:
 
 
 def without(environ: Mapping[str, str], names: set[str]) -> dict[str, str]:
-    """The environment as if those settings had been left alone, so that one bad setting does not hide the servers."""
+    """The environment without those settings, so that one bad setting does not prevent the server checks."""
     names = names | set(_RETRY) if names & set(_RETRY) else names
     return {variable: value for variable, value in environ.items() if variable.removesuffix("_FILE") not in names}

@@ -1,4 +1,4 @@
-"""`case-worker doctor`: is everything there that the worker needs, and how is it fixed if not."""
+"""`case-worker doctor`: check everything that a worker needs, and say how to fix it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`case-worker edit`: correcting the case of a job that the API refused, and sending it again."""
+"""`case-worker edit`: correct the case of a job that the API refused, and send it again."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from worker.report.edit import correct, draft
 @as_actor
 @with_note
 def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | None, note: str | None) -> int:
-    """Correct the case of a job that failed for validation, and send it again under a new submission key.
+    """Correct the case of a job that failed validation, and send it again under a new submission key.
 
-    Without --file the case is printed as it is sent now, to be corrected. That somebody looked is audited, also for a
-    dry run, which shows what would change. The old case is kept.
+    Without --file, print the current case, to be corrected. Printing it is recorded in the audit log, and so is a dry
+    run, which shows what would change. The old case is kept.
     """
     settings, engine = open_ledger()
     protection = settings.protection
     who, door = Actor(actor or os_user(), note), command_line_door()
     with transaction(engine) as connection:
         now = draft(connection, job_id, protection)
-        # The differences that a dry run shows have the old values in them.
+        # The differences that a dry run shows contain the old values.
         if now.case and (file is None or dry_run):
             audit(connection, AuditAction.REVEAL, who, door, job_id=job_id)
     if file is None and not now.case:
-        click.echo(f"case-worker: the case of job {job_id} was removed: there is nothing to correct", err=True)
+        click.echo(f"case-worker: the case of job {job_id} was removed, so it cannot be corrected", err=True)
         return WITH_FAILURES
     if file is None:
         click.echo(simplejson.dumps(now.case, use_decimal=True, ensure_ascii=False, indent=2))
@@ -57,7 +57,7 @@ def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | Non
         if dry_run:
             _show(differences(now.case, case))
             if now.refused:
-                raise WrongState(now.refused)  # noqa: TRY301 - told in the same words as by the attempt itself
+                raise WrongState(now.refused)  # noqa: TRY301 - the same message as for a real attempt
             return DONE
         with transaction(engine) as connection:
             made = correct(

@@ -1,4 +1,4 @@
-"""`case-worker enqueue`: cases from a file or a pipe into the ledger."""
+"""`case-worker enqueue`: read cases from a file or a pipe into the ledger."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from worker.ledger.database import transaction
 from worker.report.formatting import counted
 from worker.telemetry.tracing import begin_tracing, end_tracing
 
-#: Lines in one transaction at most.
+#: The most lines in one transaction.
 CHUNK = 200
 
 
 @dataclass(slots=True)
 class Intake:
-    """What came of a file so far."""
+    """The progress and result of reading a file."""
 
     enqueued: int = 0
     existing: int = 0
@@ -38,7 +38,7 @@ class Intake:
     lines_in: int = 0
     """Every good line up to this one is committed."""
     lines_unsure: int = 0
-    """Beyond `lines_in` up to this line, a transaction was under way when it was interrupted."""
+    """Lines after `lines_in` up to this one were in a transaction when the command was interrupted."""
     stopped: str | None = None
     """Why it ended before the end of the file."""
 
@@ -48,8 +48,8 @@ class Intake:
 @click.option(
     "--look-up-first",
     is_flag=True,
-    help="For cases that a restored ledger may have forgotten: each is looked up by its creditorReference before it is"
-    " sent, and one without is a bad line.",
+    help="For cases that a restored ledger may have lost: each is looked up by its creditorReference before it is"
+    " sent. A case without one is a bad line.",
 )
 def enqueue(*, file: BinaryIO, look_up_first: bool) -> int:
     """Enqueue the cases of an NDJSON FILE (`-`: standard input), one a line.
@@ -57,9 +57,9 @@ def enqueue(*, file: BinaryIO, look_up_first: bool) -> int:
     \b
     {"externalTenantId": "acme-42", "case": {…}, "idempotencyKey": "…", "priority": "high"}
 
-    The last two may be left out: the key is then the case's creditorReference (or, without one, the case itself), so
-    that the same file enqueued twice makes one job for each case. `case` is the body of POST /cases, passed on
-    unchanged, numbers to the digit. Bad lines are listed at the end and do not stop the rest.
+    The last two are optional. The default key is the case's creditorReference (or, without one, the case itself), so
+    that enqueueing the same file twice creates one job for each case. `case` is the body of POST /cases and is sent
+    unchanged, with exact numbers. Bad lines are listed at the end and do not stop the others.
     """
     settings, engine = open_ledger()
     begin_tracing(os.environ)
@@ -85,7 +85,7 @@ def _take_in(
     if look_up_first:
         lines = map(_marked, lines)
     while chunk := list(islice(lines, CHUNK)):
-        # The chunk is read before its transaction begins: a slow pipe must not keep one open.
+        # Read the chunk before its transaction begins: a slow pipe must not keep a transaction open.
         last = chunk[-1].number
         intake.bad += [line for line in chunk if isinstance(line, BadLine)]
         good = [line for line in chunk if isinstance(line, GoodLine)]
@@ -101,7 +101,7 @@ def _take_in(
 
 
 def _insert(engine: Engine, protection: Protection, good: list[GoodLine]) -> tuple[int, int, list[BadLine]]:
-    """One transaction. Returns how many jobs were made, how many were there, and lines whose key is another case's."""
+    """One transaction. Returns how many jobs are new, how many existed, and lines whose key belongs to another case."""
     enqueued = existing = 0
     reused: list[BadLine] = []
     with transaction(engine) as connection:
@@ -121,7 +121,7 @@ def _insert(engine: Engine, protection: Protection, good: list[GoodLine]) -> tup
 
 
 def _marked(line: GoodLine | BadLine) -> GoodLine | BadLine:
-    """The line's job, to be looked up before it is sent."""
+    """The line with its job marked for a look-up before sending."""
     if isinstance(line, BadLine):
         return line
     try:
@@ -149,7 +149,7 @@ def _sum_up(intake: Intake) -> int:
 
 
 def _size(file: BinaryIO) -> int | None:
-    """The bytes to come, for a regular file."""
+    """The size in bytes of a regular file; None for anything else."""
     try:
         facts = os.fstat(file.fileno())
     except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""Expected trouble ends in one line on stderr and an exit code, never in a traceback."""
+"""Turn expected errors into one line on stderr and an exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class OneLineErrors(click.Group):
     """A group whose commands return their exit code (None: 0), and whose errors are one line each."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """In the order of a first use, not of the alphabet."""
+        """In order of first use, not alphabetically."""
         return list(self.commands)
 
     def main(self, args: Sequence[str] | None = None, **settings: Any) -> Any:  # type: ignore[override]  # click's is overloaded by standalone_mode
-        """Run a command and leave the process with its exit code; click's own arguments are taken as they are."""
+        """Run a command and exit with its code; takes the same arguments as click's method."""
         if not settings.pop("standalone_mode", True):
             return super().main(args, standalone_mode=False, **settings)
         use_any_encoding(sys.stdout)
@@ -39,7 +39,7 @@ class OneLineErrors(click.Group):
             error.show()
             code = WRONG_USE
         except BrokenPipeError:
-            # Whoever read our output has seen enough (`| head`); the interpreter must not try to write the rest.
+            # The reader closed the pipe (as `| head` does); the interpreter must not try to write the rest.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = WITH_FAILURES
         except (click.ClickException, click.Abort, CaseWorkerError, DBAPIError, OSError) as error:
@@ -49,7 +49,7 @@ class OneLineErrors(click.Group):
 
 
 def in_one_line(error: Exception) -> tuple[str, int]:
-    """What went wrong and what to do, in one line, and the exit code."""
+    """One line that says what went wrong and what to do, and the exit code."""
     match error:
         case click.Abort():
             return "stopped", WITH_FAILURES

@@ -1,4 +1,4 @@
-"""`case-worker make-key` and `case-worker rekey`: the keys that cases are sealed with."""
+"""`case-worker make-key` and `case-worker rekey`: the keys that encrypt cases."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor
 from worker.privacy.rekey import Resealed
-from worker.privacy.rekey import rekey as seal_anew
+from worker.privacy.rekey import rekey as encrypt_again
 from worker.report.formatting import counted
 
 
 @click.command("make-key", short_help="Make a key for CASE_ENCRYPTION_KEYS.")
 def make_key() -> None:
-    """Make a key for CASE_ENCRYPTION_KEYS and print it. It is kept nowhere: without it, what it sealed is lost."""
+    """Make a key for CASE_ENCRYPTION_KEYS and print it. It is not stored: if you lose it, its data is lost too."""
     click.echo(new_key())
 
 
-@click.command(short_help="Seal all cases with the newest key.")
-@click.option("--dry-run", is_flag=True, help="Only count what is sealed with which key.")
+@click.command(short_help="Encrypt all cases with the newest key.")
+@click.option("--dry-run", is_flag=True, help="Only count what is encrypted with each key.")
 @as_actor
 def rekey(*, dry_run: bool, actor: str | None) -> int:
-    """Seal all cases with the newest key: those under older ones, and those that were stored before there was one.
+    """Encrypt all cases with the newest key, including those under older keys and those stored unencrypted.
 
-    In small steps, while workers run; cut off, it can be run again for the rest. Tells which old keys can be dropped.
+    Works in small steps while workers run. If interrupted, run it again. Shows which old keys you can drop.
     """
     settings, engine = open_ledger()
     protection = settings.protection
@@ -44,7 +44,7 @@ def rekey(*, dry_run: bool, actor: str | None) -> int:
     done = Resealed()
     if not dry_run:
         with progress("sealing", None) as tell:
-            done = seal_anew(engine, protection, lambda so_far: tell(so_far.texts, counted(so_far.texts, "text")))
+            done = encrypt_again(engine, protection, lambda so_far: tell(so_far.texts, counted(so_far.texts, "text")))
         with transaction(engine) as connection:
             detail = {"door": "command line", "key": protection.keyring.newest, "texts": done.texts}
             audit(connection, AuditAction.REKEY, Actor(actor or os_user()), detail)
@@ -58,7 +58,7 @@ def rekey(*, dry_run: bool, actor: str | None) -> int:
 
 
 def _tell_of(keyring: Keyring, found: Counter[str], *, dry_run: bool) -> int:
-    """Which key seals how much, and what follows. Failures: texts that a real run has left behind."""
+    """Print how much each key encrypts, and what to do. Texts that a real run has left behind count as failures."""
     for key, texts in sorted(found.items(), key=lambda item: -item[1]):
         named = "sealed with no key" if key == PLAIN else f"sealed with key {key}"
         where = "" if key in (*keyring.fingerprints, PLAIN) else ", which is not in CASE_ENCRYPTION_KEYS"

@@ -1,4 +1,4 @@
-"""Opening the ledger for a command: settings, schema version, and connections that fit what is done with them."""
+"""Open the ledger for a command, with the right kind of connection; `case-worker migrate`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.settings import Settings
 
 
 def open_ledger() -> tuple[Settings, Engine]:
-    """The settings and the ledger's engine. Raises SettingsError, SchemaMismatch, and DBAPIError if it is away."""
+    """The settings and the ledger's engine. Raises SettingsError, SchemaMismatch, or DBAPIError if it is down."""
     settings = Settings.from_environment(needs=("DATABASE_URL",))
     engine = engine_of(settings)
     require_suitable(engine)
@@ -26,7 +26,7 @@ def open_ledger() -> tuple[Settings, Engine]:
 
 
 def engine_of(settings: Settings) -> Engine:
-    """The engine, without a look at what is there. Raises SettingsError for a URL that names no database."""
+    """The engine, without checking the schema. Raises SettingsError for a URL that names no database."""
     try:
         return get_engine(settings.database_url)
     except (ArgumentError, ValueError):
@@ -39,14 +39,14 @@ def engine_of(settings: Settings) -> Engine:
 
 @contextmanager
 def one_moment(engine: Engine) -> Iterator[Connection]:
-    """Read as of one moment, so that numbers that belong together agree."""
+    """Read from one snapshot, so that related numbers agree."""
     with engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
         yield connection
 
 
 @contextmanager
 def page_by_page(engine: Engine) -> Iterator[Connection]:
-    """Read as long as it takes: no transaction stays open while somebody looks at the first page."""
+    """Read without a transaction, so that none stays open while a person looks at the first page."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
 
@@ -66,7 +66,7 @@ def migrate() -> None:
         case Compatibility.TOO_NEW:
             raise SchemaMismatch(describe(code, found))
         case Compatibility.NEWER:
-            # An older worker's container that starts again in the middle of a rollout migrates first, too.
+            # During a rollout, an older worker's container may restart, and it migrates first as well.
             click.echo(f"The schema is at version {before}, newer than this code's {code.newest}, and suits it.")
             return
     schema.upgrade(settings.database_url)

@@ -1,4 +1,4 @@
-"""Options that several commands share: which failures, and texts that the ledger must be able to keep."""
+"""Options that several commands share: which failures, who acts and why."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Since(click.ParamType[timedelta]):
     name = "since"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """The duration."""
+        """Parse the duration."""
         if isinstance(value, timedelta):
             return value
         try:
@@ -39,12 +39,12 @@ class Since(click.ParamType[timedelta]):
 
 
 class Amount(click.ParamType[Decimal]):
-    """An amount of money, to the digit."""
+    """An exact amount of money."""
 
     name = "amount"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
-        """The number."""
+        """Parse the number."""
         if isinstance(value, Decimal):
             return value
         if not _AMOUNT.fullmatch(value):
@@ -53,7 +53,7 @@ class Amount(click.ParamType[Decimal]):
 
 
 class Words(click.ParamType[str]):
-    """Text that is not empty and that PostgreSQL can keep."""
+    """Non-empty text that PostgreSQL can store."""
 
     name = "text"
 
@@ -61,7 +61,7 @@ class Words(click.ParamType[str]):
         self._longest = longest
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text without white space around it."""
+        """Check the text and strip surrounding white space."""
         text = str(value).strip()
         if not text:
             self.fail("should not be empty", param, ctx)
@@ -75,7 +75,7 @@ class Words(click.ParamType[str]):
 
 
 def which_failures(command: F) -> F:
-    """The options that select open failures; all that are given must fit."""
+    """Add the options that select open failures; a failure must match all that are given."""
     for option in (
         click.option("--cause", type=click.UUID, metavar="KEY", help="Only this group, by its key in --format json."),
         click.option(
@@ -116,12 +116,12 @@ def which_failures(command: F) -> F:
 
 
 def filter_of(*, status: int | None, **parts: Any) -> FailureFilter:
-    """The filter that those options make."""
+    """Build the filter from those options."""
     return FailureFilter(http_status=status, **parts)
 
 
 def tell_what_is_hidden(settings: Settings, wanted: FailureFilter) -> None:
-    """One line on stderr for a filter by something that these settings keep sealed."""
+    """Warn on stderr if the filter uses a field that these settings keep encrypted."""
     protection = settings.protection
     names = ["--reference"] if wanted.reference is not None and protection.hides_reference else []
     amounts = (wanted.min_amount, wanted.max_amount, wanted.currency)
@@ -129,7 +129,7 @@ def tell_what_is_hidden(settings: Settings, wanted: FailureFilter) -> None:
         names.append("--min-amount, --max-amount or --currency")
     if names:
         click.echo(
-            f"case-worker: sealed cases are not found by {' and '.join(names)} "
+            f"case-worker: encrypted cases are not found by {' and '.join(names)} "
             "(CASE_PLAINTEXT_FIELDS would keep it readable)",
             err=True,
         )
@@ -140,17 +140,17 @@ with_note = click.option("--note", type=Words(2000), metavar="TEXT", help="Why, 
 
 
 def os_user() -> str:
-    """Who runs this, as the operating system knows it (an environment variable could say anything)."""
+    """The user according to the operating system. Environment variables are not trusted."""
     try:
         import pwd  # noqa: PLC0415 - not on Windows
 
         return pwd.getpwuid(os.getuid()).pw_name
     except ImportError:
         return getpass.getuser()
-    except KeyError:  # a container often runs as a number without a name
+    except KeyError:  # containers often run as a user id without a name
         return f"uid {os.getuid()}"
 
 
 def command_line_door() -> dict[str, str]:
-    """The way by which something was done, for the audit log: it names the OS user, whoever is said to act."""
+    """The channel of an action, for the audit log. It includes the OS user, even if --as names another actor."""
     return {"door": "command line", "os_user": os_user()}

@@ -1,4 +1,4 @@
-"""How far a long command has come, on stderr: a bar in a terminal, elsewhere a line now and then."""
+"""Show progress on stderr: a bar in a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-#: Seconds between two lines where there is no terminal.
-NOW_AND_THEN = 10.0
+#: Seconds between two lines without a terminal.
+LINE_EVERY = 10.0
 
-#: Called with how much has been done in all, and a few words on it.
+#: Called with the amount done so far and a short description.
 Tell = Callable[[int, str], None]
 
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Tell]:
-    """Show progress towards `total` (None: nobody knows how much it will be)."""
+    """Show progress towards `total` (None: unknown)."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(what, total)
@@ -35,7 +35,7 @@ def progress(what: str, total: int | None) -> Iterator[Tell]:
         if total
         else (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[words]}"))
     )
-    # Gone when it is done: the command's summary is what stays.
+    # The bar disappears at the end; the command's summary stays.
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=total, words="")
         yield lambda done, words: bar.update(task, completed=done, words=words)
@@ -46,7 +46,7 @@ def _lines(what: str, total: int | None) -> Tell:
 
     def tell(done: int, words: str) -> None:
         nonlocal last
-        if time.monotonic() - last >= NOW_AND_THEN:
+        if time.monotonic() - last >= LINE_EVERY:
             last = time.monotonic()
             share = f"{done * 100 // total} % " if total else ""
             click.echo(f"{what}: {share}{words}".rstrip(), err=True)

@@ -23,12 +23,12 @@ from worker.report.formatting import counted, moment
 
 
 class Moment(click.ParamType[datetime]):
-    """A moment: ISO 8601 (without a zone: UTC), or how long ago it was."""
+    """A point in time: ISO 8601 (UTC if there is no zone), or an age such as 2h."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The moment, in UTC."""
+        """Parse the time, in UTC."""
         if isinstance(value, datetime):
             return value
         try:
@@ -45,32 +45,32 @@ class Moment(click.ParamType[datetime]):
 @click.command(short_help="After a restore from a backup: look up before sending.")
 @click.option(
     "--since", type=Moment(), metavar="TIME",
-    help="The moment of the backup. Default: the newest entry in the ledger.",
+    help="The time of the backup. Default: the newest entry in the ledger.",
 )  # fmt: skip
 @click.option(
     "--look-up-new", type=Since(), default="24h", show_default=True, metavar="AGE",
-    help="For how long from now jobs that arrive are looked up first, too.",
+    help="For how long new jobs are also looked up before sending.",
 )  # fmt: skip
 @click.option(
     "--absent", multiple=True, type=click.UUID, metavar="JOB_ID",
-    help="Instead: somebody has looked in Debitura, and this dead job's case is not there. Repeatable.",
+    help="Instead: record that this dead job's case was searched for in Debitura and is not there. Repeatable.",
 )  # fmt: skip
 @with_note
 @as_actor
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 def reconcile(
     *, since: datetime | None, look_up_new: timedelta, absent: tuple[UUID, ...], note: str | None, actor: str | None,
     dry_run: bool,
 ) -> int:  # fmt: skip
-    """Make a restored ledger safe to work on. Run it after the restore and before any worker starts.
+    """Make a restored ledger safe to use. Run this after the restore and before any worker starts.
 
-    What happened since the backup is forgotten: a job that waits in the restored ledger may have been submitted since.
-    So each job from which a case may still be sent is marked: its case is looked up by creditorReference before
-    anything is sent. Found, it is recorded as submitted. Not found, it is sent. A case without a creditorReference
-    cannot be looked up, and goes to a person as outcome_unknown.
+    A restored ledger doesn't know what happened since the backup: a job that waits in it may have been submitted. So
+    every job that may still be sent is marked: its case is looked up by creditorReference before anything is sent. If
+    found, it is recorded as submitted; if not, it is sent. A case without a creditorReference can't be looked up, and
+    goes to a person as outcome_unknown.
 
-    Cases that were enqueued since the backup are not in the ledger any more: hand them over once more. For a day, all
-    that arrives is looked up first as well. It may be run again; what is marked stays marked.
+    Cases enqueued since the backup are missing from the ledger: enqueue them again. For a day, new jobs are also looked
+    up first. You can run this again; marked jobs stay marked.
     """
     who = Actor(actor or os_user(), note)
     _, engine = open_ledger()
@@ -100,7 +100,7 @@ def reconcile(
 
 
 def _mark_all(engine: Engine, state: State, actor: Actor, detail: dict[str, Any]) -> int:
-    """In small transactions, so that it may be cut off and run again."""
+    """Mark in small transactions, so that it can be interrupted and run again."""
     total = 0
     while True:
         with transaction(engine) as connection:

@@ -64,7 +64,7 @@ def report(*, form: str, output: str, **which: Any) -> None:
 
 @contextlib.contextmanager
 def opened(output: str) -> Iterator[TextIO]:
-    """Standard output (`-`), a device or pipe, or a file that is replaced only when the report is whole."""
+    """Standard output (`-`), a device or pipe, or a file that is replaced only when the output is complete."""
     path = Path(output)
     if output == "-":
         yield sys.stdout
@@ -72,14 +72,14 @@ def opened(output: str) -> Iterator[TextIO]:
         with path.open("w", encoding="utf-8") as out:
             yield out
     else:
-        # A new file can be read by its owner only: it tells of people's money. One that was there keeps its mode.
+        # A new file is readable by its owner only, because it contains financial data. An existing file keeps its mode.
         mode = path.stat().st_mode if path.exists() else 0o600
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=path.parent, prefix=".report-", delete=False
         ) as out:
             part = Path(out.name)
             try:
-                yield out  # type: ignore[misc]  # a wrapper that acts as the TextIO it holds
+                yield out  # type: ignore[misc]  # a wrapper that behaves like the TextIO it holds
                 out.close()
                 part.chmod(mode)
                 part.replace(path)

@@ -1,7 +1,7 @@
-"""What PostgreSQL, Redis and brokers say when they cannot be used, in our words.
+"""Describe why PostgreSQL, Redis or a broker can't be used.
 
-A driver's own text is not passed on: where a password holds an unescaped `@` or `/`, it names a piece of it as the host
-or the port.
+The driver's own message is never shown: if a password contains an unescaped `@` or `/`, the message shows part of the
+password as the host or port.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.ledger.database import is_passing
 
-# The first phrase that is found in the driver's text gives the words.
+# The first phrase found in the driver's message decides.
 _PHRASES = (
     ("refused", "the connection was refused: is it running, and are host and port right"),
     ("does not support ssl", "it does not offer TLS, and the URL asks for it"),
@@ -18,14 +18,14 @@ _PHRASES = (
     ("ssl", "the TLS connection failed"),
     ("password authentication failed", "the password was not accepted"),
     ("no password supplied", "it asks for a password, and the URL has none"),
-    ("no pg_hba.conf entry", "it does not let this user in from this machine"),
+    ("no pg_hba.conf entry", "it does not allow this user to connect from this machine"),
     ("wrongpass", "the password was not accepted"),
     ("invalid username-password", "the password was not accepted"),
     ("noauth", "it asks for a password, and the URL has none"),
     ("authentication required", "it asks for a password, and the URL has none"),
     ("access_refused", "the user or password was not accepted"),
-    ("noperm", "this user may not do that there"),
-    ("permission denied", "this user may not do that there"),
+    ("noperm", "this user lacks the permission"),
+    ("permission denied", "this user lacks the permission"),
     ("role ", "there is no such user"),
     ("does not exist", "there is no such database on that server"),
     ("port could not be cast", "its URL cannot be read: in a password, @ / : # are written %40 %2F %3A %23"),
@@ -49,23 +49,23 @@ _PHRASES = (
 
 
 def describe(error: BaseException) -> str:
-    """One clause that says why a server cannot be used; the error's name where nothing better is known."""
+    """Say in one clause why a server can't be used; falls back to the error's class name."""
     text = f"{type(error).__name__} {error}".lower()
     return next((words for phrase, words in _PHRASES if phrase in text), f"it said {type(error).__name__}")
 
 
 def describe_database_error(error: DBAPIError) -> str:
-    """One line about a database that cannot be used."""
+    """Say in one line why the database can't be used."""
     state = getattr(error.orig, "sqlstate", None)
     if state in {"55P03", "40P01"}:
         return "another session holds a lock on the same rows or tables; nothing was changed: try again in a moment"
     if state == "57014":
         return (
-            "the database gave up a statement that took too long; nothing was changed: try again, or look at its load"
+            "the database cancelled a statement that took too long; nothing was changed: try again, or check its load"
         )
     if state in {"42P01", "42703"}:
-        return "the database lacks a table or column of ours: run `case-worker migrate`"
+        return "the database lacks a required table or column: run `case-worker migrate`"
     cause = error.orig or error
     if state is None or is_passing(error) or state[:2] in {"28", "3D", "42"}:
-        return f"the database of DATABASE_URL cannot be used: {describe(cause)} (case-worker doctor looks closer)"
+        return f"the database of DATABASE_URL cannot be used: {describe(cause)} (case-worker doctor says more)"
     return f"the database refused a statement ({type(cause).__name__}, SQLSTATE {state})"

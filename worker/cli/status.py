@@ -29,10 +29,10 @@ from worker.settings import Settings
 from worker.telemetry.tenant_digest import digest_with, tenant_key
 
 
-@click.command(short_help="Show how many jobs are where, and what holds them.")
+@click.command(short_help="Show jobs by state, and what they wait for.")
 @click.option("--json", "json_wanted", is_flag=True, help="One JSON object, for programs.")
 def status(*, json_wanted: bool) -> None:
-    """Show how many jobs are where, what needs a person, and what holds the fleet."""
+    """Show how many jobs are in each state, what needs a person, and what the fleet waits for."""
     settings, engine = open_ledger()
     close_days_if_allowed(engine)
     with one_moment(engine) as connection:
@@ -51,13 +51,13 @@ def status(*, json_wanted: bool) -> None:
             screen.line(f"The ledger was restored: until {moment(restored)}, jobs that arrive are looked up first.")
 
 
-@click.command(short_help="Tell one job's story.")
+@click.command(short_help="Show one job's history.")
 @click.argument("job_id", type=click.UUID, required=False)
 @click.option("--reference", type=Words(1000), metavar="REF", help="Instead of an id: its creditorReference.")
 @click.option("--tenant", type=Words(255), metavar="TENANT", help="With --reference: this externalTenantId.")
 @click.option("--json", "json_wanted", is_flag=True, help="One JSON object, for programs.")
 def show(*, job_id: UUID | None, reference: str | None, tenant: str | None, json_wanted: bool) -> None:
-    """Tell one job's story: every attempt, what it meant, what people did, and what is to be done."""
+    """Show one job's history: every attempt and its meaning, what people did, and what to do next."""
     if (job_id is None) == (reference is None):
         raise click.UsageError("give a job's id, or --reference (and --tenant)")
     settings, engine = open_ledger()
@@ -73,7 +73,7 @@ def show(*, job_id: UUID | None, reference: str | None, tenant: str | None, json
 
 
 def _the_one(connection: Connection, reference: str, tenant: str | None) -> UUID:
-    """The job with that reference. Raises JobNotFound, and UsageError where there are several."""
+    """The job with that reference. Raises JobNotFound, or UsageError if there are several."""
     found = [job for job in find_jobs(connection, reference, tenant=tenant) if job.creditor_reference == reference]
     if not found:
         raise JobNotFound(f"there is no job with the reference {one_line(reference)} in this database")
@@ -83,12 +83,12 @@ def _the_one(connection: Connection, reference: str, tenant: str | None) -> UUID
     return found[0].id
 
 
-@click.command("tenant-digest", short_help="Say what a tenant is called in logs and traces.")
+@click.command("tenant-digest", short_help="Print a tenant's name in logs and traces.")
 @click.argument("tenant", type=Words(255))
 def tenant_digest_of(*, tenant: str) -> None:
-    """Say what a tenant is called in logs and traces, which carry a keyed digest in place of its id.
+    """Print the keyed digest that logs and traces show in place of a tenant's id.
 
-    It needs the key that the workers have: LOG_TENANT_KEY, or their DATABASE_URL.
+    Needs the same key as the workers: LOG_TENANT_KEY, or their DATABASE_URL.
     """
     Settings.from_environment(needs=("DATABASE_URL",))
     click.echo(digest_with(tenant_key(os.environ), tenant))

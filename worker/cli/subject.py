@@ -1,4 +1,4 @@
-"""`case-worker export` and `case-worker erase`: when somebody asks what is kept of them, or wants it gone."""
+"""`case-worker export`, `erase` and `purge`: hand out or remove personal data."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _tenant = click.option("--tenant", type=Words(255), required=True, metavar="TENA
 _reference = click.option("--reference", type=Words(1000), metavar="REF", help="Only this creditorReference.")
 
 
-@click.command(short_help="Write out everything that is kept of a tenant or reference.")
+@click.command(short_help="Export everything stored about a tenant or reference.")
 @_tenant
 @_reference
 @click.option("--output", type=click.Path(dir_okay=False), required=True, metavar="FILE", help="`-`: standard output.")
 @as_actor
 @with_note
 def export(*, tenant: str, reference: str | None, output: str, actor: str | None, note: str | None) -> int:
-    """Write out everything that is kept of a tenant's jobs, or of those with one reference, as JSON.
+    """Export everything stored about a tenant's jobs, or those with one reference, as JSON.
 
-    Cases with all their wordings, attempts, dead letters, audit entries, and messages that could not be read. The file
-    holds personal data, and only its owner may read it.
+    This includes all versions of the cases, attempts, dead letters, audit entries, and messages that could not be read.
+    The file contains personal data and is readable by its owner only.
     """
     settings, engine = open_ledger()
     heading = {"tenant": tenant, "reference": reference, "exported_at": datetime.now(UTC)}
@@ -69,14 +69,14 @@ def export(*, tenant: str, reference: str | None, output: str, actor: str | None
 @click.command(short_help="Erase the case data of a tenant or reference.")
 @_tenant
 @_reference
-@click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be erased.")
 @click.option("--note", type=Words(2000), required=True, metavar="TEXT", help="Why, for the audit log.")
-@click.option("--yes", is_flag=True, help="Do not ask before it is done, in a terminal.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation in a terminal.")
 @as_actor
 def erase(*, tenant: str, reference: str | None, dry_run: bool, note: str, yes: bool, actor: str | None) -> int:
-    """Erase the case data of a tenant's jobs, or of those with one reference, as `purge` does, whatever their age.
+    """Erase the case data of a tenant's jobs, or those with one reference, as `purge` does, regardless of age.
 
-    Dead jobs are discarded with it. Jobs that may still be submitted are left alone and listed. It cannot be undone.
+    Dead jobs are discarded first. Jobs that may still be submitted are left alone and listed. This cannot be undone.
     """
     settings, engine = open_ledger()
     subject = Subject(tenant, reference)
@@ -100,35 +100,35 @@ def erase(*, tenant: str, reference: str | None, dry_run: bool, note: str, yes: 
 
 
 def _list_left(found: Erasure) -> int:
-    """What was not erased, why, and what to do."""
+    """List what was not erased, why, and what to do."""
     lines = [
         f"job {job} is {state} and may still be submitted: erase it when it is done" for job, state in found.under_way
     ]
     lines += [f"job {job}: {one_line(why)}" for job, why in found.unsure]
-    lines += [f"job {job} was moved by somebody else a moment ago: run this again" for job in found.late]
+    lines += [f"job {job} was just changed by another process: run this again" for job in found.late]
     for line in lines:
         click.echo(f"case-worker: left alone: {line}", err=True)
     return WITH_FAILURES if lines else DONE
 
 
 def _named(subject: Subject) -> dict[str, Any]:
-    """Whom it was about, for the audit log: of a reference only its digest, since nothing can be erased there."""
+    """The subject, for the audit log. A reference is stored as a digest, because audit entries can't be erased."""
     digest = sha256(subject.reference.encode()).hexdigest() if subject.reference else None
     return {"tenant": subject.tenant, "reference_sha256": digest}
 
 
-@click.command(short_help="Remove the case data of jobs that are long done.")
+@click.command(short_help="Remove the case data of old finished jobs.")
 @click.option(
     "--older-than", type=Since(), metavar="AGE", required=True, help="Final for longer than this: 30m, 12h, 90d, 12w."
 )
-@click.option("--dry-run", is_flag=True, help="Only say how much would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only show how much would be removed.")
 @as_actor
 @with_note
 def purge(*, older_than: timedelta, dry_run: bool, actor: str | None, note: str | None) -> int:
     """Remove the case data of jobs that were submitted or discarded long ago: their cases, references and messages.
 
-    The jobs themselves stay, with their states, attempts, dates, amounts and Debitura's case ids. The same case
-    enqueued again still finds its job, and is not submitted a second time. It cannot be undone.
+    The jobs stay, with their states, attempts, dates, amounts and Debitura's case ids. If the same case is enqueued
+    again, it still finds its job and is not submitted a second time. This cannot be undone.
     """
     _, engine = open_ledger()
     age = older_than.total_seconds()

@@ -1,4 +1,4 @@
-"""`case-worker web` and `case-worker hash-password`: the report as a web page, and who may use it."""
+"""`case-worker web` and `case-worker hash-password`: serve the report as a web page, and make its users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.telemetry.logging import configure_logs, log_uncaught
 def web(*, host: str, port: int) -> None:
     """Serve the failed-job report as a web page, with /healthz, /readyz and /metrics.
 
-    Without REPORT_USERS everybody on this machine may use it, and nobody else can: then it listens on loopback only.
+    Without REPORT_USERS it listens on loopback only, and anyone on this machine may use it.
     """
     settings = Settings.from_environment(needs=("DATABASE_URL",))
     engine = engine_of(settings)
@@ -45,7 +45,7 @@ def _tell(words: str) -> None:
 def hash_password_for(*, name: str, role: str) -> None:
     """Make an entry for REPORT_USERS: ask for a password, or read it from standard input, and print the entry.
 
-    The password is kept nowhere. Several entries are separated by spaces, commas or line breaks.
+    The password is not stored. Separate several entries with spaces, commas or line breaks.
     """
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt="Once more", err=True)
@@ -61,7 +61,7 @@ def hash_password_for(*, name: str, role: str) -> None:
 
 
 def _read_back(entry: str) -> dict[str, User]:
-    """The users of that entry; none if it cannot be read back."""
+    """The users in that entry; empty if it can't be parsed."""
     try:
         return parse_users(entry)
     except SettingsError:

@@ -20,13 +20,13 @@ log = structlog.get_logger(__name__)
 
 
 class LedgerGauges(Collector):
-    """What the ledger says, each time that somebody asks; without a ledger, only that."""
+    """Reads the ledger at each scrape. If the ledger is unavailable, reports only that."""
 
     def __init__(self, reader: FleetReader) -> None:
         self._reader = reader
 
     def collect(self) -> Iterable[Metric]:
-        """One family for each metric of `definitions.READ`."""
+        """One family for each metric in `definitions.READ`."""
         try:
             fleet = self._reader.read()
         except SQLAlchemyError as error:
@@ -46,7 +46,7 @@ def _of(fleet: Fleet) -> Iterable[Metric]:
     yield _one(definitions.OLDEST_PENDING, counts.oldest_pending_seconds or 0.0)
     yield _by_word(definitions.WINDOW_USED, {_name(use.window): use.used for use in fleet.windows})
     yield _by_word(definitions.WINDOW_LIMIT, {_name(use.window): use.window.amount for use in fleet.windows})
-    # A circuit is open for as long as it has a row, also when its time is over and it is being probed.
+    # A circuit counts as open while it has a row, even when its time is up and it is being probed.
     yield _by_word(definitions.CIRCUIT_OPEN, {name: name in holds for name in CIRCUITS})
     limits = [name for name in HoldName if name not in CIRCUITS]
     yield _by_word(definitions.HELD, {name: holds.get(name, False) for name in limits})

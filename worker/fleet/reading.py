@@ -1,4 +1,4 @@
-"""Reading the fleet's state from the ledger: when somebody asks, and not more often than every few seconds."""
+"""Read the fleet's state from the ledger, on request and at most every few seconds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from worker.ledger.writer.pace import use
 from worker.policy.rate_limit import Pace
 from worker.settings import Settings
 
-#: Seconds for which an answer is given again, so that many who ask cost no more than one.
+#: Seconds for which a result is cached, so that many callers cost no more than one.
 KEPT_FOR = 3.0
 #: Seconds that one who asks waits for the ledger; one that is so slow is as good as away. Prometheus waits for 10 s.
 READ_TIMEOUT = 8.0
@@ -34,7 +34,7 @@ _STATEMENT_PATIENCE = text("SET LOCAL statement_timeout = '5s'")
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The fleet at one moment."""
+    """A snapshot of the fleet."""
 
     counts: queries.Counts
     windows: list[WindowUse]
@@ -78,7 +78,7 @@ class FleetReader:
                 try:
                     self._known = self._answer()
                 except SQLAlchemyError as error:
-                    # Kept as well: those who wait behind us must not each wait for a ledger that is away.
+                    # Cached as well: callers queued behind this one must not each wait for an unavailable ledger.
                     self._known = error
                 self._read_at = self._clock()
             if isinstance(self._known, SQLAlchemyError):
@@ -86,9 +86,9 @@ class FleetReader:
             return self._known
 
     def _answer(self) -> Fleet:
-        """Ask in a thread: a server that is frozen neither answers nor closes, and no time limit of its own counts."""
+        """Query in a thread: a frozen server neither answers nor closes, so its own time limits don't apply."""
         if self._unanswered is not None and not self._unanswered.done():
-            raise NoAnswer("the ledger still owes an answer")
+            raise NoAnswer("the ledger has not answered an earlier query yet")
         asked: Future[Fleet] = Future()
         self._unanswered = asked
         threading.Thread(target=self._ask, args=(asked,), name="fleet reader", daemon=True).start()
@@ -100,7 +100,7 @@ class FleetReader:
     def _ask(self, asked: Future[Fleet]) -> None:
         try:
             asked.set_result(self._look())
-        except BaseException as error:  # noqa: BLE001 - whoever asked gets it
+        except BaseException as error:  # noqa: BLE001 - passed on to the caller
             asked.set_exception(error)
 
     def _look(self) -> Fleet:
@@ -112,7 +112,7 @@ class FleetReader:
 
 
 def look(connection: Connection, pace: Pace, terms: Terms) -> Fleet:
-    """The fleet at this moment."""
+    """Take a snapshot of the fleet."""
     counts = queries.counts(connection)
     windows = windows_in(connection, pace, use(connection, Api.CUSTOMER, pace))
     due = due_work(connection, within=terms.drain)
@@ -120,7 +120,7 @@ def look(connection: Connection, pace: Pace, terms: Terms) -> Fleet:
         pending=counts.jobs[State.PENDING],
         due_soon=due.due_soon,
         under_way=counts.jobs[State.QUEUED] + counts.jobs[State.SUBMITTING],
-        # Who stopped counting does not know of a limit.
+        # The query stops counting at COUNTED_TENANTS; then assume that tenants are no limit.
         tenants=due.tenants if due.tenants < COUNTED_TENANTS else counts.jobs[State.PENDING],
         latency=due.latency,
         allowed=allowed_rate(pace, windows, terms.drain),
@@ -130,7 +130,7 @@ def look(connection: Connection, pace: Pace, terms: Terms) -> Fleet:
 
 
 def as_data(fleet: Fleet) -> dict[str, Any]:
-    """What `GET /scaling` answers: counts only."""
+    """The body of `GET /scaling`: counts only."""
     demand, terms, advice = fleet.demand, fleet.terms, fleet.advice
     return {
         "useful_workers": advice.workers,
@@ -151,7 +151,7 @@ def as_data(fleet: Fleet) -> dict[str, Any]:
 
 
 def describe(fleet: Fleet) -> list[str]:
-    """Why so many, one step of the reckoning after the other."""
+    """Explain the number of workers, one step at a time."""
     demand, terms, advice = fleet.demand, fleet.terms, fleet.advice
     said = [_WHY[advice.limit]]
     if advice.limit is not Limit.NOTHING_TO_DO:

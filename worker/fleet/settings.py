@@ -1,4 +1,4 @@
-"""Settings of those who run the fleet, beside those that say how cases are submitted."""
+"""Settings for operating the fleet, separate from those for submitting cases."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ DEFAULT_METRICS_HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class FleetSettings:
-    """How a worker is watched, and how many of them are wanted. Durations are in seconds."""
+    """How a worker is monitored, and how many workers are wanted. Durations are in seconds."""
 
     metrics_port: int | None
-    """None: a worker serves no metrics and no health."""
+    """None: a worker serves no metrics and no health checks."""
     metrics_host: str
     metrics_folder: str
-    """Where a worker makes the folder that its processes share; empty: among the temporary files."""
+    """Where a worker creates the directory that its processes share; empty: in the temporary directory."""
     liveness_file: str
     """Empty: none."""
     liveness: float
-    """After so long without a sign of life a worker is taken to hang."""
+    """A worker without a sign of life for this long counts as hung."""
     concurrency: int
-    """Children of one worker, as its command line says."""
+    """Child processes of one worker, as given on its command line."""
     scaling_minimum: int
-    """Workers that are wanted while there is nothing to do."""
+    """Workers to keep while there is nothing to do."""
     scaling_drain: float
-    """How soon a backlog should be through, pace permitting."""
+    """How soon a backlog should be finished, rate limits permitting."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> FleetSettings:
-        """Read them. Raises SettingsError, one line, naming the variable and what it should be."""
+        """Read the settings. Raises SettingsError, one line that names the variable and what it should be."""
         env = os.environ if environ is None else environ
         port = setting_text(env, "WORKER_METRICS_PORT")
         return cls(

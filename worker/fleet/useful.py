@@ -1,7 +1,7 @@
-"""How many workers are useful now. Pure: facts in, a number and the reasons for it out.
+"""How many workers are useful now. Pure: facts in, a number and its reasons out.
 
-A worker costs money whether or not it has anything to do, so the last one that is asked for must have work: no more are
-useful than the API's limits let send, nor than the jobs and their tenants allow to be under way at once.
+An idle worker costs money, so every worker asked for must have work. The API's rate limits, and the jobs and tenants
+that may be under way at once, bound the number.
 """
 
 from __future__ import annotations
@@ -14,90 +14,90 @@ from enum import StrEnum
 from worker.ledger.queries.waiting import WindowUse
 from worker.policy.rate_limit import Pace
 
-#: Seconds that a request is taken to last before any was measured.
+#: The assumed duration of a request, in seconds, before any was measured.
 ASSUMED_LATENCY = 1.0
-#: Jobs a second that one child process can do at most, however quick the API: its processor is busy then.
+#: The most jobs a second that one child process can handle, however fast the API is: it is then CPU-bound.
 BUSIEST_CHILD = 300.0
-#: What rounding may add to a number of workers that is whole by right.
+#: Tolerance for floating-point error, so that an exact whole number of workers is not rounded up.
 ROUNDING = 1e-9
 
 
 class Limit(StrEnum):
-    """What the number of useful workers is bounded by."""
+    """What limits the number of useful workers."""
 
     NOTHING_TO_DO = "nothing_to_do"
     HOLD = "hold"
-    """A hold, or an open circuit: one worker probes, and the others would stand still."""
+    """Sending is paused, or a circuit is open: one worker probes, and others would be idle."""
     PACE_USED_UP = "pace_used_up"
-    """A rate limit's window is used up for a good while."""
+    """A rate limit's window is used up for longer than the drain time."""
     PACE = "pace"
-    """The rate limits are slower than the backlog calls for."""
+    """The rate limits allow less than the backlog needs."""
     TENANTS = "tenants"
     """Few tenants have jobs, and each may have only so many under way at once."""
     BACKLOG = "backlog"
-    """The backlog itself: so many workers are through it in time."""
+    """The backlog itself: this many workers finish it in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What one worker can do, and what is wanted of the fleet."""
+    """What one worker can do, and what the fleet should achieve."""
 
     slots: int
-    """Requests that one worker has under way at once: children times threads."""
+    """Requests that one worker can have under way at once: child processes times threads."""
     children: int
     tenant_cap: int
-    """Jobs of one tenant that may be under way at once."""
+    """How many jobs of one tenant may be under way at once."""
     minimum: int
     drain: float
-    """Seconds in which a backlog should be through."""
+    """Seconds in which a backlog should be finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What there is to do now, and what is allowed."""
+    """The work to do now, and the rate allowed."""
 
     pending: int
     due_soon: int
-    """Jobs that wait, and are due before a backlog should be through."""
+    """Waiting jobs that become due within the drain time."""
     under_way: int
     """Jobs that are queued or being submitted."""
     tenants: int
-    """Tenants that have pending jobs, or more."""
+    """Tenants that have pending jobs, or an upper bound."""
     latency: float | None
-    """Seconds that a request took lately, on average."""
+    """The average duration of recent requests, in seconds."""
     allowed: float
-    """Requests a second that the rate limits allow for as long as `drain`."""
+    """Requests a second that the rate limits allow over the drain time."""
     held: bool
-    """A hold is in force, or a circuit open."""
+    """A pause is in force, or a circuit is open."""
 
     @property
     def jobs(self) -> int:
-        """All that there is to do soon."""
+        """All jobs to handle soon."""
         return self.pending + self.due_soon + self.under_way
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """How many workers are useful, and why not more."""
+    """How many workers are useful, and what limits them."""
 
     workers: int
     limit: Limit
     wanted: float
-    """Requests a second that would bring the backlog through in time."""
+    """Requests a second needed to finish the backlog in time."""
     rate: float
-    """Requests a second that will be sent."""
+    """Requests a second that can be sent."""
     latency: float
-    """Seconds that a request was taken to last."""
+    """The request duration used for this calculation, in seconds."""
 
 
 def useful_workers(demand: Demand, terms: Terms) -> Advice:
-    """How many workers have something to do."""
+    """Calculate how many workers have work."""
     jobs = demand.jobs
     latency = max(demand.latency or ASSUMED_LATENCY, terms.slots / terms.children / BUSIEST_CHILD)
     wanted = jobs / terms.drain
     if not jobs:
         return Advice(terms.minimum, Limit.NOTHING_TO_DO, 0.0, 0.0, latency)
-    # Jobs need a dispatcher to wake them and take them back, and a probe needs somebody to send it.
+    # At least one worker is needed: its dispatcher releases and reclaims jobs, and it sends the probe.
     one = max(1, terms.minimum)
     if demand.held:
         return Advice(one, Limit.HOLD, wanted, 0.0, latency)
@@ -112,12 +112,12 @@ def useful_workers(demand: Demand, terms: Terms) -> Advice:
 
 
 def allowed_rate(pace: Pace, rooms: Sequence[WindowUse], seconds: float) -> float:
-    """How many requests a second may be sent over the next so many seconds."""
+    """How many requests a second may be sent over the next `seconds`."""
     return min([1 / pace.interval, *(_rate(room, seconds) for room in rooms)])
 
 
 def _rate(room: WindowUse, seconds: float) -> float:
-    """What is left may go at once; what leaves the window comes back at the window's own pace, on average."""
+    """Unused requests may be sent at once; used ones free up at the window's average rate."""
     if room.frees_in is not None and room.frees_in > seconds:
         return 0.0
     left = max(0, room.window.amount - room.used)

@@ -1,4 +1,4 @@
-"""Walking the audit log's chain: which entry was altered, taken out or slipped in, and whether its end was cut off."""
+"""Verify the audit log's hash chain: find entries that were altered, removed or inserted, and a truncated end."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from sqlalchemy import Connection
 
 from worker.ledger.queries.audit import Head, Link, head, links, unchained
 
-#: Entries read at a time, and problems listed at most.
+#: Entries to read at a time, and the most problems to list.
 PAGE, MOST = 1000, 50
 START = bytes(32)
 
 
 @dataclass(slots=True)
 class ChainCheck:
-    """A walk from the first entry on. Pure: it is given the places in order."""
+    """Verification from the first entry onwards. Pure: call `step` with the links in order."""
 
     position: int = 0
     hash: bytes = START
     problems: list[str] = field(default_factory=list)
     expected: bytes | None = None
-    """A hash that was kept elsewhere, and should be met."""
+    """A hash saved elsewhere that must occur in the chain."""
     met_at: int | None = None
-    """Where it was."""
+    """The position where it occurred."""
 
     def __post_init__(self) -> None:
         if self.expected == START:
             self.met_at = 0
 
     def step(self, link: Link) -> None:
-        """The next place. After a wrong one the walk goes on from the hash that stands there, to find the rest."""
+        """Check the next link. After a wrong one, continue from its stored hash, to find further problems."""
         if link.position != self.position + 1:
             first, last = self.position + 1, link.position - 1
             missing = f"place {first} is" if first == last else f"places {first} to {last} are"
@@ -46,18 +46,18 @@ class ChainCheck:
             self.met_at = link.position
 
     def end(self, kept: Head, slipped_in: list[int]) -> None:
-        """After the last place: what stands beside the chain has to agree with it."""
+        """Finish after the last link: compare the chain with the stored head and the unchained entries."""
         self.problems += [f"entry {number} is not in the chain: it was slipped in" for number in slipped_in]
         if (kept.entries, kept.hash) != (self.position, self.hash):
             self.problems.append(f"the chain ends at place {self.position}, and should end at place {kept.entries}")
         if self.expected is not None and self.met_at is None:
             self.problems.append(
-                "the head that you expect is nowhere in the chain: its end was cut off, or it was made again"
+                "the head that you expect is nowhere in the chain: its end was cut off, or it was rebuilt"
             )
 
 
 def verify(connection: Connection, *, expected: bytes | None, tell: Callable[[int, int], object]) -> ChainCheck:
-    """Walk the whole chain, as of one moment. `tell` is given how far it has come, of how many."""
+    """Verify the whole chain in one snapshot. Calls `tell` with the position reached and the total."""
     kept = head(connection)
     walk = ChainCheck(expected=expected)
     for link in _all(connection):

@@ -1,4 +1,4 @@
-"""Erasing what is kept of a data subject: from jobs that are done, and from dead ones, which are given up with it."""
+"""Remove case data: of a data subject on request, and of jobs that have been final for long enough."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from worker.ledger.writer.purge import Purged, erase_jobs, erase_messages, purge
 from worker.ledger.writer.resolve import Actor
 from worker.privacy.subject import Subject, matching_jobs, matching_messages
 
-#: Jobs in one transaction at most.
+#: The most jobs in one transaction.
 CHUNK = 200
 
 
 @dataclass(slots=True)
 class Erasure:
-    """What belongs to the subject, sorted by what can be done."""
+    """What belongs to the subject, grouped by what can be done with it."""
 
     final: list[UUID] = field(default_factory=list)
     dead: list[UUID] = field(default_factory=list)
-    """They are discarded first."""
+    """Discarded before they are erased."""
     erased_before: int = 0
     under_way: list[tuple[UUID, str]] = field(default_factory=list)
-    """Jobs that may still be submitted, with their states: left alone."""
+    """Jobs that may still be submitted, with their states; left alone."""
     unsure: list[tuple[UUID, str]] = field(default_factory=list)
-    """Jobs whose case cannot be opened to see whether they are the subject's, and why: left alone."""
+    """Jobs whose case can't be decrypted to check whether it is the subject's, with the reason; left alone."""
     messages: list[int] = field(default_factory=list)
-    """Unreadable messages, by their dead letters."""
+    """Unreadable messages, by dead letter id."""
     late: list[UUID] = field(default_factory=list)
-    """Found, but moved by somebody else before it was their turn."""
+    """Found, but changed by another process before they could be erased."""
 
 
 def look(connection: Connection, subject: Subject, protection: Protection) -> Erasure:
-    """What an erasure would do."""
+    """Find what an erasure would do. Changes nothing."""
     found = Erasure()
     for match in matching_jobs(connection, subject, protection):
         job = match.job
@@ -60,9 +60,9 @@ def look(connection: Connection, subject: Subject, protection: Protection) -> Er
 
 
 def erase(engine: Engine, found: Erasure, *, actor: Actor, door: dict[str, Any], subject: dict[str, Any]) -> int:
-    """Erase what was found, in small transactions. Returns how many jobs were erased; `found.late` are the others.
+    """Erase what was found, in small transactions. Returns how many jobs were erased; the others go to `found.late`.
 
-    `subject` says for the audit log whom it was about. Each job has an entry of its own; the last one tells the whole.
+    `subject` identifies the subject in the audit log. Each job gets its own entry; a final entry has the totals.
     """
     erased = 0
     jobs = [*found.final, *found.dead]
@@ -88,10 +88,6 @@ def _erase_messages(connection: Connection, ids: Sequence[int], actor: Actor, do
         erase_messages(connection, ids)
 
 
-#: Jobs in one transaction at most.
-CHUNK = 200
-
-
 def purge(
     engine: Engine,
     *,
@@ -101,11 +97,11 @@ def purge(
     tell: Callable[[Purged], object] = lambda _: None,
     go_on: Callable[[], bool] = lambda: True,
 ) -> tuple[Purged, bool]:
-    """Remove the case data of what has been final for `age` seconds; one audit entry says how much.
+    """Remove the case data of jobs that have been final for `age` seconds, with one audit entry for the total.
 
-    `tell` is given the sums so far after each step, and `go_on` is asked before the next one. Returns what was removed,
-    and whether nothing is left. Two at once do no harm. Raises SQLAlchemy's errors; what is committed stays done, and
-    is in the audit entry all the same where the database takes it.
+    Calls `tell` with the totals after each step, and `go_on` before the next one. Returns what was removed, and whether
+    nothing is left. Safe to run twice at once. Raises SQLAlchemy's errors; committed steps stay done, and are recorded
+    in the audit entry if the database accepts it.
     """
     done, finished = Purged(0, 0), False
     try:

@@ -1,4 +1,4 @@
-"""Everything that is kept of a data subject, as one JSON object that is written as it is read."""
+"""Export everything stored about a data subject as one JSON object, written while it is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.errors import CaseSealed
 from worker.ledger.queries.subjects import job_rows
 from worker.privacy.subject import Match, Subject, matching_jobs, matching_messages
 
-#: Of no meaning to anybody outside the fleet.
+#: Internal columns, left out of the export.
 _OURS = ("lease_token", "lease_owner", "lease_until", "round")
 
 
@@ -25,8 +25,8 @@ class Exported:
     jobs: int = 0
     messages: int = 0
     unsure: int = 0
-    """Jobs whose case cannot be opened: it is missing in what was written, or, where nobody can tell whether it has
-    that reference, the whole job is."""
+    """Jobs whose case can't be decrypted. The case is missing from the export, or the whole job is, if its reference
+    can't be checked."""
 
 
 def export(
@@ -39,9 +39,9 @@ def export(
     plain: Callable[[Any], Any],
     tell: Callable[[Exported], object] = lambda _: None,
 ) -> Exported:
-    """Write the subject's jobs with everything that belongs to them, and its unreadable messages.
+    """Write the subject's jobs with all related rows, and its unreadable messages.
 
-    `heading` stands before them; `plain` makes JSON values of the ledger's.
+    `heading` is written first; `plain` converts database values to JSON values.
     """
     done = Exported()
     out.write(f'{{\n  "subject": {_text(plain(heading))},\n  "jobs": [')

@@ -1,6 +1,6 @@
-"""Sealing everything with the newest key: what an older key has sealed, and what was stored before there was one.
+"""Re-encrypt everything with the newest key, including data stored before there was a key.
 
-Small transactions, each right by itself: it can be cut off at any moment and begun again, beside running workers.
+Runs in small, independent transactions: it can be interrupted at any time and run again, while workers run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from worker.ledger.database import transaction
 from worker.ledger.writer import reseal
 from worker.ledger.writer.reseal import NO_JOB, Found, FoundJob
 
-#: Texts in one transaction at most.
+#: The most texts in one transaction.
 CHUNK = 200
 
 F = TypeVar("F", bound=Found)
@@ -29,16 +29,16 @@ M = TypeVar("M")
 
 @dataclass(slots=True)
 class Resealed:
-    """What came of it so far."""
+    """Progress and result."""
 
     texts: int = 0
     unopened: Counter[str] = field(default_factory=Counter)
-    """Texts that could not be opened, by the fingerprint of their key."""
+    """Texts that could not be decrypted, by the fingerprint of their key."""
 
 
 @dataclass(frozen=True, slots=True)
 class _AsFound:
-    """A job's case as `Protection.kept` takes it."""
+    """A job's case in the form that `Protection.kept` accepts."""
 
     external_tenant_id: str
     idempotency_key: str
@@ -55,18 +55,18 @@ class _Kind(Generic[F, M]):
     first: tuple[Any, ...]
     """The key before all others."""
     find: Callable[..., Sequence[F]]
-    """Locks and reads what comes after a key."""
+    """Locks and reads the rows after a key."""
     make: Callable[[F], M]
-    """What becomes of it. Raises CaseSealed."""
+    """Makes the new value. Raises CaseSealed."""
     put: Callable[[Connection, Sequence[Any]], None]
-    """Stores what was made, each behind its key."""
+    """Stores the new values, each after its key."""
 
 
 def rekey(engine: Engine, protection: Protection, tell: Callable[[Resealed], object] = lambda _: None) -> Resealed:
-    """Seal every text with the newest key, and hide what CASE_PLAINTEXT_FIELDS does not name.
+    """Encrypt every text with the newest key, and hide fields that CASE_PLAINTEXT_FIELDS does not name.
 
-    `tell` is called with the progress. Jobs that are on the queue, under way or locked
-    are left for another run. `protection` has a keyring.
+    Calls `tell` with the progress. Jobs that are queued, under way or locked are left for another run. `protection`
+    must have a keyring.
     """
     assert protection.keyring is not None
     done, newest, hides_amount = Resealed(), protection.keyring.newest, protection.hides_amount
@@ -90,7 +90,7 @@ def rekey(engine: Engine, protection: Protection, tell: Callable[[Resealed], obj
 
 
 def _step(engine: Engine, kind: _Kind[F, M], after: tuple[Any, ...], done: Resealed) -> Sequence[F]:
-    """One transaction: the texts that come next. Returns them; none is left when there are none."""
+    """Process the next texts in one transaction. Returns them; empty when none is left."""
     with transaction(engine) as connection:
         found = kind.find(connection, *after, chunk=CHUNK)
         made = _made(found, kind.make, done)
@@ -114,7 +114,7 @@ def _kept(protection: Protection, job: FoundJob) -> Kept:
 
 
 def _made(found: Sequence[F], make: Callable[[F], M], done: Resealed) -> list[tuple[F, M]]:
-    """What becomes of each text that can be opened; the others are counted and left as they are."""
+    """The new value of each text that can be decrypted; the others are counted and left unchanged."""
     made = []
     for one in found:
         try:

@@ -1,4 +1,4 @@
-"""Finding what belongs to one tenant, or to one of its references, also where the reference is only in sealed cases."""
+"""Find what belongs to one tenant or one of its references, even if the reference is only in encrypted cases."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from worker.ledger.queries.subjects import SubjectJob, SubjectMessage, kept_mess
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a request is about."""
+    """The tenant (and reference) that a request is about."""
 
     tenant: str
     reference: str | None = None
-    """The creditorReference; None: everything of the tenant's."""
+    """The creditorReference; None: everything of the tenant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One job that belongs to it, or may."""
+    """A job that belongs to the subject, or may."""
 
     job: SubjectJob
     unsure: str | None = None
-    """Why nobody can tell whether it does."""
+    """Why it can't be checked whether it does."""
 
 
 def matching_jobs(connection: Connection, subject: Subject, protection: Protection) -> Iterator[Match]:
-    """The subject's jobs, and those whose case cannot be opened to see whether they are."""
+    """The subject's jobs, and those whose case can't be decrypted to check whether they are."""
     for job in tenant_jobs(connection, subject.tenant):
         try:
             if _is_about(job, subject, protection):
@@ -43,7 +43,7 @@ def matching_jobs(connection: Connection, subject: Subject, protection: Protecti
 
 
 def matching_messages(connection: Connection, subject: Subject, protection: Protection) -> Iterator[SubjectMessage]:
-    """The unreadable messages that name the tenant (and the reference) as a message of ours would."""
+    """The unreadable messages that name the tenant (and reference) in the fields that a valid message uses."""
     for message in kept_messages(connection):
         try:
             sent = read_json(protection.open_message(message.dead_letter_id, message.sent), where="sent")
@@ -66,7 +66,7 @@ def _is_about(job: SubjectJob, subject: Subject, protection: Protection) -> bool
 
 
 def _names(sent: Any, subject: Subject) -> bool:
-    """Whether somewhere in the message there is an object of that tenant, and its case has that reference."""
+    """Whether the message contains, at any depth, an object of that tenant whose case has that reference."""
     match sent:
         case dict():
             case = sent.get("case")
