@@ -1,4 +1,4 @@
-"""`python -m worker.sandbox --port 8000`: the sandbox as a process of its own."""
+"""`python -m worker.sandbox --port 8000`: run the sandbox as a separate process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.sandbox.state import DEFAULT_API_KEY
 
 
 def check_limits(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Refuse a bad notation at the command line, with the reason."""
+    """Reject a bad notation on the command line, with the reason."""
     try:
         RateLimits(value)
     except ValueError as error:
@@ -22,11 +22,11 @@ def check_limits(_context: click.Context, _parameter: click.Parameter, value: st
 
 @click.command(epilog="\b\n" + tags.HELP.replace("\n\n", "\n\n\b\n"))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=0, show_default=True, help="Port; 0 takes a free one.")
+@click.option("--port", default=0, show_default=True, help="Port; 0 picks a free one.")
 @click.option("--api-key", default=DEFAULT_API_KEY, show_default=True, help="The partner key that is accepted.")
-@click.option("--token-seconds", default=1800.0, show_default=True, help="Life of a token.")
+@click.option("--token-seconds", default=1800.0, show_default=True, help="Lifetime of a token.")
 @click.option("--rate-limits", default="", callback=check_limits, help="Such as 2000/minute;20000/hour. Default: none.")
-@click.option("--latency-ms", default=0.0, show_default=True, help="Delays every answer of the APIs.")
+@click.option("--latency-ms", default=0.0, show_default=True, help="Delays every response of the APIs.")
 def main(host: str, port: int, **settings: Any) -> None:
     """A stand-in for both Debitura APIs."""
     server.run(host, port, **settings)

@@ -1,4 +1,4 @@
-"""Both APIs on one port: finds the route, logs the request, applies faults and latency, dresses the answer."""
+"""Both APIs on one port: find the route, log the request, apply faults and latency, set the content type."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Route:
     method: str
     path: str
     endpoint: str
-    """The name by which faults know it."""
+    """The name used in fault rules."""
     handler: Handler
     offers_text: bool
-    """Whether text/plain comes first among its media types."""
+    """Whether text/plain is listed first among its media types."""
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class Sandbox:
         self.state: State = State(settings)
 
     def reset(self) -> None:
-        """Forget everything; the settings are those of the start again."""
+        """Forget everything and restore the initial settings."""
         self.state = State(self.settings)
 
     def handle(self, request: Request) -> Outcome:
@@ -127,7 +127,7 @@ def _is_json(content_type: bytes) -> bool:
 
 
 def _as_text(reply: Reply) -> Reply:
-    # The published description lists text/plain first, so that is what a client gets that does not ask for JSON.
+    # The published description lists text/plain first, so clients that do not ask for JSON get that.
     if reply.content_type is JSON:
         reply.content_type = TEXT
     return reply

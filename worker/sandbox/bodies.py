@@ -22,7 +22,7 @@ GATEWAY_PAGE = (
 
 @dataclass(frozen=True, slots=True)
 class BusinessError:
-    """A rule that stands against the case until somebody acts; `solution_url` is where they do."""
+    """A business rule that blocks the case until a person acts; `solution_url` is the page for that."""
 
     type: str
     message: str
@@ -34,7 +34,7 @@ class BusinessError:
 
 
 def dump(value: Any) -> bytes:
-    """Compact JSON, non-ASCII escaped: what the .NET serializer writes by default."""
+    """Compact JSON with non-ASCII characters escaped, as the .NET serializer writes by default."""
     return _ENCODER.encode(value).encode()
 
 
@@ -44,7 +44,7 @@ def api_error(error: str, message: str, errors: Iterable[BusinessError] = ()) ->
 
 
 def business_errors(errors: Iterable[BusinessError], signing_url: str | None = None) -> bytes:
-    """The body of a 422; `signingHandoff` is there only where something is to be signed."""
+    """The body of a 422; `signingHandoff` is present only if something must be signed."""
     body: dict[str, Any] = {"businessErrors": [e.as_json() for e in errors]}
     if signing_url is not None:
         body["signingHandoff"] = {"combinedSigningUrl": signing_url}
@@ -63,12 +63,12 @@ def rate_limited(body_fields: dict[str, Any]) -> bytes:
 
 
 def unauthorized(message: str) -> Reply:
-    """A 401 with a JSON body, of either API."""
+    """A 401 with a JSON body, the same for both APIs."""
     return Reply(401, dump({"error": "unauthorized", "message": message}))
 
 
 def of_status(status: int) -> Reply:
-    """A plausible answer for any status: what the API, or a gateway before it, would send with it."""
+    """A plausible response for any status, as the API or a gateway in front of it would send."""
     phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Unknown"
     reply = Reply(status, api_error(phrase.replace(" ", ""), f"The sandbox was asked for a {status}."))
     match status:
@@ -87,13 +87,13 @@ def of_status(status: int) -> Reply:
         case 429:
             reply = Reply(429, rate_limited({"retryAfter": 42.0}))
         case _ if 300 <= status < 400:
-            # Who follows this redirect finds a 200 that says nothing about the case.
+            # A client that follows this redirect gets a 200 that says nothing about the case.
             reply = Reply(status, headers=((b"location", b"/_sandbox/health"),))
     return reply
 
 
 def inflate(body: bytes) -> bytes:
-    """The same JSON object with a filler field that makes it about 20 MB."""
+    """The same JSON object, padded to about 20 MB."""
     filler = b"x" * HUGE_BYTES
     if body.endswith(b"}") and body != b"{}":
         return body[:-1] + b',"padding":"' + filler + b'"}'

@@ -1,4 +1,4 @@
-"""The business rules of POST /cases: what stands against a case whose fields are right (the 422 of the API).
+"""The business rules of POST /cases: what blocks a case whose fields are valid (the API's 422).
 
 Source: developer-concepts/error-handling and referral-partners/error-reference.
 """
@@ -28,18 +28,18 @@ SIGNED_BY_CREDITOR = {
     "MissingPowerOfAttorney": "power-of-attorney",
     "MissingKycVerification": "identity",
 }
-"""The types that somebody clears on a page of their own."""
+"""The types that the creditor resolves by signing, and the page for each."""
 
 
 def error(kind: str, tenant: str, *, solvable: bool = False) -> BusinessError:
-    """The business error of a type, known or not; `solvable` gives any type a solutionUrl."""
+    """The business error of a known or unknown type; `solvable` adds a solutionUrl to any type."""
     page = SIGNED_BY_CREDITOR.get(kind, quote(kind, safe="") if solvable else None)
     url = f"{APP}/solve/{page}?client={quote(tenant, safe='')}" if page else None
     return BusinessError(kind, MESSAGES.get(kind, f"The case was refused by the rule {kind}."), url)
 
 
 def signing_url(tenant: str, case: dict[str, Any]) -> str:
-    """The one page that leads through all that is to be signed, and back to the case's returnUrl if it is usable."""
+    """The page for signing everything, which then returns to the case's returnUrl if that is valid."""
     url = f"{APP}/sign/all?client={quote(tenant, safe='')}"
     back = case.get("returnUrl")
     if isinstance(back, str) and _is_web_address(back):
@@ -48,14 +48,14 @@ def signing_url(tenant: str, case: dict[str, Any]) -> str:
 
 
 def onboarding_url(tenant: str) -> str:
-    """The page on which a client finishes onboarding."""
+    """The page where a client finishes onboarding."""
     return f"{APP}/onboarding?client={quote(tenant, safe='')}"
 
 
 def errors_against(
     *, tenant: str, link: str, country: str, reference_used: bool, allow_pending: bool, asked_for: str | None
 ) -> list[BusinessError]:
-    """All rules that the case breaks. `link` is the state of the client link; `asked_for` a type from a sandbox tag."""
+    """All rules that the case violates. `link` is the client link's state; `asked_for` is a type from a sandbox tag."""
     kinds = []
     if link == "blocked":
         kinds.append("CreditorBlocked")

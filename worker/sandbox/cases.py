@@ -1,4 +1,4 @@
-"""The cases that were taken, and the ways to find them."""
+"""The accepted cases, and look-ups for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A case that was taken. `answer` is the JSON of its InvoiceDto; `created_at` in seconds since the epoch."""
+    """An accepted case. `answer` is the JSON of its InvoiceDto; `created_at` is in seconds since the epoch."""
 
     id: str
     reference: str
@@ -36,13 +36,13 @@ class Case:
 
 
 def new_identity() -> tuple[str, str]:
-    """A new case's id (UUID) and its reference for people (8 characters)."""
+    """A new case's id (UUID) and its human-readable reference (8 characters)."""
     identity = uuid.uuid4()
     return str(identity), base64.b32encode(identity.bytes[:5]).decode()
 
 
 class Cases:
-    """All cases, in the order of their creation. Each belongs to one tenant, which alone can find it."""
+    """All cases, in order of creation. Each belongs to one tenant, and only that tenant can find it."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Case] = {}
@@ -51,15 +51,15 @@ class Cases:
         self._per_creditor_reference: Counter[tuple[str, str]] = Counter()
         self._per_body: Counter[tuple[str, bytes]] = Counter()
         self.max_per_creditor_reference = 0
-        """The most cases that share one tenant and creditorReference: above 1, a case was taken twice."""
+        """The most cases that share one tenant and creditorReference. Above 1, a case was created twice."""
         self.max_per_body = 0
-        """The most cases that share one tenant and one body: the witness for cases without a reference."""
+        """The most cases that share one tenant and one body; detects duplicates of cases without a reference."""
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     def add(self, case: Case) -> None:
-        """Take a case."""
+        """Store an accepted case."""
         self._by_id[case.id] = case
         self._by_reference[case.reference] = case
         same_body = (case.tenant, case.digest)
@@ -72,7 +72,7 @@ class Cases:
             self.max_per_creditor_reference = max(self.max_per_creditor_reference, self._per_creditor_reference[owned])
 
     def is_used(self, tenant: str, creditor_reference: str | None) -> bool:
-        """Whether the tenant's creditor has a case with this reference already."""
+        """Whether the tenant's creditor already has a case with this reference."""
         return creditor_reference is not None and (tenant, creditor_reference) in self._by_creditor_reference
 
     def by_id(self, tenant: str, case_id: str) -> Case | None:

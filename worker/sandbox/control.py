@@ -1,4 +1,4 @@
-"""The control endpoints under `/_sandbox/`: what tests and demonstrations look at and switch. No authentication."""
+"""The control endpoints under `/_sandbox/`, for tests and demonstrations. No authentication."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Fields = dict[str, Any]
 
 
 class Controlled(Protocol):
-    """The sandbox, as these endpoints see it."""
+    """The part of the sandbox that these endpoints use."""
 
     @property
     def state(self) -> State:
-        """What it remembers now."""
+        """The current state."""
 
     def reset(self) -> None:
-        """Forget everything; the settings are those of the start again."""
+        """Forget everything and restore the initial settings."""
 
 
 def answer(sandbox: Controlled, request: Request) -> Reply:
-    """Answer a control request; 400 with the reason when its fields are not what they should be."""
+    """Answer a control request; 400 with the reason if its fields are invalid."""
     name = request.path[len(PREFIX) :]
     if request.method == "GET" and name in _READ:
         query = {key: values[-1] for key, values in parse_qs(request.query).items()}
@@ -48,7 +48,7 @@ def answer(sandbox: Controlled, request: Request) -> Reply:
 def _fields(request: Request) -> Fields:
     fields = json.loads(request.body or b"{}")
     if not isinstance(fields, dict):
-        raise ValueError("the body must be a JSON object")  # noqa: TRY004 - one kind of error for the client
+        raise ValueError("the body must be a JSON object")  # noqa: TRY004 - clients get one kind of error
     return fields
 
 
@@ -81,14 +81,14 @@ def _set_link(sandbox: Controlled, fields: Fields) -> Fields:
 def _revoke(sandbox: Controlled, fields: Fields) -> Fields:
     tenant = fields.get("externalTenantId")
     if not isinstance(tenant, str | None):
-        raise ValueError("externalTenantId must be a string")  # noqa: TRY004 - one kind of error for the client
+        raise ValueError("externalTenantId must be a string")  # noqa: TRY004 - clients get one kind of error
     return {"revoked": sandbox.state.tokens.revoke(tenant)}
 
 
 def _set_api_key(sandbox: Controlled, fields: Fields) -> Fields:
     accepted = fields.get("accepted")
     if not isinstance(accepted, bool):
-        raise ValueError("accepted must be true or false")  # noqa: TRY004 - one kind of error for the client
+        raise ValueError("accepted must be true or false")  # noqa: TRY004 - clients get one kind of error
     sandbox.state.api_key_accepted = accepted
     return {"accepted": accepted}
 
@@ -110,13 +110,13 @@ def _set_faults(sandbox: Controlled, fields: Fields) -> Fields:
 
 
 def _send_webhook(sandbox: Controlled, fields: Fields) -> Fields:
-    """One event to `url`, signed with the base64 `secret`; `id` repeats an earlier one, `ageSeconds` signs it late."""
+    """Send an event to `url`, signed with the base64 `secret`. `id` repeats an event; `ageSeconds` backdates it."""
     state, event = sandbox.state, fields.get("event")
     tenant, event_id = fields.get("externalTenantId"), fields.get("id") or str(uuid4())
     if not isinstance(event, str) or not event:
         raise ValueError("event must be a name such as client.linked")
     if not isinstance(tenant, str | None) or not isinstance(event_id, str):
-        raise ValueError("externalTenantId and id must be strings")  # noqa: TRY004 - one kind of error for the client
+        raise ValueError("externalTenantId and id must be strings")  # noqa: TRY004 - clients get one kind of error
     receiver = Receiver.parse(fields.get("url"), fields.get("secret"))
     signed_at = state.clock() - _number(fields, "ageSeconds", 0.0)
     body = body_of(event, tenant, event_id, at=state.clock())

@@ -1,4 +1,4 @@
-"""The Customer API but for POST /cases: who may ask, and how cases are looked up."""
+"""The Customer API except POST /cases: authorization and case look-ups."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _BEARER = ((b"www-authenticate", b'Bearer error="invalid_token"'),)
 
 
 def authorize(state: State, request: Request) -> Token | Reply:
-    """The request's token, or the 401 or 429 that stands in its way.
+    """The request's token, or a 401 or 429 response.
 
-    The rate limit belongs to the partner's API key, so it is one for all tenants; a request without a valid token
-    belongs to no key and is not counted.
+    The rate limit applies to the partner's API key, so all tenants share it. A request without a valid token belongs to
+    no key and is not counted.
     """
     now = state.clock()
     token = state.tokens.of_header(request.headers.get(b"authorization", b""))

@@ -1,7 +1,7 @@
-"""Switches that make the APIs fail from outside, whatever the request says.
+"""Rules that make the APIs fail, independent of the request's content.
 
-Two families: what comes *instead of* the real answer (nothing is taken), and what happens *to* the real answer on its
-way back (the case is taken).
+Two kinds: those that *replace* the real response (no case is created), and those that *alter* the real response on its
+way back (the case is created).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
 
 
 class Rule:
-    """One switch, as `POST /_sandbox/faults` describes it. Raises ValueError for what it does not know."""
+    """One fault rule, as given to `POST /_sandbox/faults`. Raises ValueError for unknown or invalid fields."""
 
     def __init__(self, spec: object) -> None:
         if not isinstance(spec, dict) or "kind" not in spec:
@@ -53,10 +53,10 @@ class Rule:
         self.endpoint: str = spec.get("endpoint", "*")
         self.left: int | None = spec.get("times")
         self.hits = 0
-        self._random = random.Random(spec.get("seed", 0))  # noqa: S311 - repeatable, not secret
+        self._random = random.Random(spec.get("seed", 0))  # noqa: S311 - must be repeatable, not secret
 
     def hit(self, endpoint: str, tenant: str | None) -> bool:
-        """Whether this request is hit; counts it if so."""
+        """Whether the rule applies to this request; counts it if so."""
         if self.endpoint not in ("*", endpoint) or self.left == 0:
             return False
         wanted = self.spec.get("tenant")
@@ -72,7 +72,7 @@ class Rule:
 
     @property
     def delay_seconds(self) -> float:
-        """How late the whole answer is (`slow-headers`), in seconds."""
+        """The delay of the whole response (`slow-headers`), in seconds."""
         return self._delay if self.kind == "slow-headers" else 0.0
 
     @property
@@ -80,7 +80,7 @@ class Rule:
         return (self.spec.get("delayMs") or 0) / 1000
 
     def instead(self) -> Reply | None:
-        """The reply that replaces the real one, with nothing taken; None for the other family."""
+        """The reply that replaces the real one, without creating a case; None for the other kind."""
         reply: Reply | None = None
         match self.kind:
             case "status":
@@ -98,7 +98,7 @@ class Rule:
         return reply
 
     def afterwards(self, reply: Reply) -> Reply:
-        """What becomes of the real reply on its way back."""
+        """Alter the real reply on its way back."""
         match self.kind:
             case "reset-after":
                 reply.delivery = Delivery.RESET
@@ -128,20 +128,20 @@ class Rule:
         return reply
 
     def as_json(self) -> dict[str, Any]:
-        """The rule as it was given, and how often it has hit."""
+        """The rule as given, and how often it was applied."""
         return {**self.spec, "hits": self.hits}
 
 
 class Faults:
-    """The list of rules; the first that hits a request decides."""
+    """The list of rules; the first one that applies to a request is used."""
 
     def __init__(self) -> None:
         self.rules: list[Rule] = []
 
     def replace(self, specs: object) -> None:
-        """Put new rules in the place of the old ones. Raises ValueError and keeps the old ones if any is bad."""
+        """Replace all rules. Raises ValueError, and keeps the old rules, if any new one is invalid."""
         if not isinstance(specs, list):
-            raise ValueError("rules must be a list")  # noqa: TRY004 - one kind of error for the client
+            raise ValueError("rules must be a list")  # noqa: TRY004 - clients get one kind of error
         self.rules = [Rule(spec) for spec in specs]
 
     def pick(self, endpoint: str, tenant: str | None) -> Rule | None:

@@ -1,6 +1,6 @@
-"""HTTP/1.1 on one socket, with full control of how an answer arrives.
+"""HTTP/1.1 on one socket, with full control over how a response is delivered.
 
-A ready-made server would repair or hide exactly the faults that the sandbox must be able to produce.
+An existing server would repair or hide exactly the faults that the sandbox must produce.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_HEADER_BYTES = 32_768
 MAX_PIPELINED = 32
 DRIP_PIECES = 10
 LINGER_SECONDS = 1.0
-"""How long an early refusal waits for the client to read it before the socket closes."""
+"""How long to keep the socket open after an early error response, so that the client can read it."""
 
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 _NO_LINGER = struct.pack("ii", 1, 0)  # Makes close() send RST instead of FIN.
@@ -35,7 +35,7 @@ class _RefusedError(Exception):
 
 
 def head(reply: Reply, *, keep_alive: bool) -> bytes:
-    """The status line and headers of a reply; 204 and 304 carry no length, as the standard asks."""
+    """The status line and headers of a reply; 204 and 304 carry no length, as the standard requires."""
     line = _STATUS_LINES.get(reply.status) or f"HTTP/1.1 {reply.status} Unknown\r\n".encode()
     if reply.status in (204, 304):
         parts = [line]
@@ -47,7 +47,7 @@ def head(reply: Reply, *, keep_alive: bool) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """Parses requests, has them handled one after the other, and delivers the replies."""
+    """Parses requests, handles them one at a time, and delivers the replies."""
 
     def __init__(self, handle: Callable[[Request], Outcome], connections: MutableSet[Connection]) -> None:
         self.handle = handle
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         self.on_message_begin()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclasses of it
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's transports are not subclasses of it
         self.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.deaf = True  # Nothing here can be upgraded to; what follows is not HTTP.
+            self.deaf = True  # Upgrades are not supported, and what follows is not HTTP.
         except httptools.HttpParserError:
             self.deaf = True
             self.refusal = self.refusal or 400
@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
             self.refusal = status
             raise _RefusedError
 
-    # Serving, in the order of arrival.
+    # Serving, in order of arrival.
 
     def _serve_waiting(self) -> None:
         while self.waiting and not self.busy and not self.transport.is_closing():
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
     def _guarded(self, make: Callable[[], Outcome]) -> Outcome:
         try:
             return make()
-        except Exception:  # noqa: BLE001 - whatever went wrong, the client gets a 500 and stderr the traceback
+        except Exception:  # noqa: BLE001 - on any error, the client gets a 500 and stderr gets the traceback
             traceback.print_exc()
             return Reply(500, api_error("InternalServerError", "The sandbox itself failed; see its stderr."))
 
@@ -197,8 +197,8 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
     def _refuse(self) -> None:
-        """Answer what could not be parsed. Closing at once would reset the connection under the answer,
-        because the rest of the request is still unread; so the rest is thrown away for a moment."""
+        """Answer a request that could not be parsed. Closing at once would reset the connection before the client reads
+        the answer, because the rest of the request is unread. So discard that for a moment first."""
         title = HTTPStatus(self.refusal).phrase
         reply = Reply(self.refusal, problem(self.refusal, title, "The request was refused unread."), PROBLEM)
         self.refusal = 0

@@ -1,4 +1,4 @@
-"""The answer to a case that was taken: InvoiceDto of the published description."""
+"""The response to an accepted case: InvoiceDto of the published description."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.sandbox.rules import parse_date
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a valid body says, whichever of the two shapes it has."""
+    """The contents of a valid body, in either of the two shapes."""
 
     currency: str
     amount: float
@@ -54,9 +54,9 @@ def invoice(
     created_at: float,
     signing_url: str | None,
 ) -> dict[str, Any]:
-    """The case as the API shows it. `signing_url` is given when contracts are still to be signed.
+    """The case as the API shows it. `signing_url` is set if contracts still have to be signed.
 
-    Nulls are written out, as the .NET serializer does: a reader must not take a missing object for granted.
+    Null members are included, as the .NET serializer does, so that clients are tested with nulls.
     """
     created = datetime.fromtimestamp(created_at, UTC).isoformat().replace("+00:00", "Z")
     debtor = case["debtor"]

@@ -1,4 +1,4 @@
-"""What passes between the socket and the APIs: a request, a reply, and a reply that is not ready yet."""
+"""The types passed between the socket and the APIs: a request, a reply, and a delayed reply."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
 
 
-def _nobody_listens(_status: int) -> None:
-    """Stands in until the request log wants to know what was sent."""
+def _ignore_status(_status: int) -> None:
+    """The default until the request log sets its own callback."""
 
 
 @dataclass(slots=True)
@@ -26,8 +26,8 @@ class Request:
     headers: dict[bytes, bytes]
     body: bytes
     keep_alive: bool = True
-    on_sent: Callable[[int], None] = _nobody_listens
-    """Called with the status when (and only when) an answer goes out."""
+    on_sent: Callable[[int], None] = _ignore_status
+    """Called with the status if and when a response is sent."""
 
 
 class Delivery(Enum):
@@ -35,18 +35,18 @@ class Delivery(Enum):
 
     ANSWER = "answer"
     RESET = "reset"
-    """No answer: the connection is reset (RST)."""
+    """No response: the connection is reset (RST)."""
     HANG = "hang"
-    """No answer: the connection stays open and silent."""
+    """No response: the connection stays open and silent."""
     TRUNCATE = "truncate"
-    """Half of the announced body, then the connection is closed."""
+    """Half of the announced body, then the connection closes."""
     DRIP = "drip"
-    """Headers at once, the body in small pieces over `drip_seconds`."""
+    """Headers at once, then the body in small pieces over `drip_seconds`."""
 
 
 @dataclass(slots=True)
 class Reply:
-    """What to send. Mutable, because faults and content negotiation change it on its way out."""
+    """The response to send. Mutable, because faults and content negotiation change it."""
 
     status: int
     body: bytes = b""
@@ -58,7 +58,7 @@ class Reply:
 
 @dataclass(slots=True)
 class Pending:
-    """A reply that is made only after `delay` seconds. It is made even if the client has gone by then."""
+    """A reply that is created after `delay` seconds, even if the client has disconnected by then."""
 
     delay: float
     finish: Callable[[], Reply]
@@ -68,7 +68,7 @@ Outcome = Reply | Pending
 
 
 def then(outcome: Outcome, step: Callable[[Reply], Reply]) -> Outcome:
-    """The outcome with `step` applied to its reply, now or when it is made."""
+    """The outcome with `step` applied to its reply, now or when it is created."""
     if isinstance(outcome, Reply):
         return step(outcome)
     finish = outcome.finish

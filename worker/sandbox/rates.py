@@ -1,4 +1,4 @@
-"""Rate limits as documented in developer-concepts/rate-limiting: per API key, refused requests are not counted."""
+"""Rate limits as documented in developer-concepts/rate-limiting: per API key; rejected requests don't count."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Window(Protocol):
     """One limit. All times are seconds since the epoch."""
 
     def wait(self, now: float) -> float:
-        """Seconds until another request would be let in; 0 when it is let in now."""
+        """Seconds until another request would be accepted; 0 if it would be accepted now."""
 
     def count(self, now: float) -> None:
-        """Count a request that was let in."""
+        """Count an accepted request."""
 
 
 class SlidingMinute:
@@ -46,9 +46,9 @@ class SlidingMinute:
 
 
 class FixedWindow:
-    """At most `limit` requests between two window ends.
+    """At most `limit` requests per window.
 
-    The hour is the hour of the clock (`aligned`); the day is the 24 hours that the first request opens.
+    The hour follows the clock (`aligned`); the day is 24 hours from the first request.
     """
 
     def __init__(self, limit: int, seconds: int, *, aligned: bool) -> None:
@@ -72,7 +72,7 @@ class FixedWindow:
 
 
 class RateLimits:
-    """All limits together. Raises ValueError for a notation it does not know.
+    """All limits combined. Raises ValueError for an unknown notation.
 
     >>> RateLimits("2000/minute;20000/hour;100000/day").wait(0.0)
     0.0
@@ -83,7 +83,7 @@ class RateLimits:
         self._windows = [_window(part) for part in notation.split(";") if part.strip()]
 
     def admit(self, now: float) -> float:
-        """0 and the request is counted, or the seconds to wait (and it is not)."""
+        """0 if the request is accepted (and counted), else the seconds to wait."""
         if not self._windows:
             return 0.0
         wait = self.wait(now)
@@ -93,7 +93,7 @@ class RateLimits:
         return wait
 
     def wait(self, now: float) -> float:
-        """Seconds until the strictest limit would let a request in."""
+        """Seconds until every limit would accept a request."""
         return max((window.wait(now) for window in self._windows), default=0.0)
 
 

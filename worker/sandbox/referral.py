@@ -24,7 +24,7 @@ def tenant_in(body: bytes) -> str | None:
 
 
 def post_token(state: State, request: Request, _argument: str, _delay: float) -> Reply:
-    """POST /oauth/token. A link is enough for a token; nothing need be signed for it."""
+    """POST /oauth/token. A client link is enough for a token; no signed contract is required."""
     if refused := _refuse_key(state, request):
         return refused
     tenant = tenant_in(request.body)
@@ -45,7 +45,7 @@ def post_token(state: State, request: Request, _argument: str, _delay: float) ->
 
 
 def get_client(state: State, request: Request, tenant: str, _delay: float) -> Reply:
-    """GET /clients/{externalTenantId}: the link, and where the client finishes onboarding."""
+    """GET /clients/{externalTenantId}: the link, and the page where the client finishes onboarding."""
     if refused := _refuse_key(state, request):
         return refused
     link = state.link(tenant)

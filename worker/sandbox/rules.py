@@ -1,16 +1,16 @@
-"""The field rules of POST /cases: pure functions from a body to its field errors (the 400 of the API).
+"""The field rules of POST /cases: pure functions from a body to its field errors (the API's 400).
 
 Source: the published description (CreateCollectionCaseRequestApiViewModel and the rules in the operation's text) and
 referral-partners/integration-guides/case-submission. Two body shapes are accepted:
 
 - the flat one of the description, with `currencyCode` and `amountToRecover` beside `debtor`;
 - `{"debtor": {...}, "claims": [...]}` of the authentication page. Then the currency, the amount, the dates and the
-  creditorReference come from the claims where the top level does not give them. A claim is an object with `amount`
+  creditorReference come from the claims unless the top level gives them. A claim is an object with `amount`
   and `currencyCode`, and optionally `reference` or `creditorReference`, `date` and `dueDate`; all claims of a case
   are in one currency, and their amounts add up.
 
 Unknown top-level fields are tolerated, and null counts as absent. The description says `Person` in one place and
-`Private` in another for debtor.type; the operation's own rules say `Private`, so that is what counts here.
+`Private` in another for debtor.type; the operation's own rules say `Private`, so this module accepts only that.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 
 
 def field_errors(case: dict[str, Any]) -> Errors:
-    """Every field error of the body, by path (`debtor.email`, `claims[0].amount`); empty when there are none."""
+    """All field errors of the body, by path (`debtor.email`, `claims[0].amount`); empty if there are none."""
     errors: Errors = {}
     for name, limit in MAX_LENGTHS.items():
         if name in case:
@@ -78,7 +78,7 @@ def parse_date(value: str) -> datetime:
 
 
 def is_amount(value: object) -> bool:
-    """Whether the value is a JSON number that is finite (a boolean is none)."""
+    """Whether the value is a finite JSON number (a boolean is not)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

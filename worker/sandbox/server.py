@@ -1,4 +1,4 @@
-"""Runs the sandbox: in the foreground as a command, or in a thread for tests."""
+"""Run the sandbox: in the foreground as a command, or in a thread for tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BACKLOG = 1024
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A uvloop where that is installed (it is for development only), else asyncio's own."""
+    """A uvloop event loop if uvloop is installed (a development dependency), else asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415 - optional
     except ImportError:
@@ -35,10 +35,10 @@ def run(
     rate_limits: str = "",
     latency_ms: float = 0,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Prints one line with the address as soon as it is ready; port 0 takes a free one.
+    """Serve until SIGTERM or SIGINT. Prints one line with the address once it is ready; port 0 picks a free port.
 
-    `token_seconds` is the life of a token, `rate_limits` looks like `2000/minute;20000/hour` (empty: none),
-    `latency_ms` delays every answer of the APIs. Raises ValueError for bad limits, OSError when the port is taken.
+    `token_seconds` is the lifetime of a token, `rate_limits` looks like `2000/minute;20000/hour` (empty: none),
+    `latency_ms` delays every response of the APIs. Raises ValueError for bad limits, OSError when the port is taken.
     """
     settings = Settings(api_key, token_seconds, rate_limits, latency_ms)
     loop = new_event_loop()
@@ -55,7 +55,7 @@ def run(
 
 
 class SandboxServer:
-    """The sandbox in a thread with an event loop of its own, for tests in the same process.
+    """The sandbox in a thread with its own event loop, for tests in the same process.
 
     >>> with SandboxServer(Settings(token_seconds=60)) as server:
     ...     server.url
@@ -74,7 +74,7 @@ class SandboxServer:
         """Start serving; returns the base URL of both APIs. Raises OSError when the port is taken."""
         loop = new_event_loop()
         listener = _Listener(self.sandbox, loop)
-        # Opened in a thread of its own too: the caller's may have a loop running already.
+        # Opened in a separate thread, because the caller's thread may already be running an event loop.
         with ThreadPoolExecutor(1) as opener:
             try:
                 self.url = opener.submit(_open, loop, listener, self._host, self._port).result()
@@ -87,7 +87,7 @@ class SandboxServer:
         return self.url
 
     def stop(self) -> None:
-        """Stop serving and cut the connections that are open. Safe to call twice."""
+        """Stop serving and close open connections. Safe to call twice."""
         if self._loop is None or self._thread is None:
             return
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -115,7 +115,7 @@ def _open(loop: asyncio.AbstractEventLoop, listener: _Listener, host: str, port:
 
 
 class _Listener:
-    """The listening socket and the connections that came in through it."""
+    """The listening socket and its open connections."""
 
     def __init__(self, sandbox: Sandbox, loop: asyncio.AbstractEventLoop) -> None:
         self._sandbox = sandbox
@@ -132,7 +132,7 @@ class _Listener:
         return f"http://[{bound_host}]:{bound_port}" if ":" in bound_host else f"http://{bound_host}:{bound_port}"
 
     async def close(self) -> None:
-        """Stop listening and cut what is open; nothing here is worth waiting for."""
+        """Stop listening and abort open connections, without waiting for them."""
         self._server.close()
         for connection in list(self._connections):
             connection.transport.abort()

@@ -1,4 +1,4 @@
-"""All that the sandbox remembers; a reset puts a new one in its place."""
+"""Everything the sandbox remembers, and its Idempotency-Key store. A reset replaces the state with a new one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ LINK_STATES = ("ok", "invalid", "missing", "unfinished", "blocked")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the sandbox starts. `token_seconds` seconds, `latency_ms` milliseconds; no `rate_limits` means none.
-
-    `clock` gives seconds since the epoch.
-    """
+    """The initial settings. An empty `rate_limits` means no limits; `clock` returns seconds since the epoch."""
 
     api_key: str = DEFAULT_API_KEY
     token_seconds: float = 1800
@@ -64,7 +61,7 @@ class State:
         return prefix if prefix in LINK_STATES and prefix != tenant else "ok"
 
     def is_first_time(self, tenant: str, digest: bytes) -> bool:
-        """True once for each tenant and body; for the tags that do something only once."""
+        """True the first time for each tenant and body; for tags that act only once."""
         before = len(self._seen)
         self._seen.add((tenant, digest))
         return len(self._seen) > before

@@ -1,4 +1,4 @@
-"""POST /cases: token, Idempotency-Key, fields, business rules, and then the case is taken."""
+"""POST /cases: check the token, Idempotency-Key, fields and business rules, then accept the case."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REPLAYED = ((b"idempotent-replayed", b"true"),)
 
 
 def post_case(state: State, request: Request, _argument: str, delay: float) -> Outcome:
-    """Take a case, or say why not. With a delay (seconds) the key is in flight until the answer is made."""
+    """Accept a case, or say why not. With a delay (in seconds), the key is in flight until the response is created."""
     token = authorize(state, request)
     if isinstance(token, Reply):
         return token
@@ -47,7 +47,7 @@ def post_case(state: State, request: Request, _argument: str, delay: float) -> O
 
 
 class Submission:
-    """One admitted request to create a case."""
+    """One authorized request to create a case."""
 
     __slots__ = ("body", "digest", "first_time", "key", "state", "tag", "token")
 
@@ -61,7 +61,7 @@ class Submission:
         self.first_time = self.tag is not tags.NO_TAG and state.is_first_time(token.tenant, digest + key.encode())
 
     def answer_again(self, earlier: Use) -> Reply:
-        """The answer to a key that was used before."""
+        """The response for a key that was used before."""
         if earlier.digest != self.digest:
             conflict = business.error("IdempotencyConflict", self.token.tenant)
             return Reply(422, business_errors([conflict]))
@@ -72,7 +72,7 @@ class Submission:
         return tags.disguise(reply, self.tag, first_time=False) if earlier.status == 200 else reply
 
     def decide(self) -> Reply:
-        """Check fields and rules, take the case, and store a terminal answer under the key."""
+        """Check fields and rules, accept the case, and store a terminal response under the key."""
         reply = Reply(500)
         try:
             reply = self._judge()

@@ -18,8 +18,8 @@
   sandbox:business=TYPE     422 with that type and a solutionUrl                       no
 
 `401-once` and `409-once` are the useful ones of their kind. Where no case is taken, the answer is not stored under the
-Idempotency-Key (that of `business` is). An unknown `sandbox:` tag is a field error, so that a slip of the pen does not
-pass as a success. Other tags mean nothing.
+Idempotency-Key (that of `business` is). An unknown `sandbox:` tag is a field error, so that a typo does not pass as a
+success. Other tags have no effect.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ PLAIN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A magic tag: its name without the prefix, and what follows the `=`."""
+    """A magic tag: its name without the prefix, and the value after `=`."""
 
     name: str = ""
     value: str = ""
 
     @property
     def delay_seconds(self) -> float:
-        """How late `slow` makes the answer, in seconds."""
+        """The delay that `slow` adds, in seconds."""
         return int(self.value) / 1000 if self.name == "slow" else 0.0
 
     @property
@@ -64,7 +64,7 @@ NO_TAG = Tag()
 
 
 def parse(tag: object) -> Tag:
-    """The magic tag in a case's `tag`; `NO_TAG` for any other value (rules.py complains about bad ones)."""
+    """The magic tag in a case's `tag`; `NO_TAG` for any other value (rules.py reports invalid ones)."""
     if not isinstance(tag, str) or not tag.startswith(PREFIX):
         return NO_TAG
     name, equals, value = tag[len(PREFIX) :].partition("=")
@@ -84,14 +84,14 @@ def _is_status(text: str, lowest: int) -> bool:
 
 
 def complaint(tag: str) -> str | None:
-    """What is wrong with a tag that looks like a magic one; None when nothing is."""
+    """The error for an invalid tag that looks like a magic one, or None."""
     if tag.startswith(PREFIX) and parse(tag) is NO_TAG:
         return f"Unknown sandbox tag '{tag}'; see case-worker sandbox --help."
     return None
 
 
 def answer_instead(tag: Tag, *, first_time: bool) -> Reply | None:
-    """The answer of a tag with which no case is taken; None when the request goes its usual way."""
+    """The response of a tag that prevents the case; None if the request is processed as usual."""
     reply: Reply | None = None
     match tag.name:
         case "status" if not tag.value.startswith("2"):
@@ -112,7 +112,7 @@ def answer_instead(tag: Tag, *, first_time: bool) -> Reply | None:
 
 
 def disguise(reply: Reply, tag: Tag, *, first_time: bool) -> Reply:
-    """The answer to a case that was taken (or replayed), as the tag wants it to arrive."""
+    """Alter the response to an accepted (or replayed) case as the tag requires."""
     match tag.name:
         case "status" if tag.value.startswith("2"):
             reply.status = int(tag.value)

@@ -1,4 +1,4 @@
-"""Tenant tokens: minted for a client link, good for a while, revocable.
+"""Tenant tokens: minted for a client link, valid for a limited time, revocable.
 
 Source: referral-partners/getting-started/authentication.
 """
@@ -14,17 +14,17 @@ from dataclasses import dataclass
 import jwt
 
 _CREDITORS = uuid.UUID("6f1d3a52-8f0e-4b58-9a6b-0c9a5d1f7e21")
-"""Namespace of the creditor ids: the same tenant id gives the same creditor in every run."""
+"""The namespace for creditor ids, so that a tenant id gives the same creditor in every run."""
 
 
 def creditor_id(tenant: str) -> str:
-    """The creditor behind a tenant id; stable."""
+    """The creditor id for a tenant id; always the same."""
     return str(uuid.uuid5(_CREDITORS, tenant))
 
 
 @dataclass(slots=True)
 class Token:
-    """A token that was handed out. `expires_at` in seconds since the epoch."""
+    """An issued token. `expires_at` is in seconds since the epoch."""
 
     tenant: str
     creditor_id: str
@@ -33,7 +33,7 @@ class Token:
 
 
 class Tokens:
-    """Every token of this run, also the dead ones: the request log still names their tenant."""
+    """All tokens of this run, including expired ones: the request log still needs their tenant."""
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
@@ -41,7 +41,7 @@ class Tokens:
         self.mints: Counter[str] = Counter()
 
     def mint(self, tenant: str, *, now: float, seconds: float) -> tuple[str, Token]:
-        """A fresh HS256 JWT for the tenant, good for `seconds` from `now`."""
+        """Issue an HS256 JWT for the tenant, valid for `seconds` from `now`."""
         token = Token(tenant, creditor_id(tenant), now + seconds)
         claims = {
             "sub": token.creditor_id,
@@ -56,14 +56,14 @@ class Tokens:
         return encoded, token
 
     def of_header(self, authorization: bytes) -> Token | None:
-        """The token in an Authorization header, dead or alive; None if it was never handed out."""
+        """The token in an Authorization header, even if expired or revoked; None if it was never issued."""
         token = self._by_header.get(authorization)
         if token is None and authorization[:7].lower() == b"bearer ":
             token = self._by_header.get(b"Bearer " + authorization[7:].strip())
         return token
 
     def revoke(self, tenant: str | None = None) -> int:
-        """Revoke the living tokens of one tenant, or of all; returns how many."""
+        """Revoke the tokens of one tenant, or of all. Returns how many were revoked."""
         revoked = 0
         for token in self._by_header.values():
             if not token.revoked and tenant in (None, token.tenant):

@@ -1,4 +1,4 @@
-"""The log of API requests: what came, and what was answered."""
+"""The log of API requests and the statuses sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_ANSWER = "none"
 
 
 class Entry:
-    """One request. `at` in seconds since the epoch; `status` is None while (or because) nothing was answered."""
+    """One request. `at` is in seconds since the epoch; `status` is None if there is no response (yet)."""
 
     __slots__ = (
         "_counts", "accept", "at", "digest", "key", "method", "path", "route", "status", "tenant", "user_agent",
@@ -41,7 +41,7 @@ class Entry:
         self.status: int | None = None
 
     def answered(self, status: int) -> None:
-        """An answer with this status has gone out."""
+        """Record that a response with this status was sent."""
         self.status = status
         self._counts[self.route, None] -= 1
         self._counts[self.route, status] += 1
@@ -61,14 +61,14 @@ class Entry:
 
 
 class Traffic:
-    """The newest entries, oldest first, and counts of all that ever came."""
+    """The newest entries, oldest first, and counts of all requests."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, int | None]] = Counter()
         self.entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
 
     def record(self, request: Request, *, at: float, route: str, tenant: str | None) -> Entry:
-        """Log a request that has just come in; its status follows when it is answered."""
+        """Log a new request; its status is added when the response is sent."""
         entry = Entry(request, at, route, tenant, self._counts)
         self._counts[route, None] += 1
         self.entries.append(entry)
@@ -76,7 +76,7 @@ class Traffic:
         return entry
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """{"POST /cases": {"200": n, "none": n}}: `none` counts those without an answer."""
+        """{"POST /cases": {"200": n, "none": n}}: `none` counts those without a response."""
         table: dict[str, dict[str, int]] = {}
         for (route, status), number in (+self._counts).items():
             table.setdefault(route, {})[NO_ANSWER if status is None else str(status)] = number

@@ -1,7 +1,7 @@
-"""Events as Debitura sends them: envelope, headers and signature of the documentation, one delivery each.
+"""Send events as Debitura does: with the documented envelope, headers and signature, one delivery each.
 
 Source: developer-concepts/webhooks and referral-partners/integration-guides/webhooks. A delivery runs in a thread,
-since its receiver may be slow, and may itself ask the sandbox.
+because its receiver may be slow, and may itself call the sandbox.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from uuid import uuid4
 
 from worker.sandbox.bodies import dump
 
-#: Seconds that a receiver gets (referral-partners/integration-guides/webhooks-best-practices).
+#: Seconds to wait for a receiver (referral-partners/integration-guides/webhooks-best-practices).
 DELIVERY_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Where events go, and what signs them."""
+    """The URL that events go to, and the secret that signs them."""
 
     url: str
     secret: bytes
 
     @classmethod
     def parse(cls, url: Any, secret: Any) -> Receiver:
-        """Raises ValueError for a URL that is not http(s), and for a secret that is not base64."""
+        """Parse both. Raises ValueError for a URL that is not http(s), or a secret that is not base64."""
         parts = urlsplit(url) if isinstance(url, str) else None
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("url must be an http:// or https:// address")
@@ -45,7 +45,7 @@ class Receiver:
 
 @dataclass(slots=True)
 class Delivery:
-    """One event on its way. `status` is None until the receiver has answered; `error` says why it never will."""
+    """One event being sent. `status` is None until the receiver responds; `error` is set if sending failed."""
 
     id: str
     event: str
@@ -64,7 +64,7 @@ class Webhooks:
     deliveries: list[Delivery] = field(default_factory=list)
 
     def send(self, receiver: Receiver, event: str, body: bytes, event_id: str, *, signed_at: float) -> Delivery:
-        """Begin a delivery. `signed_at` is in seconds since the epoch."""
+        """Start a delivery. `signed_at` is in seconds since the epoch."""
         delivery = Delivery(event_id, event)
         self.deliveries.append(delivery)
         headers = headers_for(event, body, receiver.secret, signed_at=signed_at)
