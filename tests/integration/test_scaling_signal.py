@@ -175,7 +175,7 @@ def test_many_who_ask_cost_the_ledger_no_more_than_one(pipeline: Pipeline, ledge
 def test_a_ledger_that_is_silent_is_not_waited_for(pipeline: Pipeline, ledger: Database) -> None:
     now = 100.0
     fleet = FleetSettings.from_environment({})
-    reader = FleetReader(pipeline.settings, fleet, ledger.engine, clock=lambda: now, patience=0.1)
+    reader = FleetReader(pipeline.settings, fleet, ledger.engine, clock=lambda: now, timeout=0.1)
     asked = [thread for thread in threading.enumerate() if thread.name == "fleet reader"]
     with psycopg.connect(ledger.url) as somebody:
         somebody.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")

@@ -17,10 +17,10 @@ from worker.cli.ledger import one_moment, open_ledger
 from worker.cli.options import (
     Words,
     as_actor,
-    command_line_door,
+    command_line_channel,
     filter_of,
     os_user,
-    tell_what_is_hidden,
+    warn_about_encrypted_fields,
     which_failures,
     with_note,
 )
@@ -103,7 +103,7 @@ def _selection(verb: Verb, job_ids: tuple[UUID, ...], *, everything: bool, **whi
 
 def _act(verb: Verb, wanted: FailureFilter, *, dry_run: bool, actor: Actor, sure: bool, canary: bool) -> int:
     settings, engine = open_ledger()
-    tell_what_is_hidden(settings, wanted)
+    warn_about_encrypted_fields(settings, wanted)
     with one_moment(engine) as connection:
         made = preview(connection, verb, wanted)
     if not made.count:
@@ -118,7 +118,7 @@ def _act(verb: Verb, wanted: FailureFilter, *, dry_run: bool, actor: Actor, sure
     lease = uuid4()
     try:
         with transaction(engine) as connection:
-            door = command_line_door()
+            door = command_line_channel()
             number = start(connection, made.token, actor=actor, door=door, canary=canary, lease=lease)
     except SelectionChanged as error:
         click.echo(f"case-worker: {one_line(str(error))}", err=True)
@@ -146,7 +146,7 @@ def _carry_out(engine: Engine, made: Preview, number: int, lease: UUID, actor: A
             stopped = f"{describe_database_error(error)}. Run the same again for the rest"
         except KeyboardInterrupt:
             with transaction(engine) as connection:
-                cancel(connection, number, actor, command_line_door())
+                cancel(connection, number, actor, command_line_channel())
             run(engine, number, lease=lease)
             stopped = "stopped by the keyboard. Run the same again for the rest"
     click.echo(tally.describe(made.verb, PAST[made.verb]))

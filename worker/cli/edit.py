@@ -12,7 +12,7 @@ from worker.case.codec import MAX_CASE_BYTES, read_json
 from worker.case.printable import one_line
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger
-from worker.cli.options import as_actor, command_line_door, os_user, with_note
+from worker.cli.options import as_actor, command_line_channel, os_user, with_note
 from worker.errors import InvalidCase, WrongState
 from worker.ledger.database import transaction
 from worker.ledger.states import AuditAction
@@ -38,7 +38,7 @@ def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | Non
     """
     settings, engine = open_ledger()
     protection = settings.protection
-    who, door = Actor(actor or os_user(), note), command_line_door()
+    who, door = Actor(actor or os_user(), note), command_line_channel()
     with transaction(engine) as connection:
         now = draft(connection, job_id, protection)
         # The differences that a dry run shows contain the old values.

@@ -120,7 +120,7 @@ def filter_of(*, status: int | None, **parts: Any) -> FailureFilter:
     return FailureFilter(http_status=status, **parts)
 
 
-def tell_what_is_hidden(settings: Settings, wanted: FailureFilter) -> None:
+def warn_about_encrypted_fields(settings: Settings, wanted: FailureFilter) -> None:
     """Warn on stderr if the filter uses a field that these settings keep encrypted."""
     protection = settings.protection
     names = ["--reference"] if wanted.reference is not None and protection.hides_reference else []
@@ -151,6 +151,6 @@ def os_user() -> str:
         return f"uid {os.getuid()}"
 
 
-def command_line_door() -> dict[str, str]:
+def command_line_channel() -> dict[str, str]:
     """The channel of an action, for the audit log. It includes the OS user, even if --as names another actor."""
     return {"door": "command line", "os_user": os_user()}

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger
-from worker.cli.options import Since, as_actor, command_line_door, os_user, with_note
+from worker.cli.options import Since, as_actor, command_line_channel, os_user, with_note
 from worker.errors import WrongState
 from worker.ledger.database import transaction
 from worker.ledger.queries.restores import ToReconcile, leader, newest_entry, to_reconcile
@@ -87,7 +87,7 @@ def reconcile(
         return DONE
     with transaction(engine) as connection:
         until = note_restore(connection, restored_to=since, look_up=look_up_new.total_seconds(), actor=who)
-    detail = {"restored_to": since.isoformat() if since else None} | command_line_door()
+    detail = {"restored_to": since.isoformat() if since else None} | command_line_channel()
     marked = sum(_mark_all(engine, state, who, detail) for state in OPEN_STATES)
     click.echo(f"{counted(marked, 'job')} marked. Until {moment(until)}, jobs that arrive are looked up first, too.")
     click.echo(
@@ -131,7 +131,7 @@ def _absent(engine: Engine, ids: tuple[UUID, ...], actor: Actor, *, dry_run: boo
         click.echo(f"{counted(len(wanted), 'job')} would be noted as absent at the API, if dead and to be looked up.")
         return DONE
     with transaction(engine) as connection:
-        noted = set(note_absent(connection, wanted, actor, command_line_door()))
+        noted = set(note_absent(connection, wanted, actor, command_line_channel()))
     for job in wanted:
         if job not in noted:
             click.echo(f"case-worker: skipped {job}: it is not a dead job that has to be looked up", err=True)

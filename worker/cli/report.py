@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import click
 
 from worker.cli.ledger import one_moment, open_ledger, page_by_page
-from worker.cli.options import filter_of, tell_what_is_hidden, which_failures
+from worker.cli.options import filter_of, warn_about_encrypted_fields, which_failures
 from worker.ledger import queries
 from worker.ledger.queries import FailureFilter
 from worker.ledger.queries.waiting import fleet_waits
@@ -45,7 +45,7 @@ def report(*, form: str, output: str, **which: Any) -> None:
     """List the jobs that need a person, grouped by cause, with what to do about each."""
     wanted = filter_of(**which)
     settings, engine = open_ledger()
-    tell_what_is_hidden(settings, wanted)
+    warn_about_encrypted_fields(settings, wanted)
     with one_moment(engine) as connection:
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
         found = queries.selected(connection, wanted)

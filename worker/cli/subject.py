@@ -12,7 +12,7 @@ import click
 from worker.case.printable import one_line
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger, page_by_page
-from worker.cli.options import Since, Words, as_actor, command_line_door, os_user, with_note
+from worker.cli.options import Since, Words, as_actor, command_line_channel, os_user, with_note
 from worker.cli.progress import progress
 from worker.cli.report import opened
 from worker.ledger.database import transaction
@@ -49,7 +49,7 @@ def export(*, tenant: str, reference: str | None, output: str, actor: str | None
     heading = {"tenant": tenant, "reference": reference, "exported_at": datetime.now(UTC)}
     subject, protection = Subject(tenant, reference), settings.protection
     with transaction(engine) as connection:
-        audit(connection, AuditAction.EXPORT, Actor(actor or os_user(), note), command_line_door() | _named(subject))
+        audit(connection, AuditAction.EXPORT, Actor(actor or os_user(), note), command_line_channel() | _named(subject))
     with page_by_page(engine) as connection, opened(output) as out, progress("exporting", None) as tell:
         done = write_out(
             connection, subject, protection, out, heading=heading, plain=plain,
@@ -90,7 +90,7 @@ def erase(*, tenant: str, reference: str | None, dry_run: bool, note: str, yes: 
     if not yes and jobs and sys.stdin.isatty() and sys.stderr.isatty():
         click.confirm(f"{words} will be erased for good. Go on?", abort=True, err=True)
     erased = erase_found(
-        engine, found, actor=Actor(actor or os_user(), note), door=command_line_door(), subject=_named(subject)
+        engine, found, actor=Actor(actor or os_user(), note), door=command_line_channel(), subject=_named(subject)
     )
     click.echo(
         f"{counted(erased, 'job')} and {counted(len(found.messages), 'message')} erased;"
@@ -137,7 +137,7 @@ def purge(*, older_than: timedelta, dry_run: bool, actor: str | None, note: str 
     if dry_run:
         click.echo(f"{_describe(expected)} would be purged")
         return DONE
-    door = command_line_door()
+    door = command_line_channel()
     with progress("purging", expected.jobs) as tell:
         done, finished = purge_due_jobs(
             engine, age=age, actor=Actor(actor or os_user(), note), door=door,

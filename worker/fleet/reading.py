@@ -53,7 +53,7 @@ class FleetReader:
         fleet: FleetSettings,
         engine: Engine,
         clock: Callable[[], float] = time.monotonic,
-        patience: float = READ_TIMEOUT,
+        timeout: float = READ_TIMEOUT,
     ) -> None:
         self._engine = engine
         self._pace = Pace.parse(settings.rate_limits)
@@ -65,7 +65,7 @@ class FleetReader:
             drain=fleet.scaling_drain,
         )
         self._clock = clock
-        self._patience = patience
+        self._timeout = timeout
         self._guard = threading.Lock()
         self._unanswered: Future[Fleet] | None = None
         self._known: Fleet | SQLAlchemyError | None = None
@@ -93,7 +93,7 @@ class FleetReader:
         self._unanswered = asked
         threading.Thread(target=self._ask, args=(asked,), name="fleet reader", daemon=True).start()
         try:
-            return asked.result(self._patience)
+            return asked.result(self._timeout)
         except TimeoutError:
             raise NoAnswer("the ledger does not answer") from None
 
