@@ -45,14 +45,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def programme(request: pytest.FixtureRequest, deployments: Deployments) -> Iterator[Programme]:
-    """All scenarios that were asked for, of all modules with PLANS, running side by side from now on."""
+    """All scenarios that were asked for, running side by side from now on."""
     running = Programme(deployments.open)
     wanted: dict[object, list[str]] = {}
     for item in request.session.items:
-        if isinstance(item, pytest.Function) and hasattr(item.module, "PLANS") and hasattr(item, "callspec"):
+        if isinstance(item, pytest.Function) and "programme" in item.fixturenames:
             wanted.setdefault(item.module, []).append(item.callspec.params.get("scenario", ""))
     for module, names in wanted.items():
-        for plan in module.PLANS:  # type: ignore[attr-defined]  # asked for above
+        for plan in module.PLANS:  # type: ignore[attr-defined]  # a module that asks for the programme has them
             if plan.possible():
                 running.begin(plan, names)
     yield running

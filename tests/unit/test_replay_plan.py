@@ -10,7 +10,7 @@ from worker.report.tally import PLAN_WORDS, describe_plans
 from worker.report.waiting import WAIT_REASONS
 
 #: (outcome unknown, marked by `reconcile`, has a reference): the plan, and whether the key stays.
-PLANS = {
+EXPECTED = {
     (False, False, False): (ReplayPlan.NEW_KEY, False),
     (False, False, True): (ReplayPlan.NEW_KEY, False),
     (False, True, False): (ReplayPlan.ASK_A_PERSON, False),
@@ -22,7 +22,7 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize(("facts", "expected"), PLANS.items())
+@pytest.mark.parametrize(("facts", "expected"), EXPECTED.items())
 def test_a_replay_is_planned_from_what_is_known(
     facts: tuple[bool, bool, bool], expected: tuple[ReplayPlan, bool]
 ) -> None:
@@ -33,7 +33,7 @@ def test_a_replay_is_planned_from_what_is_known(
     assert (plan, keeps_key(outcome_unknown=unknown)) == expected
 
 
-@pytest.mark.parametrize("facts", PLANS)
+@pytest.mark.parametrize("facts", EXPECTED)
 def test_discarding_warns_exactly_if_the_case_may_exist(facts: tuple[bool, bool, bool]) -> None:
     unknown, marked, reference = facts
 
@@ -42,7 +42,7 @@ def test_discarding_warns_exactly_if_the_case_may_exist(facts: tuple[bool, bool,
     assert plan.case_may_exist is (unknown or marked)
 
 
-@pytest.mark.parametrize("facts", PLANS)
+@pytest.mark.parametrize("facts", EXPECTED)
 def test_a_message_that_became_no_job_cannot_be_replayed(facts: tuple[bool, bool, bool]) -> None:
     unknown, marked, reference = facts
 
