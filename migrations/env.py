@@ -11,8 +11,8 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, pool, text
 
+from worker.ledger.migrate import keep_oldest_code
 from worker.ledger.models import Base
-from worker.ledger.writer.support import keep_oldest_code
 from worker.settings import Settings
 
 #: Any constant will do, as long as all migrators of this package ask for the same one.

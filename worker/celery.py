@@ -11,13 +11,12 @@ from worker.errors import SettingsError
 from worker.fleet.settings import FleetSettings
 from worker.process.lifecycle import ThisProcess, connect_lifecycle
 from worker.process.monitoring import Monitoring
-from worker.queue.app import make_app
+from worker.queue.app import CeleryPublisher, make_app
 from worker.queue.consumer import make_consumer
-from worker.queue.publisher import CeleryPublisher
 from worker.queue.redis_transport import make_transport
 from worker.queue.tasks import register_tasks
 from worker.settings import Settings
-from worker.telemetry.tenant_digest import tenant_key
+from worker.telemetry.logging import tenant_key
 from worker.telemetry.tracing import is_wanted
 
 try:

@@ -17,8 +17,7 @@ from tests.faults.until import until
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.database import get_engine
 from worker.process.lifecycle import ThisProcess
-from worker.queue.app import ACCEPT_TASK, make_app
-from worker.queue.publisher import CeleryPublisher
+from worker.queue.app import ACCEPT_TASK, CeleryPublisher, make_app
 from worker.queue.tasks import register_tasks
 from worker.sandbox.server import SandboxServer
 from worker.settings import Settings

@@ -30,7 +30,7 @@ from worker.case.protection import Protection
 from worker.intake.enqueue import admit, insert
 from worker.queue.app import ACCEPT_TASK, INTAKE
 from worker.sandbox.webhooks import headers_for
-from worker.telemetry.tenant_digest import digest_with
+from worker.telemetry.logging import digest_with
 
 DATABASE_PASSWORD, REDIS_PASSWORD, TENANT_KEY = "datenbank-geheimnis", "redis-geheimnis", "mandanten-geheimnis"
 ALERT_PATH, ALERT_SECRET, CASE_KEY, OTHER_KEY = "alarm-geheimnis", "unterschrift-geheimnis", "5a" * 32, "6b" * 32
@@ -293,7 +293,7 @@ def test_no_log_line_holds_a_token_a_key_or_a_debtors_data(told: str, stage: Sta
 
 
 def test_events_are_json_with_fixed_names_and_those_of_a_job_name_it_and_its_tenants_digest(told: str) -> None:
-    from worker.telemetry.tenant_digest import tenant_key
+    from worker.telemetry.logging import tenant_key
 
     digest = digest_with(tenant_key({"LOG_TENANT_KEY": TENANT_KEY}), f"{TENANT}-0")
     events = [json.loads(line) for line in told.splitlines() if line.startswith("{")]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, event
 from tests.databases import Database, sqlalchemy_url
 from worker.intake.enqueue import admit
 from worker.ledger.database import get_engine
-from worker.ledger.queries.demand import due_work
+from worker.ledger.queries.waiting import due_work
 from worker.ledger.states import Api
 from worker.ledger.writer import release, resolve
 from worker.ledger.writer.arrival import insert_job

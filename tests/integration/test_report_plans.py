@@ -20,7 +20,7 @@ from worker.ledger import queries
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.queries import FailureFilter, alerts
 from worker.ledger.queries.audit import AuditFilter, acts, different_actions, different_actors
-from worker.ledger.queries.finding import find_jobs
+from worker.ledger.queries.failures import find_jobs
 from worker.ledger.writer.days import close_days
 
 TABLES = ("jobs", "dead_letters", "attempts", "audit_log", "operation_items")

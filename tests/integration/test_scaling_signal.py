@@ -17,7 +17,7 @@ from tests.databases import Database
 from worker.fleet.reading import KEPT_FOR, READ_TIMEOUT, FleetReader
 from worker.fleet.settings import FleetSettings
 from worker.ledger.database import transaction
-from worker.ledger.queries import demand
+from worker.ledger.queries import waiting
 from worker.ledger.writer.holds import HoldName, hold
 
 Vars = dict[str, str]
@@ -125,7 +125,7 @@ def test_the_latency_is_that_of_the_last_submitted_jobs_and_of_lately_failed_one
         "UPDATE attempts SET duration_ms = 9000, finished_at = now() - interval '1 hour' WHERE job_id = %s", long_ago
     )
     with transaction(ledger.engine) as connection:
-        assert demand.due_work(connection, within=60).latency == pytest.approx((0.1 + 3.0) / 2)
+        assert waiting.due_work(connection, within=60).latency == pytest.approx((0.1 + 3.0) / 2)
 
 
 def test_failures_that_newer_answers_have_followed_no_longer_make_the_api_slow(
@@ -137,9 +137,9 @@ def test_failures_that_newer_answers_have_followed_no_longer_make_the_api_slow(
     ledger.rows(
         "UPDATE attempts SET duration_ms = 100 WHERE job_id = ANY(%s::uuid[])", [str(job_id) for job_id in done]
     )
-    monkeypatch.setattr(demand, "SAMPLE", 3)
+    monkeypatch.setattr(waiting, "SAMPLE", 3)
     with transaction(ledger.engine) as connection:
-        assert demand.due_work(connection, within=60).latency == pytest.approx(0.1)
+        assert waiting.due_work(connection, within=60).latency == pytest.approx(0.1)
 
 
 def test_tenants_are_counted_up_to_a_limit(
@@ -149,9 +149,9 @@ def test_tenants_are_counted_up_to_a_limit(
         pipeline.enqueue(f"acme-{n}")
         pipeline.enqueue(f"acme-{n}")
     with transaction(ledger.engine) as connection:
-        assert demand.due_work(connection, within=60).tenants == 5
-        monkeypatch.setattr(demand, "COUNTED_TENANTS", 3)
-        assert demand.due_work(connection, within=60).tenants == 3
+        assert waiting.due_work(connection, within=60).tenants == 5
+        monkeypatch.setattr(waiting, "COUNTED_TENANTS", 3)
+        assert waiting.due_work(connection, within=60).tenants == 3
 
 
 def test_many_who_ask_cost_the_ledger_no_more_than_one(pipeline: Pipeline, ledger: Database) -> None:

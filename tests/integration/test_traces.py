@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from tests.databases import Database
 from worker import enqueue_case
-from worker.telemetry.tenant_digest import tenant_digest
+from worker.telemetry.logging import tenant_digest
 
 SECRET = {"name": "Debitor Jensen", "type": "Company", "countryAlpha2": "DK", "email": "jensen@example.com"}
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from worker.report.ages import parse_amount
+from worker.report.formatting import parse_amount
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from worker.cli.check_settings import Verdict, check_settings, setting_names, wi
 from worker.cli.options import Words
 from worker.cli.server_errors import describe, describe_database_error
 from worker.fleet import settings as fleet_settings
-from worker.report.ages import parse_age
+from worker.report.formatting import parse_age
 
 
 @pytest.mark.parametrize(

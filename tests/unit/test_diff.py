@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.case.fields import leaves
-from worker.report.diff import MISSING, Change, differences
-from worker.report.edit import errors_by_path
+from worker.report.edit import MISSING, Change, differences, errors_by_path
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False) | st.text(),

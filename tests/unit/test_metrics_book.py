@@ -11,8 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from worker.telemetry.metrics import count, definitions, observe
-from worker.telemetry.metrics.exposition import shared, write_down
-from worker.telemetry.metrics.multiprocess_dir import PREFIX, SharedFolder
+from worker.telemetry.metrics.exposition import PREFIX, SharedFolder, shared, write_down
 from worker.telemetry.metrics.registry import close_book, is_open, open_book, open_shared_book
 
 

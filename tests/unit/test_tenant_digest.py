@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import SettingsError
-from worker.telemetry.tenant_digest import digest_with, tenant_key
+from worker.telemetry.logging import digest_with, tenant_key
 
 
 def test_it_is_short_the_same_everywhere_and_says_nothing_without_the_key() -> None:

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.ledger.queries.filters import FailureFilter
-from worker.report.webhooks.cures import cures, cures_something
-from worker.report.webhooks.events import DOCUMENTED, Event, read_event
+from worker.report.webhooks.events import DOCUMENTED, Event, cures, cures_something, read_event
 
 ENVELOPE: dict[str, Any] = {
     "id": "550e8400-e29b-41d4-a716-446655440000",

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import SettingsError
-from worker.report.webhooks.signature import MOST_APART, is_genuine, webhook_secrets
+from worker.report.webhooks.inbox import MOST_APART, is_genuine, webhook_secrets
 
 SECRET, NEXT = b"thisisabase64encodedsecret", b"another one of twenty"
 BODY = b'{"id": "1", "event": "client.linked"}'

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.report.formatting import counted, milliseconds, moment, money, number, said, span
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.ledger.alert_models import AlertKind
 from worker.ledger.queries.filters import FailureFilter
 from worker.report.advice import what_to_do

@@ -1,12 +1,14 @@
-"""The fields of a case: where each value stands, and which values may be seen by everybody. Pure functions.
+"""The fields of a case: where each value stands, and which values may be shown. Pure functions.
 
-By a list of what is harmless: a field that nobody has thought of is hidden, and so is what does not look like that
-which belongs into its field. (The fields are those of referral-partners/integration-guides/case-submission.)
+By a list of what is harmless: an unknown field is hidden, and so are values that don't match their field's format.
+(The fields are those of referral-partners/integration-guides/case-submission.) Foreign text becomes one line that is
+safe to print.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from decimal import Decimal
 from typing import Any
 
@@ -80,3 +82,27 @@ def as_text(value: Any) -> str:
         case list():
             return "[]"
     return str(value)
+
+
+#: Unicode categories that change how a line is shown, or what a terminal does, rather than being shown themselves.
+#: (Cf is format characters such as the bidirectional overrides; joiners within words belong to it and are kept.)
+_UNPRINTABLE = {"Cc", "Cs", "Co", "Zl", "Zp"}
+_JOINERS = {"\u200c", "\u200d"}
+
+
+def one_line(text: str) -> str:
+    """Foreign text (a tenant's name, the API's message) as one line that does nothing to a terminal.
+
+    White space of any kind becomes single spaces; control characters become a replacement character, so that an escape
+    sequence in a message is seen and not obeyed.
+    """
+    return " ".join("".join(_printable(character) for character in text).split())
+
+
+def _printable(character: str) -> str:
+    if character.isspace():
+        return " "
+    category = unicodedata.category(character)
+    if category in _UNPRINTABLE or (category == "Cf" and character not in _JOINERS):
+        return "\N{REPLACEMENT CHARACTER}"
+    return character

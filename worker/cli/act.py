@@ -11,7 +11,7 @@ import click
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger
 from worker.cli.options import (
@@ -20,11 +20,11 @@ from worker.cli.options import (
     command_line_channel,
     filter_of,
     os_user,
+    progress,
     warn_about_encrypted_fields,
     which_failures,
     with_note,
 )
-from worker.cli.progress import progress
 from worker.cli.server_errors import describe_database_error
 from worker.errors import SelectionChanged
 from worker.ledger import queries

@@ -8,7 +8,7 @@ import click
 
 from worker.alerts.delivery import Answer, send_test
 from worker.alerts.settings import URLS, AlertSettings
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.errors import SettingsError
 

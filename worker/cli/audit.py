@@ -8,7 +8,7 @@ import click
 
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger
-from worker.cli.progress import progress
+from worker.cli.options import progress
 from worker.ledger.queries.audit import head
 from worker.privacy.audit import verify as walk_chain
 from worker.report.formatting import counted

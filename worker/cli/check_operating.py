@@ -12,14 +12,14 @@ from worker.cli.check_settings import ADDRESSES, HEADER, LOG, REPORT, ROLES, Fin
 from worker.cli.ledger import engine_of
 from worker.errors import SettingsError
 from worker.ledger.queries.alerts import receivers
-from worker.ledger.queries.webhooks import webhook_standing
+from worker.ledger.queries.links import webhook_standing
 from worker.report.formatting import counted
 from worker.report.notification_status import describe_receiver
 from worker.report.web.configuration import WebSettings
 from worker.report.web.people import Role
-from worker.report.webhooks.signature import WEBHOOK_SECRET, webhook_secrets
+from worker.report.webhooks.inbox import WEBHOOK_SECRET, webhook_secrets
 from worker.settings import Settings
-from worker.telemetry.tenant_digest import tenant_key
+from worker.telemetry.logging import tenant_key
 from worker.telemetry.tracing import is_installed, is_wanted
 
 #: What it means if a setting is not set.

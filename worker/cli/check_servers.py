@@ -19,7 +19,7 @@ from worker.debitura.http import HttpClient
 from worker.errors import ApiError, MaybeArrived, NotSent, PartnerKeyRejected, SchemaMismatch, SettingsError
 from worker.ledger import queries
 from worker.ledger.migrate import code_schema, require_suitable
-from worker.ledger.queries.sealing import PLAIN, keys_waited_for
+from worker.ledger.queries.cases import PLAIN, keys_waited_for
 from worker.report.formatting import counted
 from worker.settings import Settings
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from worker.alerts.settings import NAMES as ALERTS
 from worker.errors import SettingsError
 from worker.fleet.settings import FleetSettings
-from worker.report.webhooks.signature import WEBHOOK_SECRET
+from worker.report.webhooks.inbox import WEBHOOK_SECRET
 from worker.settings import Settings
 
 HEADER, ADDRESSES, ROLES = "REPORT_PROXY_USER_HEADER", "REPORT_PROXY_ADDRESSES", "REPORT_PROXY_ROLES"

@@ -9,7 +9,7 @@ import click
 import simplejson
 
 from worker.case.codec import MAX_CASE_BYTES, read_json
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger
 from worker.cli.options import as_actor, command_line_channel, os_user, with_note
@@ -18,8 +18,7 @@ from worker.ledger.database import transaction
 from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor
-from worker.report.diff import MISSING, Change, differences
-from worker.report.edit import correct, draft
+from worker.report.edit import MISSING, Change, correct, differences, draft
 
 
 @click.command(short_help="Correct a refused case and send it again.")

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from worker.case.protection import Protection
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger
-from worker.cli.progress import Tell, progress
+from worker.cli.options import Tell, progress
 from worker.cli.server_errors import describe_database_error
 from worker.errors import IdempotencyKeyReused, InvalidCase
 from worker.intake.enqueue import insert, to_look_up_first

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from sqlalchemy.exc import DBAPIError
 
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.cli.server_errors import describe_database_error
 from worker.errors import CaseWorkerError, JobNotFound
 from worker.report.terminal import use_any_encoding

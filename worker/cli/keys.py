@@ -10,11 +10,10 @@ from worker.case.encryption import Keyring
 from worker.case.encryption import make_key as new_key
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import open_ledger, page_by_page
-from worker.cli.options import as_actor, os_user
-from worker.cli.progress import progress
+from worker.cli.options import as_actor, os_user, progress
 from worker.errors import SettingsError
 from worker.ledger.database import transaction
-from worker.ledger.queries.sealing import PLAIN, keys_in_use
+from worker.ledger.queries.cases import PLAIN, keys_in_use
 from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor

@@ -1,22 +1,26 @@
-"""Options that several commands share: which failures, who acts and why."""
+"""Options and progress display that several commands share."""
 
 from __future__ import annotations
 
 import getpass
 import os
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from worker.case.codec import check_text
 from worker.errors import InvalidCase
 from worker.ledger.queries import FailureFilter
 from worker.ledger.states import Reason
-from worker.report.ages import parse_age
+from worker.report.formatting import parse_age
 from worker.settings import Settings
 
 _AMOUNT = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,4})?")
@@ -154,3 +158,47 @@ def os_user() -> str:
 def command_line_channel() -> dict[str, str]:
     """The channel of an action, for the audit log. It includes the OS user, even if --as names another actor."""
     return {"door": "command line", "os_user": os_user()}
+
+
+#: Seconds between two lines without a terminal.
+LINE_EVERY = 10.0
+
+#: Called with the amount done so far and a short description.
+Tell = Callable[[int, str], None]
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Tell]:
+    """Show progress towards `total` (None: unknown)."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(what, total)
+        return
+    columns = (
+        (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[words]}"),
+        )
+        if total
+        else (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[words]}"))
+    )
+    # The bar disappears at the end; the command's summary stays.
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total, words="")
+        yield lambda done, words: bar.update(task, completed=done, words=words)
+
+
+def _lines(what: str, total: int | None) -> Tell:
+    last = time.monotonic()
+
+    def tell(done: int, words: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY:
+            last = time.monotonic()
+            share = f"{done * 100 // total} % " if total else ""
+            click.echo(f"{what}: {share}{words}".rstrip(), err=True)
+
+    return tell

@@ -18,8 +18,7 @@ from worker.ledger.queries.restores import ToReconcile, leader, newest_entry, to
 from worker.ledger.states import State
 from worker.ledger.writer.reconcile import OPEN_STATES, mark_some, note_absent, note_restore
 from worker.ledger.writer.resolve import Actor
-from worker.report.ages import parse_age
-from worker.report.formatting import counted, moment
+from worker.report.formatting import counted, moment, parse_age
 
 
 class Moment(click.ParamType[datetime]):

@@ -8,16 +8,16 @@ from uuid import UUID
 import click
 from sqlalchemy import Connection
 
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.cli.ledger import one_moment, open_ledger
 from worker.cli.options import Words
 from worker.errors import JobNotFound
 from worker.ledger import queries
 from worker.ledger.queries.alerts import receivers
-from worker.ledger.queries.finding import find_jobs
+from worker.ledger.queries.failures import find_jobs
+from worker.ledger.queries.links import webhook_standing
 from worker.ledger.queries.restores import look_up_until
 from worker.ledger.queries.waiting import fleet_waits, turn
-from worker.ledger.queries.webhooks import webhook_standing
 from worker.ledger.writer.days import close_days_if_allowed
 from worker.policy.rate_limit import Pace
 from worker.report import notification_status, overview, story
@@ -26,7 +26,7 @@ from worker.report.formatting import moment
 from worker.report.terminal import Screen
 from worker.report.waiting import describe_job
 from worker.settings import Settings
-from worker.telemetry.tenant_digest import digest_with, tenant_key
+from worker.telemetry.logging import digest_with, tenant_key
 
 
 @click.command(short_help="Show jobs by state, and what they wait for.")

@@ -9,14 +9,13 @@ from typing import Any
 
 import click
 
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.cli.group import DONE, WITH_FAILURES
 from worker.cli.ledger import one_moment, open_ledger, page_by_page
-from worker.cli.options import Since, Words, as_actor, command_line_channel, os_user, with_note
-from worker.cli.progress import progress
+from worker.cli.options import Since, Words, as_actor, command_line_channel, os_user, progress, with_note
 from worker.cli.report import opened
 from worker.ledger.database import transaction
-from worker.ledger.queries.sealing import due
+from worker.ledger.queries.cases import due
 from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.purge import Purged

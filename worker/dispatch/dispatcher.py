@@ -23,16 +23,21 @@ from worker.errors import CaseWorkerError
 from worker.ledger.database import get_engine, sqlstate, transaction
 from worker.ledger.states import Api, AttemptOutcome, Priority, Reason
 from worker.ledger.writer import release as ledger
-from worker.ledger.writer.broker import note_published, note_unpublished
-from worker.ledger.writer.holds import end_lapsed_holds, forget_past_holds, start_probe
+from worker.ledger.writer.holds import (
+    end_lapsed_holds,
+    forget_past_holds,
+    note_published,
+    note_unpublished,
+    start_probe,
+)
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
 from worker.ledger.writer.release_past_capped import TenantScan, release_past_capped
-from worker.ledger.writer.sealed_jobs import wake_decryptable
+from worker.ledger.writer.reseal import wake_decryptable
 from worker.policy.rate_limit import Pace
 from worker.policy.retry import RetryPolicy
 from worker.settings import Settings
+from worker.telemetry.logging import tenant_digest
 from worker.telemetry.metrics import count, definitions, observe
-from worker.telemetry.tenant_digest import tenant_digest
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.ledger.database import transaction
-from worker.ledger.queries.sealing import purged_today
+from worker.ledger.queries.cases import purged_today
 from worker.ledger.writer.purge import note_purged_today
 from worker.ledger.writer.resolve import Actor
 from worker.privacy.erase import purge

@@ -1,14 +1,18 @@
-"""Read the fleet's state from the ledger, on request and at most every few seconds."""
+"""The fleet's state, read from the ledger on request and at most every few seconds, and its gauges for Prometheus."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoAnswer
@@ -16,14 +20,17 @@ from sqlalchemy.exc import TimeoutError as NoAnswer
 from worker.fleet.settings import FleetSettings
 from worker.fleet.useful import Advice, Demand, Limit, Terms, allowed_rate, useful_workers
 from worker.ledger import queries
-from worker.ledger.queries.demand import COUNTED_TENANTS, DueWork, due_work
-from worker.ledger.queries.waiting import WindowUse, windows_in
-from worker.ledger.states import Api, State
+from worker.ledger.queries.waiting import COUNTED_TENANTS, DueWork, WindowUse, due_work, windows_in
+from worker.ledger.states import Api, Reason, State
 from worker.ledger.writer.days import close_days_if_allowed
-from worker.ledger.writer.holds import CIRCUITS
+from worker.ledger.writer.holds import CIRCUITS, HoldName
 from worker.ledger.writer.pace import use
-from worker.policy.rate_limit import Pace
+from worker.policy.rate_limit import WINDOW_NAMES, Pace, Window
 from worker.settings import Settings
+from worker.telemetry.metrics import definitions
+
+log = structlog.get_logger(__name__)
+
 
 #: Seconds for which a result is cached, so that many callers cost no more than one.
 KEPT_FOR = 3.0
@@ -180,3 +187,54 @@ _WHY = {
 
 def _number(rate: float) -> str:
     return f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}"
+
+
+class LedgerGauges(Collector):
+    """Reads the ledger at each scrape. If the ledger is unavailable, reports only that."""
+
+    def __init__(self, reader: FleetReader) -> None:
+        self._reader = reader
+
+    def collect(self) -> Iterable[Metric]:
+        """One family for each metric in `definitions.READ`."""
+        try:
+            fleet = self._reader.read()
+        except SQLAlchemyError as error:
+            log.warning("metrics_without_ledger", error=type(error).__name__)
+            yield _one(definitions.LEDGER_UP, 0)
+            return
+        yield _one(definitions.LEDGER_UP, 1)
+        yield from _of(fleet)
+
+
+def _of(fleet: Fleet) -> Iterable[Metric]:
+    counts, jobs = fleet.counts, fleet.counts.jobs
+    holds = {hold["name"]: bool(hold["in_force"]) for hold in counts.holds}
+    yield _by_word(definitions.JOBS, jobs)
+    yield _by_word(definitions.OPEN_DEAD_LETTERS, {reason.value: 0 for reason in Reason} | counts.by_reason)
+    yield _one(definitions.BACKLOG, jobs["pending"] + jobs["waiting"])
+    yield _one(definitions.OLDEST_PENDING, counts.oldest_pending_seconds or 0.0)
+    yield _by_word(definitions.WINDOW_USED, {_name(use.window): use.used for use in fleet.windows})
+    yield _by_word(definitions.WINDOW_LIMIT, {_name(use.window): use.window.amount for use in fleet.windows})
+    # A circuit counts as open while it has a row, even when its time is up and it is being probed.
+    yield _by_word(definitions.CIRCUIT_OPEN, {name: name in holds for name in CIRCUITS})
+    limits = [name for name in HoldName if name not in CIRCUITS]
+    yield _by_word(definitions.HELD, {name: holds.get(name, False) for name in limits})
+    yield _one(definitions.DISPATCHER_LAG, fleet.due.lag)
+    yield _one(definitions.DISPATCHER_LEADS, counts.leader is not None)
+    yield _one(definitions.USEFUL_WORKERS, fleet.advice.workers)
+
+
+def _one(metric: definitions.Metric, value: float) -> Metric:
+    return GaugeMetricFamily(metric.name, metric.help, value=float(value))
+
+
+def _by_word(metric: definitions.Metric, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for word, value in values.items():
+        family.add_metric([str(word)], float(value))
+    return family
+
+
+def _name(window: Window) -> str:
+    return WINDOW_NAMES.get(window.seconds, f"{window.seconds}s")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from worker.case.codec import read_json
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.errors import InvalidCase
 from worker.intake.enqueue import admit
 from worker.ledger.writer.arrival import NewJob

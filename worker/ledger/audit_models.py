@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import DDL, BigInteger, CheckConstraint, Identity, Index, LargeBinary, SmallInteger, event, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.ledger import functions
+from worker.ledger import base
 from worker.ledger.base import Base
 
 
@@ -64,10 +64,10 @@ class AuditHead(Base):
 
 
 for statement in (
-    functions.AUDIT_TEXT,
-    functions.AUDIT_CHAIN,
-    functions.AUDIT_REFUSE,
-    functions.AUDIT_HEAD,
-    *functions.AUDIT_TRIGGERS,
+    base.AUDIT_TEXT,
+    base.AUDIT_CHAIN,
+    base.AUDIT_REFUSE,
+    base.AUDIT_HEAD,
+    *base.AUDIT_TRIGGERS,
 ):
     event.listen(Base.metadata, "after_create", DDL(statement))  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap

@@ -1,4 +1,8 @@
-"""What all tables share: how constraints are named, and which types are which."""
+"""What all tables share: constraint names, column types, and the database's own functions and triggers.
+
+The functions and triggers hold whoever writes, and whatever program it uses. `make lint` compares them with what the
+migrations make, which keep copies of their own.
+"""
 
 from __future__ import annotations
 
@@ -36,3 +40,56 @@ class Base(DeclarativeBase):
         UUID: PG_UUID(as_uuid=True),
         dict[str, Any]: JSONB,
     }
+
+
+# A tenant's idempotency key and its hidden form have the same digest (see `worker.case.protection.key_digest`), and a
+# unique index on it lets only one of them in. Backslashes are doubled: the cast reads bytea's escape format.
+JOB_KEY = r"""
+CREATE FUNCTION job_key(tenant text, key text) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN key ~ '^hidden[:]sha256[:][0-9a-f]{64}$' THEN decode(right(key, 64), 'hex')
+           ELSE sha256(CAST(replace(CAST(length(tenant) AS text) || ':' || tenant || key, '\', '\\') AS bytea)) END
+$$
+"""
+# The text that `worker.ledger.queries.audit` builds again to check it.
+AUDIT_TEXT = """
+CREATE FUNCTION audit_text(entry audit_log) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT CAST(jsonb_build_array(entry.id, CAST(extract(epoch FROM entry.at) * 1000000 AS bigint), entry.actor,
+                                  entry.action, entry.job_id, entry.detail, entry.note) AS text)
+$$
+"""
+# Runs at commit, in turn: whoever commits waits for the one before, who holds the head until its commit is done. The
+# head is the last lock that a transaction takes, so nobody can wait for somebody who waits for it.
+AUDIT_CHAIN = """
+CREATE FUNCTION audit_chain_entry() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    made record;
+BEGIN
+    UPDATE audit_head SET entries = entries + 1, hash = sha256(hash || convert_to(audit_text(NEW), 'UTF8'))
+    WHERE id = 1 RETURNING entries, hash INTO STRICT made;
+    INSERT INTO audit_chain (position, entry_id, hash) VALUES (made.entries, NEW.id, made.hash);
+    RETURN NULL;
+END
+$$
+"""
+AUDIT_REFUSE = """
+CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only: ' || TG_OP || ' is refused',
+        ERRCODE = 'insufficient_privilege';
+END
+$$
+"""
+AUDIT_TRIGGERS = (
+    "CREATE CONSTRAINT TRIGGER audit_log_chained AFTER INSERT ON audit_log DEFERRABLE INITIALLY DEFERRED"
+    " FOR EACH ROW EXECUTE FUNCTION audit_chain_entry()",
+    "CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log"
+    " FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
+    "CREATE TRIGGER audit_chain_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_chain"
+    " FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
+    "CREATE TRIGGER audit_chain_by_trigger BEFORE INSERT ON audit_chain"
+    " FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_refuse()",
+    "CREATE TRIGGER audit_head_by_trigger BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON audit_head"
+    " FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_refuse()",
+)
+#: The head of a chain without an entry.
+AUDIT_HEAD = "INSERT INTO audit_head (id, entries, hash) VALUES (1, 0, decode(repeat('00', 32), 'hex'))"

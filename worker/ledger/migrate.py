@@ -1,4 +1,4 @@
-"""Bringing the database to the newest schema, and saying whether this code may work on it."""
+"""Migrate the database to the newest schema, and record which older code a migrated database still suits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
 from worker.errors import SchemaMismatch
 from worker.ledger import queries
@@ -73,3 +73,18 @@ def _own_scripts() -> Path:
     package = Path(__file__).parent.parent
     places = (package / "migrations", package.parent / "migrations")
     return next(place for place in places if (place / "env.py").is_file())
+
+
+_KEEP = text(
+    "INSERT INTO schema_support (id, oldest_code) VALUES (1, :oldest)"
+    " ON CONFLICT (id) DO UPDATE SET oldest_code = EXCLUDED.oldest_code"
+)
+
+
+def keep_oldest_code(connection: Connection, oldest: str) -> None:
+    """Note the oldest code version that works with the schema as it is now, in the migration's own transaction.
+
+    A schema from before the table existed says nothing; all code of that time refuses any other version than its own.
+    """
+    if connection.execute(text("SELECT to_regclass('schema_support')")).scalar() is not None:
+        connection.execute(_KEEP, {"oldest": oldest})

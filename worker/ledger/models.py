@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.ledger import functions
+from worker.ledger import base
 from worker.ledger.alert_models import Alert, AlertCondition, AlertDelivery, AlertWatch
 from worker.ledger.audit_models import AuditEntry, AuditHead, AuditLink
 from worker.ledger.base import Base, one_of
@@ -236,7 +236,7 @@ class Job(Base):
     """Why it waits; none unless it is `waiting`, and where an older worker made it wait."""
 
 
-event.listen(Job.__table__, "before_create", DDL(functions.JOB_KEY))  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
+event.listen(Job.__table__, "before_create", DDL(base.JOB_KEY))  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
 
 
 class Attempt(Base):

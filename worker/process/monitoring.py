@@ -14,16 +14,14 @@ from billiard import current_process
 from prometheus_client.registry import Collector
 
 from worker.errors import SettingsError
-from worker.fleet.gauges import LedgerGauges
-from worker.fleet.reading import FleetReader
+from worker.fleet.reading import FleetReader, LedgerGauges
 from worker.fleet.settings import FleetSettings
 from worker.ledger.database import get_engine
 from worker.process.health_server import Answer, HealthServer, listen
 from worker.process.liveness import Liveness
 from worker.settings import Settings
 from worker.telemetry.metrics import registry
-from worker.telemetry.metrics.exposition import shared, write_down
-from worker.telemetry.metrics.multiprocess_dir import SharedFolder
+from worker.telemetry.metrics.exposition import SharedFolder, shared, write_down
 
 log = structlog.get_logger(__name__)
 

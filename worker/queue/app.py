@@ -1,13 +1,18 @@
-"""The Celery application and its settings. Why each setting is as it is: Celery with Redis loses, doubles or delays
-jobs unless it holds nothing that matters."""
+"""The Celery application with its settings, and the connection that publishes ids to `cases.submit`.
+
+Each setting says why it is as it is: Celery with Redis loses, doubles or delays jobs unless it holds nothing that
+matters.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from celery import Celery
-from kombu import Exchange, Queue, serialization
+from kombu import Connection, Exchange, Producer, Queue, serialization
 from kombu.utils.json import dumps
 
 from worker.case.codec import read_json
@@ -91,3 +96,27 @@ def _as_plain(value: dict[str, Any]) -> Any:
     if value.keys() == {"__type__", "__value__"} and isinstance(value["__value__"], str):
         return Decimal(value["__value__"]) if value["__type__"] == "decimal" else value["__value__"]
     return value
+
+
+class CeleryPublisher:
+    """Sends one message per call; the connection is made on first use and again after `close`."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._connection: Connection | None = None
+        self._producer: Producer | None = None
+
+    def publish(self, job_ids: Sequence[UUID]) -> None:
+        """Send one `cases.submit` message, once. Raises what kombu raises when it may not have been sent."""
+        if self._producer is None:
+            self._connection = self._app.connection_for_write()
+            self._producer = Producer(self._connection, auto_declare=False)
+        self._app.tasks[SUBMIT_TASK].apply_async(
+            kwargs={"job_ids": [str(job_id) for job_id in job_ids]}, producer=self._producer, retry=False
+        )
+
+    def close(self) -> None:
+        """Let go of the connection, whatever state it is in."""
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            connection.release()

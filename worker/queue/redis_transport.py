@@ -1,11 +1,15 @@
-"""Kombu's Redis transport, made to keep what it cannot parse and to survive its own connection's end.
+"""Kombu's Redis transport, made to keep what it can't parse and to survive the end of its own connection.
+
+Kombu 5.7.0 takes a message with BRPOP and then notes with another command that it is in progress. A worker that dies
+between the two, or whose connection breaks, loses the message. Here the server does both in one step.
 
 Overrides internals of kombu 5.7.0, which is pinned; a test fails when they change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from queue import Empty
 from time import monotonic
 from typing import Any
@@ -18,10 +22,10 @@ from kombu.utils.json import loads
 
 from worker.case.protection import UNPROTECTED, Protection
 from worker.queue.app import SUBMIT
-from worker.queue.atomic_pop import take_command
 from worker.queue.malformed_messages import DeadLetterSink, capped
 
 log = structlog.get_logger(__name__)
+
 
 #: Messages brought back from dead workers in one sweep at most.
 RESTORED_AT_ONCE = 1000
@@ -167,3 +171,34 @@ def make_transport(database_url: str, protection: Protection = UNPROTECTED) -> t
     """The transport class whose channels keep unreadable entries in that ledger."""
     channel = type("KeepingChannel", (Channel,), {"sink": DeadLetterSink(database_url, protection)})
     return type("KeepingTransport", (Transport,), {"Channel": channel})
+
+
+#: Pops the first entry of the lists KEYS[3…] and notes it among the unacked ones (KEYS[1] the hash, KEYS[2] its index
+#: by time), in kombu's own form: `[message, exchange, routing key]`. ARGV[1]: now. An entry that is no message is only
+#: popped; the reader keeps it in the ledger.
+_TAKE = """
+for i = 3, #KEYS do
+    local entry = redis.call('RPOP', KEYS[i])
+    if entry then
+        local readable, message = pcall(cjson.decode, entry)
+        readable, message = pcall(function ()
+            local properties = message.properties
+            local info = properties.delivery_info
+            assert(readable and type(properties.delivery_tag) == 'string')
+            return { properties.delivery_tag, cjson.encode(info.exchange), cjson.encode(info.routing_key) }
+        end)
+        if readable then
+            redis.call('ZADD', KEYS[2], ARGV[1], message[1])
+            redis.call('HSET', KEYS[1], message[1], '[' .. entry .. ',' .. message[2] .. ',' .. message[3] .. ']')
+        end
+        return { KEYS[i], entry }
+    end
+end
+return false
+"""
+
+
+def take_command(lists: Sequence[str], *, unacked: str, index: str) -> list[object]:
+    """The command that takes one entry off the first of the lists that has any. Answers [list, entry], or nothing."""
+    # The worker's own clock, like kombu's: it is compared with the clock of whoever brings messages back.
+    return ["EVAL", _TAKE, len(lists) + 2, unacked, index, *lists, time.time()]

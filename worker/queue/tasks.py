@@ -23,7 +23,7 @@ from worker.queue.malformed_messages import DeadLetterSink, as_sent
 from worker.queue.poison_messages import request_class
 from worker.settings import Settings
 from worker.telemetry.exception_redaction import redact_exception
-from worker.telemetry.tenant_digest import tenant_digest
+from worker.telemetry.logging import tenant_digest
 from worker.telemetry.tracing import parse_traceparent, span
 
 log = structlog.get_logger(__name__)

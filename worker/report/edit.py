@@ -1,16 +1,18 @@
-"""Correcting a refused case and sending it again."""
+"""Correct a refused case, show where the two versions differ, and send it again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from worker.case.codec import read_json
-from worker.case.fields import leaves
+from worker.case.fields import leaves, members
 from worker.case.protection import UNPROTECTED, Protection
 from worker.errors import InvalidCase, WrongState
 from worker.intake.enqueue import admit
@@ -19,7 +21,6 @@ from worker.ledger.states import State
 from worker.ledger.writer import resolve
 from worker.ledger.writer.edit import EDITABLE, edit_case
 from worker.ledger.writer.resolve import Actor
-from worker.report.diff import Change, differences
 from worker.report.story import PRIORITIES, open_letter
 
 
@@ -141,3 +142,58 @@ def correct(
     if job_id not in resolve.replay(connection, [job_id], actor, {"version": version, **detail}):
         raise WrongState(f"job {job_id} was moved by somebody else: look at it again")
     return Edited(version, changes)
+
+
+class Missing(Enum):
+    """The value of what is not there. (JSON's null is a value: None.)"""
+
+    MISSING = "missing"
+
+
+MISSING = Missing.MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One place where two cases differ."""
+
+    path: str
+    """As the API names fields: `debtor.email`, `claims[0].amount`; empty for the whole case."""
+    old: Any
+    """MISSING: it was added."""
+    new: Any
+    """MISSING: it was taken away."""
+
+
+def differences(old: Any, new: Any) -> list[Change]:
+    """Where two JSON values differ, in the order of the old one, what is new last.
+
+    Only leaves are listed, and empty or added objects and lists. Numbers are compared by value (1250.1 is 1250.10), and
+    true is not 1.
+    """
+    return list(_differences(old, new, ""))
+
+
+def _differences(old: Any, new: Any, path: str) -> list[Change]:
+    if type(old) is type(new) and isinstance(old, (dict, list)):
+        before, after = members(old, path), members(new, path)
+        found: list[Change] = []
+        for member in dict.fromkeys([*before, *after]):
+            _, was = before.get(member, (None, MISSING))
+            _, now = after.get(member, (None, MISSING))
+            found += _differences(was, now, member)
+        return found
+    return [] if _same(old, new) else [Change(path, old, new)]
+
+
+def _same(old: Any, new: Any) -> bool:
+    if isinstance(old, bool) or isinstance(new, bool):
+        return old is new
+    numbers = (int, float, Decimal)
+    if isinstance(old, numbers) and isinstance(new, numbers):
+        return _exact(old) == _exact(new)
+    return type(old) is type(new) and bool(old == new)
+
+
+def _exact(value: float | Decimal) -> Decimal:
+    return Decimal(str(value)) if isinstance(value, float) else Decimal(value)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.ledger.queries.alerts import SHOWN_DAYS, ReceiverStanding
-from worker.ledger.queries.webhooks import WebhookStanding
+from worker.ledger.queries.links import WebhookStanding
 from worker.report.formatting import counted
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.ledger.queries import Counts
 from worker.ledger.queries.waiting import FleetWaits
 from worker.ledger.states import INVALID_LINK_REASONS, State

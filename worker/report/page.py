@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
 
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.ledger.queries import Failure, Group, Selected
 from worker.report.advice import all_there_is_to_do
 from worker.report.formatting import counted, moment, money, said

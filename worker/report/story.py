@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, State, Trigger
 from worker.report.advice import all_there_is_to_do

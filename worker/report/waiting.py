@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.case.printable import one_line
+from worker.case.fields import one_line
 from worker.ledger.queries.waiting import COUNTED_AHEAD, FleetWaits, Turn, WindowUse
 from worker.ledger.states import State, WaitReason
 from worker.ledger.writer.holds import CIRCUITS, HoldName

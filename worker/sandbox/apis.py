@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from worker.sandbox import control, customer, referral, submission
-from worker.sandbox.bodies import api_error, problem
-from worker.sandbox.messages import JSON, PROBLEM, TEXT, Outcome, Pending, Reply, Request, then
+from worker.sandbox.messages import JSON, PROBLEM, TEXT, Outcome, Pending, Reply, Request, api_error, problem, then
 from worker.sandbox.state import Settings, State
 
 Handler = Callable[[State, Request, str, float], Outcome]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from worker.sandbox.bodies import BusinessError
+from worker.sandbox.messages import BusinessError
 
 APP = "https://app.sandbox.example"
 UNCOVERED_COUNTRIES = frozenset({"AQ", "KP", "SY", "IR", "CU"})

@@ -8,8 +8,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 from uuid import uuid4
 
-from worker.sandbox.bodies import dump
-from worker.sandbox.messages import Reply, Request
+from worker.sandbox.messages import Reply, Request, dump
 from worker.sandbox.rates import RateLimits
 from worker.sandbox.state import LINK_STATES, State
 from worker.sandbox.webhooks import Receiver, body_of

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from worker.sandbox.bodies import api_error, dump, rate_limited, unauthorized
 from worker.sandbox.cases import Case
-from worker.sandbox.messages import Reply, Request
+from worker.sandbox.messages import Reply, Request, api_error, dump, rate_limited, unauthorized
 from worker.sandbox.state import State
 from worker.sandbox.tokens import Token
 

@@ -10,8 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from worker.sandbox.bodies import GATEWAY_PAGE, api_error, inflate, of_status, rate_limited
-from worker.sandbox.messages import HTML, Delivery, Reply
+from worker.sandbox.messages import GATEWAY_PAGE, HTML, Delivery, Reply, api_error, inflate, of_status, rate_limited
 
 ENDPOINTS = ("cases", "token", "lookup", "clients", "*")
 INSTEAD = ("status", "reset-before", "hang", "html", "retry-after", "conflict")

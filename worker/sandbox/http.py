@@ -16,8 +16,7 @@ from typing import cast
 
 import httptools
 
-from worker.sandbox.bodies import api_error, problem
-from worker.sandbox.messages import PROBLEM, Delivery, Outcome, Pending, Reply, Request
+from worker.sandbox.messages import PROBLEM, Delivery, Outcome, Pending, Reply, Request, api_error, problem
 
 MAX_BODY_BYTES = 1_048_576
 MAX_HEADER_BYTES = 32_768

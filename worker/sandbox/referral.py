@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 
-from worker.sandbox.bodies import api_error, dump, unauthorized
 from worker.sandbox.business import onboarding_url
-from worker.sandbox.messages import Reply, Request
+from worker.sandbox.messages import Reply, Request, api_error, dump, unauthorized
 from worker.sandbox.state import State
 
 MAX_TENANT_LENGTH = 255

@@ -7,11 +7,10 @@ from hashlib import sha256
 from typing import Any, Never
 
 from worker.sandbox import business, tags
-from worker.sandbox.bodies import api_error, business_errors, dump, problem
 from worker.sandbox.cases import Case, new_identity
 from worker.sandbox.customer import authorize
 from worker.sandbox.invoices import Facts, facts, invoice
-from worker.sandbox.messages import PROBLEM, Outcome, Pending, Reply, Request
+from worker.sandbox.messages import PROBLEM, Outcome, Pending, Reply, Request, api_error, business_errors, dump, problem
 from worker.sandbox.rules import field_errors
 from worker.sandbox.state import MAX_KEY_LENGTH, State, Use
 from worker.sandbox.tokens import Token

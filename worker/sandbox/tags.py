@@ -26,8 +26,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worker.sandbox.bodies import GATEWAY_PAGE, api_error, dump, inflate, of_status, problem
-from worker.sandbox.messages import HTML, PROBLEM, Delivery, Reply
+from worker.sandbox.messages import (
+    GATEWAY_PAGE,
+    HTML,
+    PROBLEM,
+    Delivery,
+    Reply,
+    api_error,
+    dump,
+    inflate,
+    of_status,
+    problem,
+)
 
 HELP = (__doc__ or "").strip()
 """The table above, for `--help`."""

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-from worker.sandbox.bodies import dump
+from worker.sandbox.messages import dump
 
 #: Seconds to wait for a receiver (referral-partners/integration-guides/webhooks-best-practices).
 DELIVERY_TIMEOUT = 10.0

@@ -58,8 +58,8 @@ from worker.submission.decide import (
 from worker.submission.lookup import CaseLookup
 from worker.submission.mint import Mint
 from worker.submission.redact import scrubbed
+from worker.telemetry.logging import tenant_digest
 from worker.telemetry.metrics import count, definitions
-from worker.telemetry.tenant_digest import tenant_digest
 from worker.telemetry.tracing import current_traceparent, parse_traceparent, request_span, span
 
 log = structlog.get_logger(__name__)

@@ -18,7 +18,7 @@ from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.pace import take
 from worker.policy.rate_limit import Pace
 from worker.submission.redact import scrubbed
-from worker.telemetry.tenant_digest import tenant_digest
+from worker.telemetry.logging import tenant_digest
 from worker.telemetry.tracing import request_span
 
 log = structlog.get_logger(__name__)

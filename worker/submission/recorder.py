@@ -19,8 +19,8 @@ from worker.ledger.writer.holds import hold
 from worker.ledger.writer.record import Result, apply_transitions, while_open
 from worker.policy.circuit_breaker import FailureRun
 from worker.submission.attempt import FleetHold, Submitter
+from worker.telemetry.logging import tenant_digest
 from worker.telemetry.metrics import count, definitions, observe
-from worker.telemetry.tenant_digest import tenant_digest
 from worker.telemetry.tracing import trace_id_of
 
 log = structlog.get_logger(__name__)

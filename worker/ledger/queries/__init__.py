@@ -9,10 +9,9 @@ kept of one tenant, `sealing` what is still there and under which key, `audit` t
 
 from worker.ledger.queries.cases import CaseVersion, case_versions
 from worker.ledger.queries.failures import Failure, FailurePage, failure_page, failures
-from worker.ledger.queries.filters import FailureFilter
+from worker.ledger.queries.filters import FailureFilter, Menus, menus
 from worker.ledger.queries.groups import Group, Groups, Histogram, groups, histogram
 from worker.ledger.queries.links import InvalidLink, InvalidLinks, invalid_links
-from worker.ledger.queries.menus import Menus, menus
 from worker.ledger.queries.operations import (
     CanaryDeath,
     CanaryStanding,

@@ -1,9 +1,13 @@
-"""A job's first row, and the dead letter of a message that could not become one."""
+"""A job's first row with its round, and the dead letter of a message that could not become a job.
+
+Releases keep the round that is being served, for each priority; each arrival reads it.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -14,7 +18,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.case.protection import UNPROTECTED, Protection, key_digest
 from worker.ledger.states import Priority, Reason
-from worker.ledger.writer.rounds import SERVED_ROUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,13 @@ class ExistingJob:
     purged: bool
     """Its case is gone."""
 
+
+#: SQL: the round being served, of `{priority}`: as far as releases have come, and no earlier than the first that waits.
+#: A tenant at its cap, whose jobs of long ago still wait, does not lower it. A row of three and an index look-up.
+SERVED_ROUND = """GREATEST(
+            (SELECT s.round FROM served_rounds s WHERE s.priority = {priority}),
+            COALESCE((SELECT p.round FROM jobs p WHERE p.state = 'pending' AND p.priority = {priority}
+                      ORDER BY p.priority, p.round, p.created_at, p.id LIMIT 1), 0))"""
 
 # A tenant's n-th waiting job belongs to the n-th round counted from the round being served when it arrived. A few
 # single rows and no lock: a tie between concurrent transactions does no harm, a lock would make a tenant's enqueuers
@@ -137,3 +147,19 @@ def dead_letter_message(connection: Connection, detail: dict[str, Any], protecti
     detail = detail | {"sent": protection.seal_message(number, detail["sent"])}
     connection.execute(_BURY, {"id": number, "reason": Reason.MALFORMED_MESSAGE.value, "detail": detail})
     return number
+
+
+# Only where it rises: a row that is written at each tick would leave dead versions behind for every reader.
+_RAISE = text(
+    """
+    UPDATE served_rounds s SET round = r.round
+    FROM unnest(CAST(:priorities AS smallint[]), CAST(:rounds AS bigint[])) AS r(priority, round)
+    WHERE s.priority = r.priority AND s.round < r.round
+    """
+)
+
+
+def raise_served(connection: Connection, rounds: Mapping[int, int]) -> None:
+    """These rounds, by priority, are being served; one that is behind what was served before changes nothing."""
+    if rounds:
+        connection.execute(_RAISE, {"priorities": list(rounds), "rounds": list(rounds.values())})

@@ -1,7 +1,7 @@
 """Why nothing is released just now. A hold is a row, so that the fleet agrees and people can read the reason.
 
-Two kinds. A rate limit's hold simply lapses. A circuit's hold outlives its time: then one job at a time goes out as a
-probe, and the circuit closes when a probe succeeds.
+A rate limit's hold simply lapses. A circuit's hold outlives its time: then one job at a time goes out as a probe, and
+the circuit closes when a probe succeeds. A broker that takes no messages is noted in the dispatcher's row.
 """
 
 from __future__ import annotations
@@ -111,3 +111,13 @@ def end_lapsed_holds(connection: Connection) -> None:
 def forget_past_holds(connection: Connection) -> None:
     """Delete what ended so long ago that nobody asks for it any more."""
     connection.execute(_FORGET, {"days": PAST_HOLDS_KEPT_DAYS})
+
+
+def note_unpublished(connection: Connection) -> None:
+    """The broker has not taken a message; since when, is kept until `note_published`."""
+    connection.execute(text("UPDATE dispatcher SET unpublished_since = COALESCE(unpublished_since, now())"))
+
+
+def note_published(connection: Connection) -> None:
+    """The broker takes messages again."""
+    connection.execute(text("UPDATE dispatcher SET unpublished_since = NULL WHERE unpublished_since IS NOT NULL"))

@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from worker.ledger.states import Priority
+from worker.ledger.writer.arrival import SERVED_ROUND, raise_served
 from worker.ledger.writer.holds import CIRCUITS
-from worker.ledger.writer.rounds import SERVED_ROUND, raise_served
 from worker.policy.retry import RetryPolicy
 
 #: Rows moved by one statement at most, so that a tick stays a short transaction.

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
 
+from worker.ledger.writer.arrival import raise_served
 from worker.ledger.writer.release import BUSY, GUARD, Released, in_turn
-from worker.ledger.writer.rounds import raise_served
 
 #: Tenants looked at in one go at most.
 WALK = 500

@@ -1,7 +1,7 @@
-"""Putting sealed texts in the place of those that are there, if these are still what somebody has read.
+"""Replace encrypted texts, if they are still what was read, and wake jobs whose key has come back.
 
-Rows are locked first, and only those that nobody else has locked: so a rekey waits for nobody, and can be part of no
-deadlock. Jobs on the queue and under way are left alone: a worker would take a locked one for somebody else's.
+Lock rows first, and skip those that are locked: a rekey waits for no other transaction and can't be part of a deadlock.
+Leave jobs on the queue and under way alone: a worker would mistake a locked one for another worker's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from worker.case.encryption import PREFIX
+from worker.case.encryption import FINGERPRINT, PREFIX
 from worker.case.protection import HIDDEN, Kept
 
 NO_JOB = UUID(int=0)
@@ -146,3 +146,26 @@ def put_versions(connection: Connection, made: Sequence[tuple[UUID, int, str]]) 
 def put_messages(connection: Connection, made: Sequence[tuple[int, str]]) -> None:
     """Store what was made of locked messages: dead letter, text."""
     connection.execute(_PUT_MESSAGES, {"rows": [{"id": number, "sent": sent} for number, sent in made]})
+
+
+#: Jobs woken in one statement at most.
+CHUNK = 500
+
+_WAKE = text(
+    """
+    WITH openable AS MATERIALIZED (
+        SELECT id FROM jobs
+        WHERE state = 'waiting' AND due_at > now() AND wait_reason = 'key_missing'
+          AND starts_with(case_body, :prefix) AND substr(case_body, length(:prefix) + 1, :size) = ANY(:keys)
+        ORDER BY due_at LIMIT :chunk FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs j SET due_at = now() FROM openable WHERE j.id = openable.id
+    """
+)
+
+
+def wake_decryptable(connection: Connection, keys: Sequence[str]) -> bool:
+    """Make those jobs due that wait for one of these keys (fingerprints), some at a time. Returns whether more may be
+    waiting."""
+    parameters = {"prefix": PREFIX, "size": FINGERPRINT, "keys": list(keys)}
+    return connection.execute(_WAKE, parameters | {"chunk": CHUNK}).rowcount == CHUNK

@@ -17,7 +17,7 @@ from worker.case.codec import check_text
 from worker.errors import InvalidCase
 from worker.ledger.queries.filters import FailureFilter
 from worker.ledger.states import Reason
-from worker.report.ages import age_text, parse_age, parse_amount
+from worker.report.formatting import age_text, parse_age, parse_amount
 
 #: What PostgreSQL's numeric(20, 4) and bigint hold.
 _LARGEST = Decimal(10) ** 16

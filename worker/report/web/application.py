@@ -48,8 +48,7 @@ from worker.report.web.throttle import Throttle
 from worker.report.web.webhook import PATH as WEBHOOK
 from worker.report.web.webhook import Webhook
 from worker.report.web.words import sentence
-from worker.report.webhooks.inbox import Inbox
-from worker.report.webhooks.signature import webhook_secrets
+from worker.report.webhooks.inbox import Inbox, webhook_secrets
 from worker.settings import Settings
 from worker.telemetry.metrics.registry import open_book
 

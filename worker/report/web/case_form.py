@@ -8,9 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from worker.case.fields import as_text, leaves
-from worker.report.ages import parse_amount
-from worker.report.diff import MISSING
-from worker.report.edit import Draft
+from worker.report.edit import MISSING, Draft
+from worker.report.formatting import parse_amount
 
 #: Fields that a case may lack, and people may want to add (referral-partners/integration-guides/case-submission).
 _OFFERED = (

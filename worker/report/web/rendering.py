@@ -1,10 +1,14 @@
-"""Templates, and how values become text in them. Everything is escaped; foreign text is also made harmless to read."""
+"""Templates, how values become text in them, and which values of a case are masked.
+
+Everything is escaped; foreign text is also made harmless to read.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
@@ -14,8 +18,9 @@ from urllib.parse import urlencode, urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from worker.case.printable import one_line
+from worker.case.fields import as_text, is_harmless, leaves, one_line
 from worker.report import formatting
+from worker.report.edit import MISSING, Change
 from worker.report.web.words import FAMILIES, STATES, TITLES, title
 
 #: Characters of a foreign text that a list shows; the job's page has all of it.
@@ -172,3 +177,43 @@ FILTERS = {
     "counted": formatting.counted,
     "pretty": pretty,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One value of a case, or what stands for it."""
+
+    path: str
+    value: str | None
+    """None: it is hidden."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChange:
+    """One place where two wordings differ; what is hidden, or not there, is None."""
+
+    path: str
+    hidden: bool
+    old: str | None
+    new: str | None
+
+
+def shown_case(case: Any, *, revealed: bool) -> list[Shown]:
+    """Every value of a case, those that may not be seen left out."""
+    return [
+        Shown(path, as_text(value) if revealed or is_harmless(path, value) else None) for path, value in leaves(case)
+    ]
+
+
+def shown_change(change: Change, *, revealed: bool) -> ShownChange:
+    """Where two wordings differ, and how, as far as it may be seen."""
+    seen = all(side is MISSING or is_harmless(change.path, side) for side in (change.old, change.new))
+    if not revealed and not seen:
+        return ShownChange(change.path, hidden=True, old=None, new=None)
+    return ShownChange(change.path, hidden=False, old=_side(change.old), new=_side(change.new))
+
+
+def _side(value: Any) -> str | None:
+    if value is MISSING:
+        return None
+    return as_text(value) if not isinstance(value, dict | list) else ", ".join(as_text(v) for _, v in leaves(value))

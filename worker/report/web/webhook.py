@@ -21,9 +21,8 @@ from starlette.types import Receive, Scope, Send
 
 from worker.ledger.database import transaction
 from worker.ledger.writer.webhooks import count_event, keep_event
-from worker.report.webhooks.cures import cures_something
-from worker.report.webhooks.events import Event, read_event
-from worker.report.webhooks.signature import is_genuine
+from worker.report.webhooks.events import Event, cures_something, read_event
+from worker.report.webhooks.inbox import is_genuine
 
 log = structlog.get_logger(__name__)
 

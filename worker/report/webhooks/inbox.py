@@ -1,16 +1,25 @@
-"""Working on the events that were kept: each once, in the transaction that says so, whoever died in between."""
+"""Check the signature of Debitura's webhooks, keep the events, and process each exactly once.
+
+An event is processed in the transaction that says so, whoever died in between (developer-concepts/webhooks).
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import hmac
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from worker.errors import SelectionChanged
+from worker.environment import setting_text
+from worker.errors import SelectionChanged, SettingsError
 from worker.ledger.database import is_passing, transaction
 from worker.ledger.states import Verb
 from worker.ledger.webhook_models import WebhookOutcome
@@ -19,9 +28,10 @@ from worker.ledger.writer.resolve import Actor
 from worker.ledger.writer.webhooks import UnworkedEvent
 from worker.report.operations import start
 from worker.report.preview import preview
-from worker.report.webhooks.cures import cures
+from worker.report.webhooks.events import cures
 
 log = structlog.get_logger(__name__)
+
 
 #: Who the audit log and the page say it was.
 ACTOR = "debitura webhook"
@@ -121,3 +131,52 @@ def work_on(connection: Connection, event: UnworkedEvent) -> list[int]:
     outcome = WebhookOutcome.REPLAYED if begun else WebhookOutcome.NOTHING_TO_REPLAY
     writer.worked(connection, event.id, outcome, begun)
     return begun
+
+
+WEBHOOK_SECRET = "DEBITURA_WEBHOOK_SECRET"  # noqa: S105 - the variable's name, not a secret
+#: Seconds that the moment of signing may be away from our clock, either way. (Not the event's own time: one that is
+#: delivered again is signed again.)
+MOST_APART = 300
+#: Bytes of a secret at least.
+SHORTEST = 16
+#: Signatures in one header that are looked at.
+MOST_MARKS = 5
+_PART = re.compile(r"(t|v1)=([0-9a-f]{1,64})")
+
+
+def webhook_secrets(environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """The secrets of DEBITURA_WEBHOOK_SECRET, base64-decoded; several, separated by white space, while one is replaced
+    by the next. Empty: no webhooks are taken. Raises SettingsError.
+    """
+    found = []
+    for text in setting_text(environ, WEBHOOK_SECRET).split():
+        try:
+            secret = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            secret = b""
+        if len(secret) < SHORTEST:
+            raise SettingsError(
+                f"{WEBHOOK_SECRET} should be the base64 text that Debitura gave for the webhook (several separated by"
+                " white space)"
+            )
+        found.append(secret)
+    return tuple(found)
+
+
+def is_genuine(header: str, body: bytes, secrets: Sequence[bytes], *, now: float) -> bool:
+    """Whether the signature header fits the raw body under one of the secrets, and is young enough.
+
+    The other headers (event, timestamp) are not signed, so they say nothing. Every secret is tried, and every
+    comparison takes the same time.
+    """
+    parts = [_PART.fullmatch(part.strip()) for part in header.split(",")[: MOST_MARKS + 1]]
+    moments = [part[2] for part in parts if part and part[1] == "t"]
+    marks = [part[2].encode() for part in parts if part and part[1] == "v1"]
+    if len(moments) != 1 or not moments[0].isdecimal() or len(moments[0]) > 12 or not marks:
+        return False
+    genuine = False
+    for secret in secrets:
+        expected = hmac.new(secret, f"{moments[0]}.".encode() + body, hashlib.sha256).hexdigest().encode()
+        for mark in marks:
+            genuine |= hmac.compare_digest(expected, mark)
+    return genuine and abs(now - int(moments[0])) <= MOST_APART

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import RedirectResponse, Response
 
-from worker.ledger.queries.finding import find_jobs
+from worker.ledger.queries.failures import find_jobs
 from worker.report.web.asking import Ask
 
 #: Jobs with the same reference that are listed at most.

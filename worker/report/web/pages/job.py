@@ -18,13 +18,12 @@ from worker.ledger.queries.story import mark_of
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
-from worker.report.diff import differences
-from worker.report.edit import opened, why_not
+from worker.report.edit import differences, opened, why_not
 from worker.report.formatting import moment
 from worker.report.story import no_reference, open_letter, standing, to_do
 from worker.report.waiting import describe_job
 from worker.report.web.asking import Ask
-from worker.report.web.masking import ShownChange, shown_case, shown_change
+from worker.report.web.rendering import ShownChange, shown_case, shown_change
 from worker.report.web.timeline import timeline
 from worker.report.web.words import sentence
 

@@ -7,8 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from worker.errors import SchemaMismatch
-from worker.fleet.gauges import LedgerGauges
-from worker.fleet.reading import as_data
+from worker.fleet.reading import LedgerGauges, as_data
 from worker.ledger.migrate import require_suitable
 from worker.report.web.asking import Ask
 from worker.telemetry.metrics.exposition import write_down
