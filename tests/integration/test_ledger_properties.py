@@ -27,13 +27,13 @@ from worker.ledger.writer import release, resolve
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, claim, open_second_attempt
 from worker.ledger.writer.record import Result, Sent, apply_transitions, requeued
 from worker.policy.retry import RetryPolicy
-from worker.submission.decide import Heard, NoResponse, after
+from worker.submission.decide import NoResponse, Outcome, after
 
 POLICY = RetryPolicy(max_attempts=3, base=1.0, longest=10.0)
 ACTOR = resolve.Actor("test")
 
 #: What a worker may hear, and what that makes of "a case of ours may exist": True, False, or None for no news.
-HEARD: dict[str, tuple[Heard, bool | None]] = {
+HEARD: dict[str, tuple[Outcome, bool | None]] = {
     "200": (Verdict(Meaning.SUBMITTED, 200, case_id="c", decides=True), False),
     "422": (Verdict(Meaning.REFUSED, 422, reason="business_rule", decides=True), False),
     "403": (Verdict(Meaning.REFUSED, 403, reason="forbidden"), None),
@@ -138,7 +138,7 @@ class History(RuleBasedStateMachine):
             return
         heard, news = HEARD[what]
         sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, 1)
-        self.put(lease, after(job, job.request_count, sent, heard, POLICY))
+        self.put(lease, after(job, job.request_count, sent, heard, POLICY, 0.5))
         self.may_exist[job.id] = self.may_exist[job.id] if news is None else news
 
     @some("pending")
@@ -160,7 +160,7 @@ class History(RuleBasedStateMachine):
         number = self.do(lambda c: open_second_attempt(c, job.id, first, lease=lease, worker="w"))
         assert number == job.request_count + 1
         heard, news = HEARD[what]
-        self.put(lease, after(job, number, Sent(number, AttemptOutcome.UNKNOWN, 1), heard, POLICY))
+        self.put(lease, after(job, number, Sent(number, AttemptOutcome.UNKNOWN, 1), heard, POLICY, 0.5))
         self.may_exist[job.id] = self.may_exist[job.id] if news is None else news
 
     @precondition(lambda self: self.old_claims)
@@ -172,7 +172,9 @@ class History(RuleBasedStateMachine):
         sent, number = Sent(job.request_count, AttemptOutcome.UNKNOWN, 1), job.request_count
         first = FirstUnauthorized(number, None, None, 1, "f", "cached")
         assert self.do(lambda c: open_second_attempt(c, job.id, first, lease=lease, worker="w")) is None
-        result = requeued(job.id, number) if what == "nothing" else after(job, number, sent, HEARD[what][0], POLICY)
+        result = (
+            requeued(job.id, number) if what == "nothing" else after(job, number, sent, HEARD[what][0], POLICY, 0.5)
+        )
         assert self.do(lambda c: apply_transitions(c, [result], lease=lease)).keys() == set()
 
     def put(self, lease: UUID, result: Result) -> None:

@@ -53,7 +53,7 @@ def test_a_bug_whose_text_repeats_the_case_leaves_nothing_of_it_in_the_ledger(
     def bug(*_: Any) -> Any:
         raise ValueError(f"not thought of: {a_case()}")
 
-    monkeypatch.setattr("worker.submission.attempt.judge", bug)
+    monkeypatch.setattr("worker.submission.send.judge", bug)
     job = enqueue(ledger, SEALED).id
     sealing.run()
 

@@ -14,7 +14,7 @@ from redis.client import Redis
 from sandbox_witness import Witness
 from sqlalchemy import Engine, event
 
-from worker.submission.attempt import Submitter
+from worker.submission.send import Sender
 
 TENANTS = [f"tenant-{n}" for n in range(20)]
 
@@ -113,13 +113,13 @@ def test_no_transaction_is_open_while_a_request_is_under_way(
     pipeline: Pipeline, sandbox: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    original = Submitter._post
+    original = Sender._post
 
-    def look(self: Submitter, *arguments: Any) -> Any:
+    def look(self: Sender, *arguments: Any) -> Any:
         seen.extend(pipeline.ledger.rows("SELECT 1 FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'"))
         return original(self, *arguments)
 
-    monkeypatch.setattr(Submitter, "_post", look)
+    monkeypatch.setattr(Sender, "_post", look)
     pipeline.enqueue()
     pipeline.enqueue(tag="sandbox:401-once")
     pipeline.run()

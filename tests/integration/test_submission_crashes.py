@@ -13,21 +13,23 @@ from pipeline import Pipeline
 from sandbox_witness import Witness
 
 from worker.ledger.writer.claim import ClaimedJob
-from worker.submission.attempt import Outcome, Submitter
+from worker.submission.attempt import Submitter
+from worker.submission.decide import Answer, Decision, decide
+from worker.submission.send import Sender
 
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     """Stops each request just before it leaves, until the test lets it go."""
     gate = Gate()
-    original = Submitter._post
+    original = Sender._post
 
-    def stop_first(self: Submitter, job: ClaimedJob, token: object) -> object:
+    def stop_first(self: Sender, job: ClaimedJob, token: object) -> object:
         gate.reached.set()
         assert gate.open.wait(30)
         return original(self, job, token)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Submitter, "_post", stop_first)
+    monkeypatch.setattr(Sender, "_post", stop_first)
     return gate
 
 
@@ -125,7 +127,7 @@ def test_a_bug_keeps_the_job_with_its_error_and_its_neighbours_go_on(
     unlucky, *others = [pipeline.enqueue() for _ in range(5)]
     original = Submitter.attempt
 
-    def buggy(self: Submitter, job: ClaimedJob, **more: object) -> Outcome:
+    def buggy(self: Submitter, job: ClaimedJob, **more: object) -> Decision:
         if job.id == unlucky:
             raise KeyError("nobody\x00 thought of this")
         return original(self, job, **more)  # type: ignore[arg-type]
@@ -164,14 +166,13 @@ def test_a_bug_after_the_first_401_leaves_no_attempt_open(
     pipeline: Pipeline, sandbox: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = pipeline.enqueue(tag="sandbox:401-once")
-    original = Submitter._conclude
 
-    def buggy(self: Submitter, job: ClaimedJob, number: int, *more: object) -> Outcome:
-        if number > 1:
+    def buggy(answer: Answer, *more: float) -> Decision:
+        if answer.sent.number > 1:
             raise KeyError("in the second attempt")
-        return original(self, job, number, *more)  # type: ignore[arg-type]
+        return decide(answer, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Submitter, "_conclude", buggy)
+    monkeypatch.setattr("worker.submission.attempt.decide", buggy)
     pipeline.run()
 
     assert pipeline.job(job_id)["state"] == "waiting"
@@ -186,7 +187,7 @@ def test_a_result_that_the_ledger_cannot_take_loses_nobody(
     unlucky, *others = [pipeline.enqueue() for _ in range(5)]
     original = Submitter.attempt
 
-    def spoil(self: Submitter, job: ClaimedJob, **more: object) -> Outcome:
+    def spoil(self: Submitter, job: ClaimedJob, **more: object) -> Decision:
         outcome = original(self, job, **more)  # type: ignore[arg-type]
         return outcome if job.id != unlucky else replace(outcome, result=replace(outcome.result, case_reference="\x00"))
 

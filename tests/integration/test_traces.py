@@ -117,7 +117,7 @@ def test_nothing_personal_and_no_secret_is_in_a_span(
     def bug(*_: Any) -> Any:
         raise ValueError(f"{SECRET}")
 
-    monkeypatch.setattr("worker.submission.attempt.judge", bug)
+    monkeypatch.setattr("worker.submission.send.judge", bug)
     pipeline.submit("secret-tenant", debtor=SECRET)
 
     told = "\n".join(span.to_json() for span in exporter.get_finished_spans())

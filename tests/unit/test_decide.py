@@ -14,7 +14,7 @@ from worker.ledger.states import AttemptOutcome, Reason, State, Trigger
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.record import Sent
 from worker.policy.retry import UNCOUNTED_FACTOR, RetryPolicy
-from worker.submission.decide import Heard, NoResponse, after, may_exist, needs_lookup
+from worker.submission.decide import NoResponse, Outcome, after, may_exist, needs_lookup
 
 POLICY = RetryPolicy(max_attempts=5, base=2.0, longest=60.0)
 JOB = ClaimedJob(UUID(int=1), "acme", "{}", UUID(int=2), "INV-1", 0, 1, Trigger.INITIAL, outcome_unknown=False)
@@ -64,7 +64,7 @@ W, D, S = State.WAITING, State.DEAD, State.SUBMITTED
     ],
 )
 def test_the_table_of_transitions(
-    heard: Heard, before: bool, state: State, counts: bool, reason: Reason | None, unknown: bool
+    heard: Outcome, before: bool, state: State, counts: bool, reason: Reason | None, unknown: bool
 ) -> None:
     result = after(replace(JOB, outcome_unknown=before), 1, SENT, heard, POLICY, chance=0.5)
 
@@ -84,7 +84,7 @@ def test_the_table_of_transitions(
         (LOST, False, Reason.OUTCOME_UNKNOWN),
     ],
 )
-def test_at_the_limit_a_person_is_asked(heard: Heard, before: bool, reason: Reason) -> None:
+def test_at_the_limit_a_person_is_asked(heard: Outcome, before: bool, reason: Reason) -> None:
     job = replace(JOB, attempt_count=4, outcome_unknown=before)
 
     result = after(job, 1, SENT, heard, POLICY, chance=0.5)
@@ -97,19 +97,19 @@ def test_at_the_limit_a_person_is_asked(heard: Heard, before: bool, reason: Reas
 @pytest.mark.parametrize("heard", [CONFLICT, LIMITED])
 def test_409_and_429_never_use_up_the_attempts(heard: Verdict) -> None:
     at_the_limit = replace(JOB, attempt_count=4)
-    assert after(at_the_limit, 1, SENT, heard, POLICY).state is State.WAITING
+    assert after(at_the_limit, 1, SENT, heard, POLICY, 0.5).state is State.WAITING
 
 
 @pytest.mark.parametrize(("heard", "reason"), [(CONFLICT, Reason.OUTCOME_UNKNOWN), (LIMITED, Reason.RETRIES_EXHAUSTED)])
 def test_but_not_for_ever(heard: Verdict, reason: Reason) -> None:
     stubborn = replace(JOB, uncounted_requests=UNCOUNTED_FACTOR * 5)
-    assert after(stubborn, 1, SENT, heard, POLICY).reason is reason
+    assert after(stubborn, 1, SENT, heard, POLICY, 0.5).reason is reason
 
 
 @pytest.mark.parametrize("heard", [CONFLICT, LIMITED])
 def test_requests_of_an_outage_or_before_a_replay_use_up_no_patience(heard: Verdict) -> None:
     often_a_probe = replace(JOB, request_count=10_000)
-    assert after(often_a_probe, 1, SENT, heard, POLICY).state is State.WAITING
+    assert after(often_a_probe, 1, SENT, heard, POLICY, 0.5).state is State.WAITING
 
 
 def test_a_429_waits_as_long_as_it_was_asked() -> None:
@@ -134,7 +134,7 @@ def test_a_refusal_keeps_everything_and_links_to_its_solution(
 ) -> None:
     verdict = replace(REFUSED, message="m", fields={"a": ["b"]}, solution_url=solution, combined_signing_url=signing)
 
-    result = after(JOB, 1, SENT, verdict, POLICY)
+    result = after(JOB, 1, SENT, verdict, POLICY, 0.5)
 
     assert result.solution_url == link
     assert result.last_error == "422 NoPartnerAvailable: m"
@@ -159,7 +159,7 @@ def test_a_refusal_keeps_everything_and_links_to_its_solution(
         (REFUSED, replace(JOB, outcome_unknown=True, attempt_count=4), False),
     ],
 )
-def test_when_the_case_is_looked_up(heard: Heard, job: ClaimedJob, wanted: bool) -> None:
+def test_when_the_case_is_looked_up(heard: Outcome, job: ClaimedJob, wanted: bool) -> None:
     assert needs_lookup(job, heard, POLICY) is wanted
 
 
@@ -189,7 +189,7 @@ def test_the_limit_is_reached_by_the_attempt_under_way(attempts: int, requests: 
     assert POLICY.used_up(job.attempt_count) is (attempts + 1 >= 5)
 
 
-EVENTS: dict[str, tuple[Heard, bool | None]] = {
+EVENTS: dict[str, tuple[Outcome, bool | None]] = {
     # What was heard, and what it makes of "a case of ours may exist": True, False, or None for no news.
     "lost": (LOST, True), "500": (TROUBLE, True), "unusable": (UNUSABLE, True), "503": (UNAVAILABLE, True),
     "not sent": (NOT_SENT, None), "409": (CONFLICT, True), "429": (LIMITED, None), "401": (UNAUTHORIZED, None),
@@ -205,7 +205,7 @@ def test_a_request_that_may_have_arrived_is_remembered_until_an_answer_decides(n
         expected = expected if news is None else news
 
         assert may_exist(job, heard) is expected
-        result = after(job, 1, SENT, heard, POLICY)
+        result = after(job, 1, SENT, heard, POLICY, 0.5)
         assert result.outcome_unknown is expected
         job = replace(job, outcome_unknown=expected)
 
@@ -218,4 +218,4 @@ def test_after_a_lost_request_a_duplicate_reference_is_never_called_somebody_els
 
     if job.outcome_unknown:
         assert needs_lookup(job, DUPLICATE, POLICY)
-        assert after(job, 1, SENT, DUPLICATE, POLICY).reason is Reason.OUTCOME_UNKNOWN
+        assert after(job, 1, SENT, DUPLICATE, POLICY, 0.5).reason is Reason.OUTCOME_UNKNOWN

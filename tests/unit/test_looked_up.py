@@ -14,7 +14,7 @@ from worker.debitura.judge import judge
 from worker.ledger.states import Api, Reason, State, Trigger
 from worker.ledger.writer.claim import ClaimedJob
 from worker.policy.retry import RetryPolicy
-from worker.submission.decide import after_look_up, without_reference
+from worker.submission.decide import after_look_up, decide_without_reference
 
 POLICY = RetryPolicy(max_attempts=3, base=2.0, longest=60.0)
 JOB = ClaimedJob(uuid4(), "acme", "{}", uuid4(), "INV-1", 0, 1, Trigger.RETRY, True, look_up_first=True)
@@ -77,8 +77,10 @@ def test_look_ups_that_go_on_failing_go_to_a_person_as_unknown() -> None:
 def test_without_a_reference_nobody_but_a_person_can_tell() -> None:
     job = dataclasses.replace(JOB, creditor_reference=None)
 
-    assert (without_reference(job).state, without_reference(job).reason) == (State.DEAD, Reason.OUTCOME_UNKNOWN)
-    assert "--absent" in str(without_reference(job).last_error)
+    result = decide_without_reference(job).result
+
+    assert (result.state, result.reason) == (State.DEAD, Reason.OUTCOME_UNKNOWN)
+    assert "--absent" in str(result.last_error)
 
 
 @given(

@@ -46,6 +46,10 @@ class RetryPolicy:
         """Whether the attempt that is under way, after `attempts` others, is the last one."""
         return attempts + 1 >= self.max_attempts
 
+    def spent(self, attempts: int) -> bool:
+        """Whether no attempt is left after `attempts`."""
+        return attempts >= self.max_attempts
+
     def uncounted_used_up(self, requests: int) -> bool:
         """Whether a job got so many 409 and 429 that it goes to a person."""
         return requests >= UNCOUNTED_FACTOR * self.max_attempts

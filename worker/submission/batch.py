@@ -26,7 +26,8 @@ from worker.ledger.writer.holds import is_held
 from worker.ledger.writer.record import Result, Sent, dead, waiting
 from worker.policy.circuit_breaker import FailureRun
 from worker.settings import Settings
-from worker.submission.attempt import FleetHold, Outcome, Submitter
+from worker.submission.attempt import Submitter
+from worker.submission.decide import Decision, FleetHold
 from worker.submission.recorder import Recorder, facts_of
 from worker.telemetry.exception_redaction import redact_exception
 
@@ -106,7 +107,7 @@ class _Batch:
 
     def submit(self, jobs: Sequence[ClaimedJob]) -> None:
         """Send them, and record what became of each, at the latest RECORD_WITHIN after it finished."""
-        answers: SimpleQueue[Outcome | UUID] = SimpleQueue()
+        answers: SimpleQueue[Decision | UUID] = SimpleQueue()
         self._open = {job.id: job for job in jobs}
         self._recorder.know(jobs)
         for job in jobs:
@@ -144,15 +145,15 @@ class _Batch:
         self._finished = [self._after_bug(job, error).result for job in jobs if job.id not in self._recorded]
         self._record()
 
-    def _attempt_into(self, answers: SimpleQueue[Outcome | UUID], job: ClaimedJob) -> None:
-        answer: Outcome | UUID = job.id
+    def _attempt_into(self, answers: SimpleQueue[Decision | UUID], job: ClaimedJob) -> None:
+        answer: Decision | UUID = job.id
         try:
             answer = self._attempt(job)
         finally:
             # Whatever happened: a job that nobody answers for would be held, its lease renewed, for ever.
             answers.put(answer)
 
-    def _attempt(self, job: ClaimedJob) -> Outcome | UUID:
+    def _attempt(self, job: ClaimedJob) -> Decision | UUID:
         """In a request thread: one attempt. The id alone means that somebody else has the job now."""
 
         def may_send() -> bool:
@@ -174,7 +175,7 @@ class _Batch:
             self._send_no_more = True
         return outcome
 
-    def _after_bug(self, job: ClaimedJob, error: BaseException) -> Outcome:
+    def _after_bug(self, job: ClaimedJob, error: BaseException) -> Decision:
         frame = error.__traceback__
         while frame and frame.tb_next:
             frame = frame.tb_next
@@ -189,12 +190,12 @@ class _Batch:
         policy = self._runner.submitter.policy
         if policy.used_up(job.attempt_count):
             detail = {"type": "internal_error", "message": message, "attempts": job.attempt_count + 1}
-            return Outcome(
+            return Decision(
                 dead(job.id, job.request_count, sent, reason=Reason.OUTCOME_UNKNOWN, error=message, detail=detail,
                      solution_url=None, unknown=True)
             )  # fmt: skip
         delay = policy.backoff(job.attempt_count + 1, 1.0)
-        return Outcome(
+        return Decision(
             waiting(
                 job.id, job.request_count, sent, why=WaitReason.INTERNAL_ERROR, delay=delay, error=message,
                 counts=True, unknown=True,

@@ -1,17 +1,40 @@
-"""What happens to a job after a request: pure functions from a verdict to a transition. No I/O, no clock of their
-own."""
+"""What becomes of a job: pure functions from what was found out to its next state. No I/O, no clock of their own.
+
+Everything that can end an attempt is decided here: what stopped it before a request left (`decide_sealed`,
+`decide_no_token`, `decide_precheck`, ...), and what came back (`decide`). The rule of 401: the first one sends `send`
+back for a fresh token; one that arrives here is the second, and the client link is invalid
+(referral-partners/getting-started/authentication).
+"""
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import Any
 
 from worker.debitura.judge import DUPLICATE_REFERENCE, Meaning, Verdict
-from worker.ledger.states import Api, Reason, WaitReason
+from worker.errors import (
+    ApiError,
+    CaseSealed,
+    ClientLinkNotFound,
+    MintRateLimited,
+    MintRefused,
+    MintUnavailable,
+    PartnerKeyRejected,
+)
+from worker.ledger.states import Api, Reason, Trigger, WaitReason
 from worker.ledger.writer.claim import ClaimedJob
-from worker.ledger.writer.record import Result, Sent, dead, submitted, waiting
+from worker.ledger.writer.holds import API_KEY_HOLD, HoldName
+from worker.ledger.writer.record import Result, Sent, dead, requeued, submitted, waiting
+from worker.policy.replay_plan import ReplayPlan, plan_replay
 from worker.policy.retry import RetryPolicy
+
+#: Seconds after which a job whose case can't be decrypted here is tried again. Each try costs its share of the rate
+#: limit, so they are rare; when a worker that has the key begins to lead, it wakes these jobs.
+SEALED_PAUSE = 3600.0
+NO_REFERENCE = (
+    "the ledger was restored from a backup, and the case has no creditorReference by which the API could say whether it"
+    " was submitted since. Look for it in Debitura; if it is not there: case-worker reconcile --absent"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,77 +46,237 @@ class NoResponse:
     message: str
 
 
-Heard = Verdict | NoResponse
+#: How a request ended.
+Outcome = Verdict | NoResponse
 
 
-def may_exist(job: ClaimedJob, heard: Heard) -> bool:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A request that was sent, and how it ended."""
+
+    job: ClaimedJob
+    sent_at: float
+    """When it left, on the monotonic clock."""
+    sent: Sent
+    outcome: Outcome
+    found: Verdict | None = None
+    """The answer of a look-up by creditorReference, if `needs_lookup` asked for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetHold:
+    """Something that concerns all jobs, found while one was submitted."""
+
+    name: HoldName
+    seconds: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One job's transition, and what else the fleet should know."""
+
+    result: Result
+    hold: FleetHold | None = None
+
+
+# Before a request
+
+
+def plan_of(job: ClaimedJob) -> ReplayPlan:
+    """What the outcome of the job's earlier requests asks for before it is sent."""
+    return plan_replay(
+        outcome_unknown=job.outcome_unknown,
+        look_up_first=job.look_up_first,
+        has_reference=bool(job.creditor_reference),
+    )
+
+
+def decide_unsent(job: ClaimedJob) -> Decision:
+    """Nothing may leave just now: the job goes back as it was."""
+    return Decision(requeued(job.id, job.request_count))
+
+
+def decide_sealed(job: ClaimedJob, error: CaseSealed, chance: float) -> Decision:
+    """The case can't be decrypted. The configuration is at fault, not the job, so it waits and says for what."""
+    why = WaitReason.CASE_ALTERED if error.altered else WaitReason.KEY_MISSING
+    return Decision(_later(job, str(error), why=why, delay=SEALED_PAUSE * (0.5 + chance / 2), counts=False))
+
+
+def decide_without_reference(job: ClaimedJob) -> Decision:
+    """Only a person can tell whether the case exists."""
+    return Decision(_to_a_person(job, Reason.OUTCOME_UNKNOWN, NO_REFERENCE, detail={"no_reference": True}))
+
+
+def decide_no_token(
+    job: ClaimedJob, error: ApiError, policy: RetryPolicy, chance: float, *, first: Sent | None = None
+) -> Decision:
+    """What a failed mint means for the job.
+
+    `first` is the request that got a 401 just before, if there was one. That stays the first 401: the next request is
+    the second and last.
+    """
+    words = str(error)
+    trigger = Trigger.UNAUTHORIZED_RETRY if first else None
+    match error:
+        case ClientLinkNotFound():
+            detail = {"status": 404}
+            return Decision(_to_a_person(job, Reason.CLIENT_LINK_NOT_FOUND, words, sent=first, detail=detail))
+        case MintRefused():
+            detail = {"status": error.status}
+            return Decision(_to_a_person(job, Reason.VALIDATION, words, sent=first, detail=detail))
+        case PartnerKeyRejected():
+            result = _later(job, words, why=WaitReason.NO_TOKEN, counts=False, sent=first, next_trigger=trigger)
+            return Decision(result, FleetHold(HoldName.API_KEY, API_KEY_HOLD, words))
+        case MintRateLimited():
+            result = _later(
+                job, words, why=WaitReason.RATE_LIMIT, delay=error.retry_after, counts=False, sent=first,
+                next_trigger=trigger,
+            )  # fmt: skip
+            return Decision(result, FleetHold(HoldName.MINT_RATE_LIMIT, error.retry_after, words))
+    assert isinstance(error, MintUnavailable)
+    if policy.used_up(job.attempt_count):
+        reason = Reason.OUTCOME_UNKNOWN if job.outcome_unknown else Reason.RETRIES_EXHAUSTED
+        detail = {"attempts": job.attempt_count + 1}
+        return Decision(_to_a_person(job, reason, words, sent=first, detail=detail, trouble=Api.REFERRAL))
+    return Decision(
+        _later(
+            job, words, why=WaitReason.NO_TOKEN, delay=policy.backoff(job.attempt_count + 1, chance), counts=True,
+            sent=first, next_trigger=trigger, trouble=Api.REFERRAL,
+        )
+    )  # fmt: skip
+
+
+def decide_precheck(job: ClaimedJob, found: Verdict, policy: RetryPolicy, chance: float) -> Decision | None:
+    """After a restore, the case was looked up before anything is sent. None: it is not there, so it may be sent.
+
+    `chance` is a random number from 0 to 1. The look-up has already been retried with a fresh token, so a 401 here is
+    the second one.
+    """
+    result = after_look_up(job, found, policy, chance)
+    return Decision(result, _hold_by(found)) if result else None
+
+
+def needs_replay_lookup(job: ClaimedJob, policy: RetryPolicy) -> bool:
+    """Whether an unknown outcome is looked up before a request: on a replay, and when no attempt is left."""
+    due = policy.spent(job.attempt_count) or job.next_trigger is Trigger.REPLAY
+    return due and plan_of(job) is ReplayPlan.LOOK_UP_FIRST
+
+
+def decide_replay_lookup(job: ClaimedJob, found: Verdict, policy: RetryPolicy) -> Decision | None:
+    """The case of a job whose outcome is unknown was looked up. None: the job may be sent.
+
+    If the look-up fails, the old key is protection enough, unless no attempt is left.
+    """
+    if found.meaning is Meaning.SUBMITTED:
+        return Decision(found_there(job, found))
+    if policy.spent(job.attempt_count) and not says_absent(found):
+        words = describe_failed_lookup(found)
+        return Decision(_later(job, words, why=WaitReason.LOOK_UP_FAILED, delay=policy.longest / 10, counts=False))
+    return None
+
+
+def decide_no_attempt_left(job: ClaimedJob) -> Decision:
+    """The job's last worker died with it, or the limit was lowered. What could be looked up was looked up."""
+    reason = Reason.OUTCOME_UNKNOWN if job.outcome_unknown else Reason.RETRIES_EXHAUSTED
+    words = "no attempt is left" + (", and no answer says whether it arrived" if job.outcome_unknown else "")
+    return Decision(_to_a_person(job, reason, words, detail={"attempts": job.attempt_count}))
+
+
+# After a request
+
+
+def is_401(outcome: Outcome) -> bool:
+    """Whether the API did not accept the token."""
+    return isinstance(outcome, Verdict) and outcome.meaning is Meaning.UNAUTHORIZED
+
+
+def may_exist(job: ClaimedJob, outcome: Outcome) -> bool:
     """Whether, after this, a case of ours may exist that the ledger does not know."""
-    if isinstance(heard, NoResponse):
-        return job.outcome_unknown or heard.arrived
-    if heard.decides and not (heard.error_type == DUPLICATE_REFERENCE and job.outcome_unknown):
+    if isinstance(outcome, NoResponse):
+        return job.outcome_unknown or outcome.arrived
+    if outcome.decides and not (outcome.error_type == DUPLICATE_REFERENCE and job.outcome_unknown):
         return False
-    return job.outcome_unknown or _leaves_unknown(heard)
+    return job.outcome_unknown or _leaves_unknown(outcome)
 
 
-def needs_lookup(job: ClaimedJob, heard: Heard, policy: RetryPolicy) -> bool:
+def needs_lookup(job: ClaimedJob, outcome: Outcome, policy: RetryPolicy) -> bool:
     """Whether the case should be looked up by its creditorReference before anything is decided.
 
     When a reference is called a duplicate that may be our own earlier request's; when a success does not say which
     case; and before a job whose outcome is unknown is given to a person.
     """
-    if not job.creditor_reference or not may_exist(job, heard):
+    if not job.creditor_reference or not may_exist(job, outcome):
         return False
-    if isinstance(heard, Verdict) and (heard.error_type == DUPLICATE_REFERENCE or heard.meaning is Meaning.UNUSABLE):
+    if isinstance(outcome, Verdict) and (
+        outcome.error_type == DUPLICATE_REFERENCE or outcome.meaning is Meaning.UNUSABLE
+    ):
         return True
     return policy.used_up(job.attempt_count) and (
-        isinstance(heard, NoResponse) or heard.meaning is Meaning.SERVER_ERROR
+        isinstance(outcome, NoResponse) or outcome.meaning is Meaning.SERVER_ERROR
     )
 
 
+def decide(answer: Answer, policy: RetryPolicy, chance: float) -> Decision:
+    """The transition that follows from an answer, and from the look-up where that was needed.
+
+    `chance` is a random number from 0 to 1.
+    """
+    job, sent, outcome, found = answer.job, answer.sent, answer.outcome, answer.found
+    if found is not None and found.meaning is Meaning.SUBMITTED:
+        assert found.case_id is not None
+        return Decision(
+            submitted(job.id, sent.number, sent, case_id=found.case_id, case_reference=found.case_reference)
+        )
+    if found is not None and not says_absent(found):
+        # The look-up itself failed, so nothing is decided: as if no answer had come.
+        outcome = NoResponse(arrived=True, message=describe_failed_lookup(found))
+    return Decision(after(job, sent.number, sent, outcome, policy, chance), _hold_by(outcome))
+
+
 def after(
-    job: ClaimedJob, number: int, sent: Sent | None, heard: Heard, policy: RetryPolicy, chance: float | None = None
+    job: ClaimedJob, number: int, sent: Sent | None, outcome: Outcome, policy: RetryPolicy, chance: float
 ) -> Result:
-    """The transition that follows from what was heard.
+    """The transition that follows from what came back.
 
     `number` is the open attempt's, `sent` how its request went. A look-up, where `needs_lookup` asks for one, has been
     made and has found nothing. A 401 here is the second one.
     """
-    chance = random.random() if chance is None else chance  # noqa: S311 - jitter is no secret
-    unknown = may_exist(job, heard)
-    if isinstance(heard, NoResponse):
-        return _again(job, number, sent, policy, chance, error=heard.message, unknown=unknown,
+    unknown = may_exist(job, outcome)
+    if isinstance(outcome, NoResponse):
+        return _again(job, number, sent, policy, chance, error=outcome.message, unknown=unknown,
                       reason=Reason.OUTCOME_UNKNOWN if unknown else Reason.RETRIES_EXHAUSTED,
-                      detail={"message": heard.message}, trouble=Api.CUSTOMER)  # fmt: skip
-    match heard.meaning:
+                      detail={"message": outcome.message}, trouble=Api.CUSTOMER)  # fmt: skip
+    match outcome.meaning:
         case Meaning.SUBMITTED:
-            assert heard.case_id is not None
-            return submitted(job.id, number, sent, case_id=heard.case_id, case_reference=heard.case_reference)
+            assert outcome.case_id is not None
+            return submitted(job.id, number, sent, case_id=outcome.case_id, case_reference=outcome.case_reference)
         case Meaning.UNAUTHORIZED:
-            return _dead(job, number, sent, heard, reason=Reason.SECOND_UNAUTHORIZED, unknown=unknown)
+            return _dead(job, number, sent, outcome, reason=Reason.SECOND_UNAUTHORIZED, unknown=unknown)
         case Meaning.REFUSED:
-            if heard.error_type == DUPLICATE_REFERENCE and unknown:
+            if outcome.error_type == DUPLICATE_REFERENCE and unknown:
                 # The API knows the reference and the look-up does not find it: only a person can tell.
-                return _dead(job, number, sent, heard, reason=Reason.OUTCOME_UNKNOWN, unknown=unknown)
+                return _dead(job, number, sent, outcome, reason=Reason.OUTCOME_UNKNOWN, unknown=unknown)
             return _dead(
-                job, number, sent, heard, reason=Reason(heard.reason or Reason.UNEXPECTED_RESPONSE), unknown=unknown
+                job, number, sent, outcome, reason=Reason(outcome.reason or Reason.UNEXPECTED_RESPONSE), unknown=unknown
             )
         case Meaning.CONFLICT | Meaning.RATE_LIMITED:
             if policy.uncounted_used_up(job.uncounted_requests):
                 reason = Reason.OUTCOME_UNKNOWN if unknown else Reason.RETRIES_EXHAUSTED
-                return _dead(job, number, sent, heard, reason=reason, unknown=unknown)
-            limited = heard.meaning is Meaning.RATE_LIMITED
-            delay = heard.retry_after if limited else policy.after_conflict(chance)
+                return _dead(job, number, sent, outcome, reason=reason, unknown=unknown)
+            limited = outcome.meaning is Meaning.RATE_LIMITED
+            delay = outcome.retry_after if limited else policy.after_conflict(chance)
             why = WaitReason.RATE_LIMIT if limited else WaitReason.CONFLICT
             return waiting(
-                job.id, number, sent, why=why, delay=delay, error=heard.describe(), counts=False, unknown=unknown
+                job.id, number, sent, why=why, delay=delay, error=outcome.describe(), counts=False, unknown=unknown
             )
         case Meaning.SERVER_ERROR:
             reason = Reason.RETRIES_EXHAUSTED
         case Meaning.UNUSABLE:
             reason = Reason.UNEXPECTED_RESPONSE
-    return _again(job, number, sent, policy, chance, error=heard.describe(), unknown=unknown, reason=reason,
-                  detail=heard.detail(),
-                  trouble=Api.CUSTOMER if heard.meaning is Meaning.SERVER_ERROR else None)  # fmt: skip
+    return _again(job, number, sent, policy, chance, error=outcome.describe(), unknown=unknown, reason=reason,
+                  detail=outcome.detail(),
+                  trouble=Api.CUSTOMER if outcome.meaning is Meaning.SERVER_ERROR else None)  # fmt: skip
 
 
 def _leaves_unknown(verdict: Verdict) -> bool:
@@ -123,18 +306,9 @@ def _dead(
                 solution_url=verdict.solution_url or verdict.combined_signing_url, unknown=unknown)  # fmt: skip
 
 
-NO_REFERENCE = (
-    "the ledger was restored from a backup, and the case has no creditorReference by which the API could say whether it"
-    " was submitted since. Look for it in Debitura; if it is not there: case-worker reconcile --absent"
-)
-
-
-def without_reference(job: ClaimedJob) -> Result:
-    """Nobody but a person can tell whether the case exists."""
-    return dead(
-        job.id, job.request_count, None, reason=Reason.OUTCOME_UNKNOWN, error=NO_REFERENCE,
-        detail={"message": NO_REFERENCE, "no_reference": True}, solution_url=None, unknown=None,
-    )  # fmt: skip
+def says_absent(found: Verdict) -> bool:
+    """Whether a look-up's answer says that the API has no such case. A gateway's page says nothing."""
+    return found.meaning is Meaning.REFUSED and found.status == 404 and not found.excerpt
 
 
 def found_there(job: ClaimedJob, found: Verdict) -> Result:
@@ -151,41 +325,59 @@ def describe_failed_lookup(found: Verdict) -> str:
 def after_look_up(job: ClaimedJob, found: Verdict, policy: RetryPolicy, chance: float) -> Result | None:
     """The transition that follows from the look-up's answer; None: the case is not there, so it may be sent.
 
-    `chance` is a random number from 0 to 1. The refusal of a fresh token has been tried to be fixed by the caller, so
-    a 401 here is the second one.
+    `chance` is a random number from 0 to 1. The caller has already retried with a fresh token, so a 401 here is the
+    second one.
     """
     words = describe_failed_lookup(found)
+    detail = {"status": found.status} if found.status else {}
+    if says_absent(found):
+        return None
     match found.meaning:
         case Meaning.SUBMITTED:
             return found_there(job, found)
-        case Meaning.REFUSED if found.status == 404 and not found.excerpt:
-            return None
         case Meaning.UNAUTHORIZED:
-            return _to_a_person(job, Reason.SECOND_UNAUTHORIZED, words, status=found.status)
+            return _to_a_person(job, Reason.SECOND_UNAUTHORIZED, words, detail=detail)
         case Meaning.REFUSED if found.status != 404:
-            return _to_a_person(job, Reason.OUTCOME_UNKNOWN, words, status=found.status)
+            return _to_a_person(job, Reason.OUTCOME_UNKNOWN, words, detail=detail)
         case Meaning.RATE_LIMITED:
             return _later(job, words, why=WaitReason.RATE_LIMIT, delay=found.retry_after, counts=False)
     # Trouble there or on the way, or a gateway's page in the API's place.
     if policy.used_up(job.attempt_count):
-        return _to_a_person(job, Reason.OUTCOME_UNKNOWN, words, status=found.status, trouble=Api.CUSTOMER)
-    return _later(job, words, delay=policy.backoff(job.attempt_count + 1, chance), counts=True, trouble=Api.CUSTOMER)
+        return _to_a_person(
+            job,
+            Reason.OUTCOME_UNKNOWN,
+            words,
+            detail=detail,
+            trouble=Api.CUSTOMER,
+        )
+    delay = policy.backoff(job.attempt_count + 1, chance)
+    return _later(job, words, why=WaitReason.LOOK_UP_FAILED, delay=delay, counts=True, trouble=Api.CUSTOMER)
+
+
+def _hold_by(outcome: Outcome) -> FleetHold | None:
+    """A 429 of the Customer API concerns the whole fleet."""
+    if isinstance(outcome, Verdict) and outcome.meaning is Meaning.RATE_LIMITED:
+        return FleetHold(HoldName.RATE_LIMIT, outcome.retry_after, outcome.describe())
+    return None
 
 
 def _later(
-    job: ClaimedJob, words: str, *, delay: float, counts: bool, trouble: Api | None = None,
-    why: WaitReason = WaitReason.LOOK_UP_FAILED,
+    job: ClaimedJob, words: str, *, why: WaitReason, counts: bool, delay: float = 0.0, sent: Sent | None = None,
+    next_trigger: Trigger | None = None, trouble: Api | None = None,
 ) -> Result:  # fmt: skip
+    """Wait; nothing new is known about the outcome."""
     return waiting(
-        job.id, job.request_count, None, why=why, delay=delay, error=words, counts=counts, unknown=None, trouble=trouble
-    )
+        job.id, job.request_count, sent, why=why, delay=delay, error=words, counts=counts, unknown=None,
+        next_trigger=next_trigger, trouble=trouble,
+    )  # fmt: skip
 
 
 def _to_a_person(
-    job: ClaimedJob, reason: Reason, words: str, *, status: int | None, trouble: Api | None = None
-) -> Result:
-    detail = {"message": words} | ({"status": status} if status else {})
+    job: ClaimedJob, reason: Reason, words: str, *, detail: dict[str, Any], sent: Sent | None = None,
+    trouble: Api | None = None,
+) -> Result:  # fmt: skip
+    """Dead-letter the job; nothing new is known about the outcome."""
     return dead(
-        job.id, job.request_count, None, reason=reason, error=words, detail=detail, solution_url=None, unknown=None,
-        trouble=trouble,
+        job.id, job.request_count, sent, reason=reason, error=words, detail=detail | {"message": words},
+        solution_url=None, unknown=None, trouble=trouble,
     )  # fmt: skip

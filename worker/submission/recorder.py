@@ -18,7 +18,8 @@ from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.holds import hold
 from worker.ledger.writer.record import Result, apply_transitions, while_open
 from worker.policy.circuit_breaker import FailureRun
-from worker.submission.attempt import FleetHold, Submitter
+from worker.submission.attempt import Submitter
+from worker.submission.decide import FleetHold
 from worker.telemetry.logging import tenant_digest
 from worker.telemetry.metrics import count, definitions, observe
 from worker.telemetry.tracing import trace_id_of

@@ -109,8 +109,8 @@ class FirstUnauthorized:
     error_type: str | None
     error_message: str | None
     duration_ms: int
-    token_fingerprint: str
-    token_source: str
+    token_fingerprint: str | None
+    token_source: str | None
 
 
 def claim(
