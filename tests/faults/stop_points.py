@@ -28,8 +28,9 @@ from worker.celery import app  # noqa: E402
 from worker.debitura import http  # noqa: E402
 from worker.dispatch import dispatcher  # noqa: E402
 from worker.ledger.writer import release  # noqa: E402
-from worker.queue import publisher, redis_transport, tasks  # noqa: E402
-from worker.submission import attempt, batch, mint, recorder  # noqa: E402
+from worker.queue import redis_transport, tasks  # noqa: E402
+from worker.queue.app import CeleryPublisher  # noqa: E402
+from worker.submission import batch, decide, mint, recorder, send  # noqa: E402
 
 __all__ = ["app"]
 
@@ -38,7 +39,7 @@ _passed: Counter[str] = Counter()
 _guard = threading.Lock()
 
 # Waits that a test shortens, because it cannot wait for production's.
-attempt.API_KEY_HOLD = float(os.environ.get("FAULTS_API_KEY_HOLD", attempt.API_KEY_HOLD))
+decide.API_KEY_HOLD = float(os.environ.get("FAULTS_API_KEY_HOLD", decide.API_KEY_HOLD))
 if "FAULTS_VISIBILITY" in os.environ and "visibility_timeout" in app.conf.broker_transport_options:
     app.conf.broker_transport_options = app.conf.broker_transport_options | {
         "visibility_timeout": float(os.environ["FAULTS_VISIBILITY"])
@@ -121,14 +122,14 @@ around(batch, "claim", "before_claim")
 after_some(batch, "claim", "claim_uncommitted")
 around(batch._Batch, "submit", "claimed", when=lambda _self, jobs: bool(jobs))
 around(mint, "mint_token", "before_mint", "minted")
-around(attempt, "post_case", "before_request", "answered")
+around(send, "post_case", "before_request", "answered")
 around(http, "_read", "answer_begun", when=_answers_a_case)
-around(attempt, "open_second_attempt", "first_refused", "second_attempt_uncommitted")
+around(send, "open_second_attempt", "first_refused", "second_attempt_uncommitted")
 around(batch._Batch, "_record", "before_record", "recorded")
 around(recorder, "apply_transitions", after="record_uncommitted")
 after_some(release, "release", "release_uncommitted")
 around(dispatcher.Dispatcher, "_publish", "before_publish", "published", when=lambda _self, jobs: bool(jobs))
-around(publisher.CeleryPublisher, "publish", after="one_published")
+around(CeleryPublisher, "publish", after="one_published")
 around(tasks, "take_in", "accept_begun", "accept_committed")
 around(tasks, "insert", after="accept_uncommitted")
 around(redis_transport.Channel, "_envelope", before=stops.TAKEN_POINT, when=_is_an_accept)

@@ -63,43 +63,66 @@ def test_a_success_that_broke_off_says_so() -> None:
     assert "broke off" in (verdict.message or "")
 
 
-@pytest.mark.parametrize("raw", [b"", PAGE, b'{"error": "x"}', b"[1]", b"\xff\xfe\x00garbage"], ids=repr)
+NOT_THE_APIS = [b"", PAGE, b"{}", b"[1]", b'{"id": 1}', b"\xff\xfe\x00garbage"]
+
+
+@pytest.mark.parametrize("raw", [*NOT_THE_APIS, b'{"error": "x"}'], ids=repr)
 @pytest.mark.parametrize(
-    ("status", "meaning", "reason"),
+    ("status", "meaning"),
     [
-        (301, Meaning.REFUSED, "unexpected_response"),
-        (302, Meaning.REFUSED, "unexpected_response"),
-        (304, Meaning.REFUSED, "unexpected_response"),
-        (307, Meaning.REFUSED, "unexpected_response"),
-        (400, Meaning.REFUSED, "validation"),
-        (401, Meaning.UNAUTHORIZED, None),
-        (402, Meaning.REFUSED, "unexpected_response"),
-        (403, Meaning.REFUSED, "forbidden"),
-        (404, Meaning.REFUSED, "not_found"),
-        (405, Meaning.REFUSED, "unexpected_response"),
-        (408, Meaning.SERVER_ERROR, None),
-        (409, Meaning.CONFLICT, None),
-        (410, Meaning.REFUSED, "unexpected_response"),
-        (413, Meaning.REFUSED, "validation"),
-        (415, Meaning.REFUSED, "unexpected_response"),
-        (418, Meaning.REFUSED, "unexpected_response"),
-        (422, Meaning.REFUSED, "business_rule"),
-        (425, Meaning.SERVER_ERROR, None),
-        (429, Meaning.RATE_LIMITED, None),
-        (451, Meaning.REFUSED, "unexpected_response"),
-        (500, Meaning.SERVER_ERROR, None),
-        (501, Meaning.SERVER_ERROR, None),
-        (502, Meaning.SERVER_ERROR, None),
-        (503, Meaning.SERVER_ERROR, None),
-        (504, Meaning.SERVER_ERROR, None),
-        (599, Meaning.SERVER_ERROR, None),
+        (401, Meaning.UNAUTHORIZED),
+        (408, Meaning.SERVER_ERROR),
+        (409, Meaning.CONFLICT),
+        (425, Meaning.SERVER_ERROR),
+        (429, Meaning.RATE_LIMITED),
+        (500, Meaning.SERVER_ERROR),
+        (501, Meaning.SERVER_ERROR),
+        (502, Meaning.SERVER_ERROR),
+        (503, Meaning.SERVER_ERROR),
+        (504, Meaning.SERVER_ERROR),
+        (599, Meaning.SERVER_ERROR),
     ],
 )
-def test_the_status_decides_whatever_the_body_is(status: int, meaning: Meaning, reason: str | None, raw: bytes) -> None:
+def test_these_statuses_decide_whatever_the_body_is(status: int, meaning: Meaning, raw: bytes) -> None:
     verdict = answered(status, raw=raw)
 
-    assert (verdict.meaning, verdict.reason, verdict.status) == (meaning, reason, status)
+    assert (verdict.meaning, verdict.reason, verdict.status) == (meaning, None, status)
     assert verdict.message
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (400, "validation"),
+        (402, "unexpected_response"),
+        (403, "forbidden"),
+        (404, "not_found"),
+        (405, "unexpected_response"),
+        (410, "unexpected_response"),
+        (413, "validation"),
+        (415, "unexpected_response"),
+        (418, "unexpected_response"),
+        (421, "unexpected_response"),
+        (422, "business_rule"),
+        (451, "unexpected_response"),
+    ],
+)
+def test_a_refusal_is_final_only_in_the_apis_own_json(status: int, reason: str) -> None:
+    verdict = answered(status, raw=b'{"error": "x"}')
+
+    assert (verdict.meaning, verdict.reason, verdict.status) == (Meaning.REFUSED, reason, status)
+    for raw in NOT_THE_APIS:
+        verdict = answered(status, raw=raw)
+        assert (verdict.meaning, verdict.reason) == (Meaning.SERVER_ERROR, "unexpected_response")
+        assert not verdict.decides
+
+
+@pytest.mark.parametrize("raw", [*NOT_THE_APIS, b'{"error": "x"}'], ids=repr)
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+def test_a_redirect_is_trouble_on_the_way(status: int, raw: bytes) -> None:
+    verdict = answered(status, raw=raw)
+
+    assert (verdict.meaning, verdict.reason) == (Meaning.SERVER_ERROR, "unexpected_response")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +207,7 @@ def test_a_duplicate_among_several_errors_gives_the_type_because_it_may_be_our_o
          "Amount: must be positive", {"Amount": ["must be positive"]}),
         ({"businessErrors": [{"type": "CreditorBlocked", "message": None}], "message": "blocked"}, "CreditorBlocked",
          "blocked", {}),
-        ({}, None, None, {}),
+        ({}, None, "an answer that is not the API's JSON", {}),
     ],
     ids=["field lists", "legacy", "error alone", "RFC 7807", "RFC 7807 fields", "type without text", "empty object"],
 )  # fmt: skip

@@ -74,7 +74,8 @@ def test_judging_never_raises_and_all_that_it_keeps_can_be_stored(
     assert verdict.reason is None or verdict.reason in list(Reason)
     assert (verdict.meaning is Meaning.SUBMITTED) == (verdict.case_id is not None)
     assert verdict.meaning is not Meaning.SUBMITTED or 200 <= status < 300
-    assert (verdict.reason is not None) == (verdict.meaning in (Meaning.REFUSED, Meaning.UNUSABLE))
+    assert verdict.reason is None or verdict.meaning in (Meaning.REFUSED, Meaning.UNUSABLE, Meaning.SERVER_ERROR)
+    assert verdict.reason is not None or verdict.meaning not in (Meaning.REFUSED, Meaning.UNUSABLE)
 
 
 @given(bodies, st.none() | any_text)

@@ -56,12 +56,15 @@ def test_the_request_is_the_documented_one(tenant: str) -> None:
     ("action", "error"),
     [
         (answer(404, b'{"error": "NotFound", "message": "no link"}'), ClientLinkNotFound),
-        (answer(404, b""), ClientLinkNotFound),
+        (answer(404, b""), MintUnavailable),
         (answer(404, PAGE), MintUnavailable),
         (answer(401, b"{}"), PartnerKeyRejected),
-        (answer(403, PAGE), PartnerKeyRejected),
+        (answer(403, b""), PartnerKeyRejected),
+        (answer(403, b'{"message": "forbidden"}'), PartnerKeyRejected),
+        (answer(403, PAGE), MintUnavailable),
         (answer(400, b'{"message": "externalTenantId is required"}'), MintRefused),
-        (answer(422, b"{}"), MintRefused),
+        (answer(422, b'{"message": "no"}'), MintRefused),
+        (answer(422, b"{}"), MintUnavailable),
         (answer(429, b'{"retryAfter": 42.0}'), MintRateLimited),
         (answer(500, b"{}"), MintUnavailable),
         (answer(502, PAGE), MintUnavailable),
@@ -74,7 +77,8 @@ def test_the_request_is_the_documented_one(tenant: str) -> None:
         (raw(b"nonsense\r\n"), MintUnavailable),
     ],
     ids=[
-        "404", "empty 404", "404 of a gateway", "401", "403", "400", "422", "429", "500", "502", "503", "409",
+        "404", "empty 404", "404 of a gateway", "401", "empty 403", "403", "403 of a firewall", "400", "422",
+        "422 of a gateway", "429", "500", "502", "503", "409",
         "redirect", "204", "reset", "silence", "not HTTP",
     ],
 )  # fmt: skip
@@ -127,7 +131,7 @@ def test_the_mint_s_words_reach_the_reader_cleaned_and_capped() -> None:
 
 
 def test_a_refusal_keeps_its_status_and_a_limit_its_wait() -> None:
-    with ScriptedServer(answer(400, b"{}"), answer(429, b'{"retryAfter": 7}')) as server:
+    with ScriptedServer(answer(400, b'{"message": "no"}'), answer(429, b'{"retryAfter": 7}')) as server:
         with pytest.raises(MintRefused) as refused:
             mint(server)
         with pytest.raises(MintRateLimited) as limited:

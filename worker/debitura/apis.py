@@ -9,7 +9,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from worker.debitura.http import HttpClient, Reply
-from worker.debitura.judge import clean, retry_after
+from worker.debitura.judge import clean, is_api_error, retry_after
 from worker.errors import (
     ClientLinkNotFound,
     MaybeArrived,
@@ -70,10 +70,10 @@ def mint_token(referral: HttpClient, *, api_key: str, external_tenant_id: str) -
     match reply.status:
         case 200 | 201:
             return _token_in(reply)
-        case 404 if reply.body.strip() and not _is_json_object(reply.body):
+        case status if 400 <= status < 500 and _is_a_gateways(reply):
             # A gateway's words, not the API's: no client link may be called invalid for a wrong address of ours.
             raise MintUnavailable(
-                "POST /oauth/token answers 404 with something that is not the API's JSON:"
+                f"POST /oauth/token answers {status} with something that is not the API's JSON:"
                 " is DEBITURA_REFERRAL_API_URL right?"
             )
         case 404:
@@ -102,12 +102,15 @@ def check_partner_key(referral: HttpClient, *, api_key: str) -> None:
     except (NotSent, MaybeArrived) as error:
         raise MintUnavailable(f"GET /clients: {error}") from None
     match reply.status:
+        case 403 | 404 if _is_a_gateways(reply):
+            raise MintUnavailable(
+                f"GET /clients answers {reply.status} with something that is not the API's JSON:"
+                " is DEBITURA_REFERRAL_API_URL right?"
+            )
         case 401 | 403:
             raise PartnerKeyRejected(
                 f"GET /clients answers {reply.status}: DEBITURA_API_KEY is wrong, revoked, or of the other environment"
             )
-        case 404 if reply.body.lstrip()[:1] == b"<":
-            raise MintUnavailable("GET /clients answers 404 with a web page: is DEBITURA_REFERRAL_API_URL right?")
         case 200 | 404:
             return
         case 429:
@@ -141,12 +144,15 @@ def check_client_link(referral: HttpClient, *, api_key: str, external_tenant_id:
     match reply.status:
         case 200:
             return _link_in(reply)
+        case 403 | 404 if _is_a_gateways(reply):
+            raise MintUnavailable(
+                f"GET /clients answers {reply.status} with something that is not the API's JSON:"
+                " is DEBITURA_REFERRAL_API_URL right?"
+            )
         case 401 | 403:
             raise PartnerKeyRejected(
                 f"GET /clients answers {reply.status}: DEBITURA_API_KEY is wrong, revoked, or of the other environment"
             )
-        case 404 if reply.body.lstrip()[:1] == b"<":
-            raise MintUnavailable("GET /clients answers 404 with a web page: is DEBITURA_REFERRAL_API_URL right?")
         case 404:
             raise ClientLinkNotFound(_message(reply) or "no active client link for this externalTenantId")
         case 429:
@@ -184,11 +190,14 @@ def _header_safe(token: str) -> bool:
     return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
-def _is_json_object(body: bytes) -> bool:
-    try:
-        return isinstance(json.loads(body), dict)
-    except (ValueError, RecursionError):
+def _is_a_gateways(reply: Reply) -> bool:
+    """Whether a 4xx comes from something between us and the API.
+
+    A 401 never does. A 403 without a body is taken as the API's: the partner key is then in doubt, and no job fails.
+    """
+    if reply.status in {401, 429} or (reply.status == 403 and not reply.body.strip()):
         return False
+    return not is_api_error(reply)
 
 
 def _message(reply: Reply) -> str | None:

@@ -45,7 +45,7 @@ class Meaning(StrEnum):
     RATE_LIMITED = "rate_limited"
     """429: wait `retry_after` seconds."""
     SERVER_ERROR = "server_error"
-    """5xx or 408: trouble there or on the way. Try again with the same key."""
+    """5xx, 408 or 425, or an answer that is not the API's: trouble there or on the way. Try again with the same key."""
     UNUSABLE = "unusable"
     """A 2xx without a case in it: the case may exist, but this answer does not say which."""
 
@@ -57,7 +57,7 @@ class Verdict:
     meaning: Meaning
     status: int
     reason: str | None = None
-    """For REFUSED: a dead-letter reason of interface.md."""
+    """The dead-letter reason that this answer leads to, if it is final or stays so to the last attempt."""
     error_type: str | None = None
     message: str | None = None
     fields: dict[str, list[str]] = field(default_factory=dict)
@@ -111,9 +111,21 @@ def judge(reply: Reply) -> Verdict:
             return Verdict(Meaning.SERVER_ERROR, status, **said)
         case _ if status >= 500:
             return Verdict(Meaning.SERVER_ERROR, status, **said)
-    # Only the API itself can decide, so not a gateway's page; and a key that it knows with another body is a riddle.
-    decides = status in {400, 422} and isinstance(content, dict) and said["error_type"] != IDEMPOTENCY_CONFLICT
+        case _ if status < 400 or not is_api_error(reply):
+            # A redirect, or a page of a firewall or gateway: it says nothing of the case.
+            return Verdict(Meaning.SERVER_ERROR, status, reason="unexpected_response", **said)
+    # A key that the API knows with another body says nothing of what became of that one.
+    decides = status in {400, 422} and said["error_type"] != IDEMPOTENCY_CONFLICT
     return Verdict(Meaning.REFUSED, status, reason=_reason(status, said), decides=decides, **said)
+
+
+def is_api_error(reply: Reply) -> bool:
+    """Whether an error's body is the API's own JSON, in any documented form (developer-concepts/error-handling).
+
+    An empty body, a web page or other JSON comes from something between us and the API. (A 401 is always taken as the
+    API's.)
+    """
+    return "excerpt" not in _what_it_says(reply, _parse(reply))
 
 
 def _judge_success(reply: Reply, content: Any) -> Verdict:
@@ -146,8 +158,9 @@ def _reason(status: int, said: dict[str, Any]) -> str:
 
 def _what_it_says(reply: Reply, content: Any) -> dict[str, Any]:
     """The error in any of the documented forms: businessErrors, {error, message}, RFC 7807, field lists."""
+    nothing = {"error_type": None, "message": _no_json_message(reply), "excerpt": _excerpt(reply.body)}
     if not isinstance(content, dict):
-        return {"error_type": None, "message": _no_json_message(reply), "excerpt": _excerpt(reply.body)}
+        return nothing
     business = _business_errors(content.get("businessErrors"))
     # Of several errors, the one that changes what is right to do gives the type.
     first = next((e for e in business if e["type"] == DUPLICATE_REFERENCE), business[0] if business else {})
@@ -157,6 +170,8 @@ def _what_it_says(reply: Reply, content: Any) -> dict[str, Any]:
     message = first.get("message") or legacy["message"] or legacy["detail"] or legacy["title"] or legacy["error"]
     if fields and not business:
         message = "; ".join(f"{name}: {', '.join(texts)}" for name, texts in fields.items())[:MAX_TEXT]
+    if not (message or business):
+        return nothing
     return {
         "error_type": first.get("type") or legacy["type"] or (legacy["error"] if legacy["error"] != message else None),
         "message": message,

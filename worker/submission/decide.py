@@ -270,10 +270,8 @@ def after(
             return waiting(
                 job.id, number, sent, why=why, delay=delay, error=outcome.describe(), counts=False, unknown=unknown
             )
-        case Meaning.SERVER_ERROR:
-            reason = Reason.RETRIES_EXHAUSTED
-        case Meaning.UNUSABLE:
-            reason = Reason.UNEXPECTED_RESPONSE
+        case Meaning.SERVER_ERROR | Meaning.UNUSABLE:
+            reason = Reason(outcome.reason or Reason.RETRIES_EXHAUSTED)
     return _again(job, number, sent, policy, chance, error=outcome.describe(), unknown=unknown, reason=reason,
                   detail=outcome.detail(),
                   trouble=Api.CUSTOMER if outcome.meaning is Meaning.SERVER_ERROR else None)  # fmt: skip
@@ -308,7 +306,7 @@ def _dead(
 
 def says_absent(found: Verdict) -> bool:
     """Whether a look-up's answer says that the API has no such case. A gateway's page says nothing."""
-    return found.meaning is Meaning.REFUSED and found.status == 404 and not found.excerpt
+    return found.meaning is Meaning.REFUSED and found.status == 404
 
 
 def found_there(job: ClaimedJob, found: Verdict) -> Result:
