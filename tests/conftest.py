@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from local_servers import LocalPostgres, LocalValkey
 
-from tests.databases import Database, sqlalchemy_url
+from tests.support.databases import TEMPLATE, Database, sqlalchemy_url
 from worker.ledger import migrate
 from worker.ledger.database import get_engine
 from worker.sandbox.server import SandboxServer
@@ -26,8 +26,6 @@ for name in [
     or n.startswith("LOG_TENANT")
 ]:
     del os.environ[name]
-
-TEMPLATE = "ledger_template"
 
 
 @pytest.fixture(scope="session")

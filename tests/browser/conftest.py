@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from tests.databases import Database
-from tests.integration.pipeline import Pipeline
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
 from worker.report.web import passwords
 from worker.report.web.application import create_application
 from worker.report.web.gate import Gate

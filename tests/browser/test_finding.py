@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.integration.pipeline import Pipeline
+from tests.support.pipeline import Pipeline
 from worker.sandbox.server import SandboxServer
 
 OpenPage = Callable[..., Page]

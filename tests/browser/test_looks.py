@@ -9,8 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_acting import refused
-from tests.integration.pipeline import Pipeline
+from tests.support.pipeline import Pipeline, refused
 
 OpenPage = Callable[..., Page]
 PHONE = {"width": 390, "height": 844}

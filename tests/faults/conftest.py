@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from local_servers import LocalPostgres
 
-from tests.faults.deployments import Deployments
-from tests.faults.lanes import Programme
-from tests.faults.stage import prepare_ledger
+from tests.support.faults.deployments import Deployments
+from tests.support.faults.lanes import Programme
+from tests.support.faults.stage import prepare_ledger
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.lanes import Plan, Programme, Scenario
-from tests.faults.stage import Stage
-from tests.faults.stops import CHILD_POINTS, Stop
-from tests.faults.until import until
+from tests.support.faults.lanes import Plan, Programme, Scenario
+from tests.support.faults.stage import Stage
+from tests.support.faults.stops import CHILD_POINTS, Stop
+from tests.support.until import until
 from worker.queue.poison_messages import DEATHS
 
 #: Here no attempt is open (the claim is not committed yet, or the outcome is): there is nothing to keep the error with.

@@ -12,11 +12,11 @@ import pytest
 from celery import Celery
 from pytest_celery import CeleryBrokerCluster, CeleryTestSetup, CeleryWorkerCluster
 
-from tests.faults.container_worker import ContainerWorker, why_no_engine
-from tests.faults.deployments import Deployments
-from tests.faults.stage import Stage
-from tests.faults.until import until
-from tests.faults.worker_node import PLAIN_APP
+from tests.support.faults.container_worker import ContainerWorker, why_no_engine
+from tests.support.faults.deployments import Deployments
+from tests.support.faults.stage import Stage
+from tests.support.faults.worker_node import PLAIN_APP
+from tests.support.until import until
 
 
 @pytest.fixture(scope="module", params=["processes", pytest.param("containers", marks=pytest.mark.docker)])

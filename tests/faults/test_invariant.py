@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.invariant import LedgerJob, differences
+from tests.support.faults.invariant import LedgerJob, differences
 
 JOB = LedgerJob("job", "acme", "key", "sha", "submitted", "submission", "case", attempts={"submission": 1})
 CASE = {"id": "case", "externalTenantId": "acme", "bodySha256": "sha", "idempotencyKey": "submission"}

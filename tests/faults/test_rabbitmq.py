@@ -8,15 +8,15 @@ import pytest
 from amqp import Connection
 from amqp.basic_message import Message
 
-from tests.faults.catalog import Fault, api, broker, database, workers
-from tests.faults.lanes import Plan, Programme
-from tests.faults.mix import Mix
-from tests.faults.rabbitmq import installed, queue_depth, require_rabbitmq
-from tests.faults.reconnection import holding_a_message, reconnects
-from tests.faults.scenarios import stopped_at, under
-from tests.faults.stage import Stage
-from tests.faults.stops import Stop
-from tests.faults.until import until
+from tests.support.faults.catalog import Fault, api, broker, database, workers
+from tests.support.faults.lanes import Plan, Programme
+from tests.support.faults.mix import Mix
+from tests.support.faults.rabbitmq import installed, queue_depth, require_rabbitmq
+from tests.support.faults.reconnection import holding_a_message, reconnects
+from tests.support.faults.scenarios import stopped_at, under
+from tests.support.faults.stage import Stage
+from tests.support.faults.stops import Stop
+from tests.support.until import until
 
 pytestmark = pytest.mark.rabbitmq
 

@@ -9,9 +9,9 @@ import time
 import pytest
 from autoscaling.follow import Follower
 
-from tests.faults.lanes import Plan, Programme
-from tests.faults.stage import Stage
-from tests.faults.until import until
+from tests.support.faults.lanes import Plan, Programme
+from tests.support.faults.stage import Stage
+from tests.support.until import until
 from worker.fleet.reading import Fleet, FleetReader, look
 from worker.fleet.settings import FleetSettings
 from worker.fleet.useful import Limit, Terms

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.lanes import Plan, Programme
-from tests.faults.scenarios import all_die_at, frozen_at, stopped_at
-from tests.faults.stops import ACCEPT_POINTS, CHILD_POINTS, DISPATCHER_POINTS, REFUSAL_POINTS, TAKEN_POINT, Stop
+from tests.support.faults.lanes import Plan, Programme
+from tests.support.faults.scenarios import all_die_at, frozen_at, stopped_at
+from tests.support.faults.stops import ACCEPT_POINTS, CHILD_POINTS, DISPATCHER_POINTS, REFUSAL_POINTS, TAKEN_POINT, Stop
 
 #: Points that a child passes once for each job: the ninth is in the middle of a batch.
 MID_BATCH = ("before_request", "answer_begun", "answered")

@@ -11,8 +11,8 @@ from uuid import UUID
 import pytest
 from processes import clean_environment, program
 
-from tests.faults.deployments import Deployments
-from tests.faults.stage import Stage
+from tests.support.faults.deployments import Deployments
+from tests.support.faults.stage import Stage
 
 DUPLICATE = json.dumps(
     {"businessErrors": [{"type": "DuplicateReference", "message": "used already", "solutionUrl": None}]}

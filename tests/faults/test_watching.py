@@ -8,11 +8,11 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.faults.lanes import Plan, Programme
-from tests.faults.stage import Stage
-from tests.faults.stops import Stop
-from tests.faults.until import until
-from tests.faults.watched_node import PatientNode, WatchedNode
+from tests.support.faults.lanes import Plan, Programme
+from tests.support.faults.stage import Stage
+from tests.support.faults.stops import Stop
+from tests.support.faults.watched_node import PatientNode, WatchedNode
+from tests.support.until import until
 
 SUBMITTED = 'case_worker_submissions_total{outcome="submitted"}'
 

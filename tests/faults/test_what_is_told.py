@@ -19,13 +19,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from processes import program
 
-from tests.faults.deployments import Deployments
-from tests.faults.process_node import ProcessNode
-from tests.faults.stage import API_KEY, Stage
-from tests.faults.stops import Stop
-from tests.faults.unreadable_messages import accept, envelope
-from tests.faults.until import until
-from tests.faults.worker_node import WorkerNode
+from tests.support.faults.deployments import Deployments
+from tests.support.faults.process_node import ProcessNode
+from tests.support.faults.stage import API_KEY, Stage
+from tests.support.faults.stops import Stop
+from tests.support.faults.unreadable_messages import accept, envelope
+from tests.support.faults.worker_node import WorkerNode
+from tests.support.until import until
 from worker.case.protection import Protection
 from worker.intake.enqueue import admit, insert
 from worker.queue.app import ACCEPT_TASK, INTAKE

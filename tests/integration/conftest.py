@@ -7,18 +7,13 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from local_servers import LocalPostgres, LocalValkey
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
-from tests.databases import Database, sqlalchemy_url
+from tests.support.databases import TEMPLATE, Database, sqlalchemy_url
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.ledger.database import get_engine
 from worker.sandbox.server import SandboxServer
 from worker.settings import Settings
-
-__all__ = ["Database", "sqlalchemy_url"]
-
-#: The migrated database that tests/conftest.py makes.
-TEMPLATE = "ledger_template"
 
 
 @pytest.fixture

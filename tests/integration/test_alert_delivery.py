@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 import structlog
-from alert_receiver import AlertReceiver
-from buried import bury
-from command_line import run
 from local_servers import free_port
 
-from tests.at_once import at_once
-from tests.databases import Database
+from tests.support.alert_receiver import AlertReceiver
+from tests.support.at_once import at_once
+from tests.support.buried import bury
+from tests.support.command_line import run
+from tests.support.databases import Database
 from worker.alerts.delivery import TRIES, Delivery
 from worker.alerts.messages import signature
 from worker.alerts.settings import AlertSettings

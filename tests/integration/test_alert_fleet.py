@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from alert_looks import Looks
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
-from tests.databases import Database
+from tests.support.alert_looks import Looks
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.ledger.database import transaction
 from worker.ledger.writer.holds import HoldName, hold
 from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST

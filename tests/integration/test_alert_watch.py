@@ -7,13 +7,13 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from alert_looks import Looks, resolve_all
-from buried import bury, dead_letter_message
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
-from tests.at_once import at_once
-from tests.databases import Database
+from tests.support.alert_looks import Looks, resolve_all
+from tests.support.at_once import at_once
+from tests.support.buried import bury, dead_letter_message
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.alerts.changes import MOST
 from worker.ledger.database import transaction
 from worker.ledger.queries.alerts import OpenCause, open_causes

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from command_line import run
-from pipeline import Pipeline
 from psycopg.errors import InsufficientPrivilege
 
-from tests.at_once import at_once
-from tests.databases import Database
+from tests.support.at_once import at_once
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
 from worker.ledger.database import transaction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor, discard, replay

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from command_line import run
-from pipeline import Pipeline
-from test_dispatcher import Recorder
-from web_visitor import Visitor, report
 
+from tests.support.command_line import run
+from tests.support.pipeline import Pipeline
+from tests.support.publisher import Recorder
+from tests.support.web_visitor import Visitor, report
 from worker.dispatch.dispatcher import Dispatcher, NotPublished
 from worker.ledger.database import transaction
 from worker.ledger.queries.waiting import fleet_waits

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from test_dispatcher import Recorder
 
-from worker.dispatch.dispatcher import Dispatcher
+from tests.support.outages import OUTAGES, dispatch, jobs_of, states, the_time_of_all_holds_is_over
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST
 
 PipelineMaker = Callable[..., Pipeline]
@@ -19,31 +17,6 @@ PipelineMaker = Callable[..., Pipeline]
 @pytest.fixture
 def pipeline(new_pipeline: PipelineMaker) -> Pipeline:
     return new_pipeline(WORKER_MAX_ATTEMPTS="2", WORKER_RATE_LIMITS="100000/minute")
-
-
-def jobs_of(pipeline: Pipeline, count: int = FAILED_JOBS_AT_LEAST + 2) -> list[UUID]:
-    return [pipeline.enqueue(f"tenant-{n}") for n in range(count)]
-
-
-def states(pipeline: Pipeline, jobs: list[UUID]) -> set[str]:
-    return {pipeline.job(job)["state"] for job in jobs}
-
-
-def dispatch(pipeline: Pipeline) -> list[UUID]:
-    published = Recorder()
-    Dispatcher(pipeline.settings, published, name="one").tick()
-    return published.ids
-
-
-def the_time_of_all_holds_is_over(pipeline: Pipeline) -> None:
-    pipeline.ledger.rows("UPDATE holds SET until = now() - interval '1 second'")
-    pipeline.ledger.rows("UPDATE jobs SET due_at = now() WHERE state = 'waiting'")
-
-
-OUTAGES = {
-    "customer_api": {"endpoint": "cases", "kind": "status", "status": 503},
-    "referral_api": {"endpoint": "token", "kind": "status", "status": 500},
-}
 
 
 @pytest.mark.parametrize("circuit", OUTAGES)

@@ -10,13 +10,12 @@ from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
-from buried import bury
-from command_line import run
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from test_command_report import dead_letter_message
 
-from tests.databases import Database
+from tests.support.buried import bury, dead_letter_message
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.cli import act
 from worker.ledger.states import State
 from worker.report import operations

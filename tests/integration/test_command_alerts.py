@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from alert_receiver import AlertReceiver
-from command_line import run
 from local_servers import free_port
 
-from tests.databases import Database
+from tests.support.alert_receiver import AlertReceiver
+from tests.support.command_line import run
+from tests.support.databases import Database
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from command_line import run
 from local_servers import LocalValkey
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.cli.check_settings import check_settings
 from worker.report.web.passwords import hash_password
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from command_line import run
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
 
 
 def test_it_says_from_where_to_where_and_may_be_run_again(empty_database: Database) -> None:

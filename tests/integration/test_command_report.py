@@ -9,19 +9,13 @@ import stat
 from pathlib import Path
 
 import pytest
-from command_line import run
-from pipeline import Pipeline
 
-from tests.databases import Database
+from tests.support.buried import dead_letter_message
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
 from worker.ledger.states import Reason
 from worker.report.export import CSV_COLUMNS
-
-
-def dead_letter_message(ledger: Database) -> None:
-    ledger.rows(
-        "INSERT INTO dead_letters (reason, invalid_client_link, detail) VALUES"
-        """ ('malformed_message', false, '{"message": "its body is torn", "sent": "secret"}')"""
-    )
 
 
 def test_failures_with_one_cause_are_one_group(pipeline: Pipeline, variables: dict[str, str]) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from uuid import uuid4
 
-from command_line import run
-from pipeline import Pipeline
-
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
 from worker.ledger.states import State
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from command_line import run
-from pipeline import Pipeline, a_case
-from sealed import NEW, OLD, OPEN, SEALED, enqueue, everything
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.sealed import NEW, OLD, OPEN, SEALED, enqueue, everything
 from worker.intake.enqueue import EnqueuedJob
 from worker.ledger.database import transaction
 from worker.ledger.writer.arrival import dead_letter_message

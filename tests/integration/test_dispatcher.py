@@ -11,40 +11,17 @@ from contextlib import contextmanager
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
 from sqlalchemy.exc import OperationalError
 
+from tests.support.pipeline import Pipeline
+from tests.support.publisher import Recorder
+from tests.support.sandbox_witness import Witness
 from worker.dispatch import dispatcher as module
 from worker.dispatch.dispatcher import Dispatcher, NotPublished
 from worker.ledger.database import transaction
 from worker.ledger.writer import release as ledger_release
 from worker.ledger.writer.holds import HoldName, hold
 from worker.policy.rate_limit import Pace
-
-
-class Recorder:
-    """Remembers what was published; the n-th call fails where n is in `failing` (counted from 0)."""
-
-    def __init__(self) -> None:
-        self.messages: list[list[UUID]] = []
-        self.failing: set[int] = set()
-        self.calls = self.closed = 0
-        self.something = threading.Event()
-
-    def publish(self, job_ids: Sequence[UUID]) -> None:
-        number, self.calls = self.calls, self.calls + 1
-        if number in self.failing:
-            raise ConnectionResetError("the broker is gone")
-        self.messages.append(list(job_ids))
-        self.something.set()
-
-    def close(self) -> None:
-        self.closed += 1
-
-    @property
-    def ids(self) -> list[UUID]:
-        return [job for message in self.messages for job in message]
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from command_line import run
-from pipeline import ACTOR, Pipeline, a_case
-from sandbox_witness import Witness
 
+from tests.support.command_line import run
+from tests.support.pipeline import ACTOR, Pipeline, a_case
+from tests.support.sandbox_witness import Witness
 from worker.errors import IdempotencyKeyReused, InvalidCase, JobNotFound, WrongState
 from worker.intake.enqueue import admit, insert
 from worker.ledger import queries

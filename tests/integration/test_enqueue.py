@@ -8,13 +8,13 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from pipeline import Pipeline, a_case
-from sandbox_witness import Witness
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from tests.at_once import at_once
-from tests.databases import Database
+from tests.support.at_once import at_once
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.sandbox_witness import Witness
 from worker import EnqueuedJob, IdempotencyKeyReused, InvalidCase, enqueue_case
 from worker.errors import SettingsError
 

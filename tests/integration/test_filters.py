@@ -7,9 +7,9 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from buried import bury, dead_letter_message
 
-from tests.databases import Database
+from tests.support.buried import bury, dead_letter_message
+from tests.support.databases import Database
 from worker.ledger import queries
 from worker.ledger.queries import FailureFilter
 

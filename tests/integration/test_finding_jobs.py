@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from buried import bury
-from command_line import run
-from pipeline import Pipeline
-from web_visitor import Visitor, report
 
-from tests.databases import Database
+from tests.support.buried import bury
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.web_visitor import Visitor, report
 
 Vars = dict[str, str]
 

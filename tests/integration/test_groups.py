@@ -6,9 +6,9 @@ from datetime import date, timedelta
 from uuid import uuid4
 
 import pytest
-from buried import bury, dead_letter_message
 
-from tests.databases import Database
+from tests.support.buried import bury, dead_letter_message
+from tests.support.databases import Database
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import FailureFilter

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from pipeline import Pipeline
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
 from worker.ledger.states import (
     FINAL_STATES,
     INVALID_LINK_REASONS,

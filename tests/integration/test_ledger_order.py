@@ -6,8 +6,8 @@ from collections import Counter
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
 
+from tests.support.pipeline import Pipeline
 from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
 from worker.ledger.writer import release

@@ -9,9 +9,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 from local_servers import LocalPostgres
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
-from tests.databases import Database, sqlalchemy_url
+from tests.support.databases import TEMPLATE, Database, sqlalchemy_url
+from tests.support.query_plans import plan_of
 from worker.intake.enqueue import admit
 from worker.ledger.database import get_engine
 from worker.ledger.queries.waiting import due_work
@@ -32,7 +33,7 @@ NOBODY = [uuid4()]
 def seeded(postgres: LocalPostgres) -> Iterator[Database]:
     """Twelve thousand final rows, a few hundred living ones in each state, and statistics that know it."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE plans TEMPLATE ledger_template")
+        connection.execute(f"CREATE DATABASE plans TEMPLATE {TEMPLATE}")
     url = f"{postgres.url.rsplit('/', 1)[0]}/plans"
     ledger = Database(url, get_engine(sqlalchemy_url(postgres.url, "plans")))
     ledger.rows(
@@ -57,31 +58,6 @@ def seeded(postgres: LocalPostgres) -> Iterator[Database]:
     ledger.rows("VACUUM ANALYZE jobs, attempts")
     yield ledger
     ledger.engine.dispose()
-
-
-def plan_of(ledger: Database, work: Callable[[Connection], Any]) -> str:
-    """The plans of all statements that the work runs, as PostgreSQL makes them; nothing is kept."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        statements.append((statement, parameters))
-
-    with ledger.engine.connect() as connection:
-        event.listen(connection, "before_cursor_execute", note)
-        work(connection)
-        event.remove(connection, "before_cursor_execute", note)
-        connection.rollback()
-        for statement, _ in statements:
-            if statement.startswith("SET LOCAL"):
-                connection.exec_driver_sql(statement)
-        plans = [
-            "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters))
-            for statement, parameters in statements
-            if not statement.startswith("SET")
-        ]
-        connection.rollback()
-    assert plans
-    return "\n".join(plans)
 
 
 def arrive(connection: Connection) -> None:

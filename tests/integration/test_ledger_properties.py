@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from tests.databases import Database
+from tests.support.databases import Database
 from worker.debitura.judge import Meaning, Verdict
 from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from pipeline import ACTOR, Pipeline
 from sqlalchemy import Connection
 
+from tests.support.pipeline import ACTOR, Pipeline
 from worker.ledger.database import transaction
 from worker.ledger.states import AttemptOutcome, Reason, TokenSource, WaitReason
 from worker.ledger.writer import release, resolve

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection
 
-from tests.databases import Database
+from tests.support.databases import Database
 from worker.ledger.database import run_with_retry
 
 

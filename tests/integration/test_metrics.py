@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
-from alert_receiver import AlertReceiver
 from local_servers import free_port
-from pipeline import Pipeline
 from prometheus_client.parser import text_string_to_metric_families
-from sandbox_witness import Witness
-from web_visitor import Visitor, report
 
-from tests.databases import Database
+from tests.support.alert_receiver import AlertReceiver
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
+from tests.support.web_visitor import Visitor, report
 from worker.alerts.delivery import Receiver
 from worker.alerts.messages import Message
 from worker.alerts.settings import AlertSettings

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from later_version import next_version
 from psycopg.rows import dict_row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.later_version import next_version
 from worker import enqueue_case
 from worker.errors import SchemaMismatch
 from worker.ledger import migrate

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline import Pipeline
-from test_purge import DAY, age
-
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import DAY, age
 from worker.dispatch.dispatcher import Dispatcher
 from worker.dispatch.retention import NightlyPurge
 

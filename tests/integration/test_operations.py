@@ -6,49 +6,22 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from buried import bury, dead_letter_message
-from pipeline import Pipeline
 from sqlalchemy import Connection
 
-from tests.databases import Database
+from tests.support.buried import bury, dead_letter_message
+from tests.support.databases import Database
+from tests.support.operations import items, operation, previewed, started, states
+from tests.support.pipeline import Pipeline
 from worker.errors import OperationNotFound, SelectionChanged
 from worker.ledger import queries
 from worker.ledger.database import transaction
-from worker.ledger.queries import FailureFilter, Item, Operation
+from worker.ledger.queries import FailureFilter
 from worker.ledger.states import Verb
 from worker.ledger.writer import resolve
 from worker.ledger.writer.resolve import Actor
 from worker.policy.replay_plan import ReplayPlan
 from worker.report import operations
-from worker.report.operations import run, start
-from worker.report.preview import Preview, preview
-
-ADA = Actor("ada", "the client has signed")
-DOOR = {"door": "test"}
-
-
-def previewed(ledger: Database, wanted: FailureFilter | None = None, verb: Verb = Verb.REPLAY) -> Preview:
-    with transaction(ledger.engine) as connection:
-        return preview(connection, verb, wanted or FailureFilter())
-
-
-def started(ledger: Database, made: Preview, *, actor: Actor = ADA, **more: Any) -> int:
-    with transaction(ledger.engine) as connection:
-        return start(connection, made.token, actor=actor, door=DOOR, **more)
-
-
-def operation(ledger: Database, number: int) -> Operation:
-    with ledger.engine.connect() as connection:
-        return queries.operation(connection, number)
-
-
-def items(ledger: Database, number: int) -> list[Item]:
-    with ledger.engine.connect() as connection:
-        return list(queries.operation_items(connection, number, page=2))
-
-
-def states(ledger: Database) -> list[object]:
-    return [state for (state,) in ledger.rows("SELECT state FROM jobs ORDER BY created_at, id")]
+from worker.report.operations import run
 
 
 def test_a_preview_says_what_would_be_done_and_does_nothing(ledger: Database) -> None:

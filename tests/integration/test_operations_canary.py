@@ -5,10 +5,10 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from test_operations import items, operation, previewed, started
 
+from tests.support.operations import items, operation, previewed, started
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import FailureFilter

@@ -8,13 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from buried import bury
 from sqlalchemy.exc import OperationalError
-from test_operations import items, operation, previewed, started, states
-from web_visitor import Visitor
 
-from tests.databases import Database
-from tests.faults.until import until
+from tests.support.buried import bury
+from tests.support.databases import Database
+from tests.support.operations import items, operation, previewed, started, states
+from tests.support.until import until
+from tests.support.web_visitor import Visitor
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import FailureFilter, Operation

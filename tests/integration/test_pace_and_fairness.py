@@ -8,11 +8,11 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
 from sqlalchemy.exc import DBAPIError
-from test_dispatcher import Recorder
 
+from tests.support.pipeline import Pipeline
+from tests.support.publisher import Recorder
+from tests.support.sandbox_witness import Witness
 from worker.dispatch.dispatcher import Dispatcher, NotPublished
 from worker.ledger.database import is_passing, transaction
 from worker.ledger.queries.waiting import fleet_waits, turn

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from pipeline import a_case
-from sandbox_witness import Witness
 from sqlalchemy.orm import Session
 
-from tests.databases import Database
-from tests.faults.until import until
+from tests.support.databases import Database
+from tests.support.pipeline import a_case
+from tests.support.sandbox_witness import Witness
+from tests.support.until import until
 from worker import enqueue_case
 from worker.ledger import migrate
 

@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries.story import HOLDS

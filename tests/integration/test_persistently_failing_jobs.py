@@ -6,10 +6,10 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from test_circuits import OUTAGES, dispatch, jobs_of, states, the_time_of_all_holds_is_over
 
+from tests.support.outages import OUTAGES, dispatch, jobs_of, states, the_time_of_all_holds_is_over
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.ledger.database import transaction
 from worker.ledger.queries.waiting import fleet_waits
 from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST, PROBE_AT_LEAST_EVERY, PROBE_EVERY

@@ -6,16 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
-from command_line import run
-from pipeline import Pipeline, a_case
 from psycopg.errors import CheckViolation
-from sealed import OPEN, READABLE, SEALED, enqueue, everything
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
-from web_visitor import USERS, Visitor, report
 
-from tests.at_once import at_once
-from tests.databases import Database
+from tests.support.at_once import at_once
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.rows import DAY, age
+from tests.support.sealed import OPEN, READABLE, SEALED, enqueue, everything
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.case.protection import hidden_key
 from worker.intake.enqueue import EnqueuedJob, admit, insert
 from worker.ledger.database import transaction
@@ -25,13 +26,7 @@ from worker.ledger.writer.resolve import Actor
 from worker.privacy.erase import purge as purge_all
 from worker.report.edit import correct
 
-DAY = 86_400.0
 SECRET = "Ærøskøbing"
-
-
-def age(ledger: Database, *jobs: UUID, days: int = 100) -> None:
-    """Those jobs have been final for so long."""
-    ledger.rows("UPDATE jobs SET finalized_at = now() - %s * interval '1 day' WHERE id = ANY(%s)", days, list(jobs))
 
 
 def purge(ledger: Database, *, days: float = 90, chunk: int = 200) -> int:

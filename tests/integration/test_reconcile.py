@@ -11,16 +11,16 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from command_line import line, run
 from local_servers import POSTGRES, LocalPostgres
-from pipeline import Pipeline, a_case
 from processes import Child
 from processes import program as path_of
-from sandbox_witness import Witness
-from sealed import OLD, SEALED, enqueue
 
-from tests.databases import Database, sqlalchemy_url
-from tests.faults.until import until
+from tests.support.command_line import line, run
+from tests.support.databases import Database, sqlalchemy_url
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.sandbox_witness import Witness
+from tests.support.sealed import OLD, SEALED, enqueue
+from tests.support.until import until
 from worker import InvalidCase, enqueue_case
 from worker.errors import WrongState
 from worker.ledger.database import get_engine, transaction

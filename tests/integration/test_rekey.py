@@ -8,12 +8,12 @@ from hashlib import sha256
 from uuid import UUID, uuid4
 
 import pytest
-from command_line import run
-from pipeline import Pipeline, a_case
-from sandbox_witness import Witness
-from sealed import NEW, OLD, OPEN, READABLE, SEALED, body, enqueue, everything
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.sandbox_witness import Witness
+from tests.support.sealed import NEW, OLD, OPEN, READABLE, SEALED, body, enqueue, everything
 from worker.case.encryption import fingerprint
 from worker.case.protection import Protection
 from worker.ledger.database import transaction

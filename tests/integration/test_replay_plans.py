@@ -5,13 +5,13 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from buried import bury, dead_letter_message
-from command_line import run
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.buried import bury, dead_letter_message
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.ledger.queries.filters import FailureFilter
 from worker.ledger.queries.targets import selected, targets_by_id
 from worker.ledger.states import State

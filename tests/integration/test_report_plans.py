@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from local_servers import LocalPostgres
 from sqlalchemy import Connection
-from test_ledger_plans import plan_of
 
-from tests.databases import Database, sqlalchemy_url
-from tests.many_failures import fill
+from tests.support.databases import TEMPLATE, Database, sqlalchemy_url
+from tests.support.many_failures import fill
+from tests.support.query_plans import plan_of
 from worker.ledger import queries
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.queries import FailureFilter, alerts
@@ -32,7 +32,7 @@ YEARS_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 def seeded(postgres: LocalPostgres) -> Iterator[Database]:
     """A hundred thousand jobs, a tenth of them dead, and as many failures that were resolved."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE report_plans TEMPLATE ledger_template")
+        connection.execute(f"CREATE DATABASE report_plans TEMPLATE {TEMPLATE}")
     ledger = Database(
         f"{postgres.url.rsplit('/', 1)[0]}/report_plans", get_engine(sqlalchemy_url(postgres.url, "report_plans"))
     )

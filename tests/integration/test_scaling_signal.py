@@ -8,12 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 from local_servers import free_port
-from pipeline import Pipeline
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.fleet.reading import KEPT_FOR, READ_TIMEOUT, FleetReader
 from worker.fleet.settings import FleetSettings
 from worker.ledger.database import transaction

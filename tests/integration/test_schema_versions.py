@@ -9,16 +9,16 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from command_line import line, run
-from later_version import next_version
 from local_servers import LocalPostgres
 from processes import Child, clean_environment
 from processes import program as path_of
-from sandbox_witness import Witness
 from sqlalchemy.orm import Session
 
-from tests.databases import Database, sqlalchemy_url
-from tests.faults.until import until
+from tests.support.command_line import line, run
+from tests.support.databases import TEMPLATE, Database, sqlalchemy_url
+from tests.support.later_version import next_version
+from tests.support.sandbox_witness import Witness
+from tests.support.until import until
 from worker import enqueue_case
 from worker.ledger import migrate
 from worker.ledger.database import get_engine
@@ -180,7 +180,7 @@ def test_a_database_that_is_away_at_the_start_is_waited_for_and_then_looked_at(
     # When one comes that suits, and one that does not
     too_new.engine.dispose()
     appear(postgres, later[1], too_new.url.rsplit("/", 1)[1]).engine.dispose()
-    database = appear(postgres, later[0], "ledger_template")
+    database = appear(postgres, later[0], TEMPLATE)
     with Session(database.engine) as session, session.begin():
         enqueue_case(external_tenant_id="acme", case=CASE, session=session)
 

@@ -14,14 +14,14 @@ from uuid import UUID
 
 import pytest
 from celery.app.task import Context
-from command_line import PROGRAM, line, run
-from pipeline import Pipeline, a_case
-from sandbox_witness import Witness
-from sealed import NEW, OLD, OPEN, SEALED, body, enqueue, everything
 from sqlalchemy.orm import Session
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.command_line import PROGRAM, line, run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.sandbox_witness import Witness
+from tests.support.sealed import NEW, OLD, OPEN, SEALED, body, enqueue, everything
+from tests.support.web_visitor import USERS, Visitor, report
 from worker import IdempotencyKeyReused, enqueue_case
 from worker.case.protection import Protection, hidden_key, key_digest
 from worker.dispatch.dispatcher import Dispatcher

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from test_dispatcher import Recorder
 
+from tests.support.pipeline import Pipeline
+from tests.support.publisher import Recorder
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.database import transaction
 from worker.ledger.writer import release

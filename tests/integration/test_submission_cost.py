@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from pipeline import Pipeline
 from redis.client import Pipeline as RedisPipeline
 from redis.client import Redis
-from sandbox_witness import Witness
 from sqlalchemy import Engine, event
 
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.submission.send import Sender
 
 TENANTS = [f"tenant-{n}" for n in range(20)]

@@ -9,9 +9,9 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.ledger.writer.claim import ClaimedJob
 from worker.submission.attempt import Submitter
 from worker.submission.decide import Answer, Decision, decide

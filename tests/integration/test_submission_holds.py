@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
 from sqlalchemy import text
 
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.ledger.database import transaction
 from worker.ledger.writer.holds import API_KEY_HOLD, HoldName, end_lapsed_holds, hold
 

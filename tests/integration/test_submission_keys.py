@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
+
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 
 
 def test_every_retry_sends_the_same_key_and_the_same_bytes(pipeline: Pipeline, sandbox: Witness) -> None:

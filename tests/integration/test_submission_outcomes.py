@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
+
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 
 PYONGYANG = {"type": "Private", "name": "x", "countryAlpha2": "KP"}
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
+
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 
 
 def test_after_a_401_a_fresh_token_and_the_same_request_once_more(pipeline: Pipeline, sandbox: Witness) -> None:

@@ -14,7 +14,7 @@ import pytest
 import redis
 from local_servers import LocalValkey
 
-from tests.at_once import at_once
+from tests.support.at_once import at_once
 from worker.debitura.apis import MintedToken
 from worker.debitura.token_cache import RedisTokenCache
 from worker.debitura.tokens import Rejected, TokenStore, fingerprint_of

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from command_line import line, run
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from pipeline import Pipeline, a_case
-from sandbox_witness import Witness
 from sqlalchemy.orm import Session
 
-from tests.databases import Database
+from tests.support.command_line import line, run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.sandbox_witness import Witness
 from worker import enqueue_case
 from worker.telemetry.logging import tenant_digest
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import pytest
-from buried import bury
-from pipeline import Pipeline
-from test_command_report import dead_letter_message
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.buried import bury, dead_letter_message
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, refused
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.report.operations import run as carry_out
 
 Vars = dict[str, str]
@@ -21,12 +18,6 @@ def olga(ledger: Database, variables: Vars) -> Visitor:
     visitor = Visitor(report(ledger, variables, REPORT_USERS=USERS))
     visitor.sign_in("olga")
     return visitor
-
-
-def refused(pipeline: Pipeline, count: int = 1, tenant: str = "acme") -> list[UUID]:
-    jobs = [pipeline.enqueue(tenant, currencyCode="?", creditorReference=f"{tenant}-{n}") for n in range(count)]
-    pipeline.run()
-    return jobs
 
 
 def confirm(visitor: Visitor, **fields: str) -> int:

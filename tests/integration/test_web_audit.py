@@ -6,11 +6,11 @@ import csv
 import io
 
 import pytest
-from buried import bury
-from test_operations import previewed, started
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.buried import bury
+from tests.support.databases import Database
+from tests.support.operations import previewed, started
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.ledger.queries import FailureFilter
 from worker.report.operations import run
 

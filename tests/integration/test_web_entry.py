@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from command_line import run
-from web_visitor import HASH, PASSWORD, USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.web_visitor import HASH, PASSWORD, USERS, Visitor, report
 from worker.report.web import passwords
 from worker.report.web.people import parse_users
 

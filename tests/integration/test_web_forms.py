@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from starlette.routing import Route
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.report.web.application import routes
 
 Vars = dict[str, str]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from local_servers import free_port
-from web_visitor import PASSWORD, USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.web_visitor import PASSWORD, USERS, Visitor, report
 
 Vars = dict[str, str]
 

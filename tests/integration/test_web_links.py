@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from local_servers import free_port
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from web_visitor import Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
+from tests.support.web_visitor import Visitor, report
 
 Vars = dict[str, str]
 

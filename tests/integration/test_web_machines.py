@@ -6,12 +6,12 @@ import os
 import subprocess
 
 import requests
-from command_line import PROGRAM
 from local_servers import free_port
-from pipeline import Pipeline
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.command_line import PROGRAM
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.ledger.database import get_engine
 from worker.report.web.application import create_application
 from worker.settings import Settings

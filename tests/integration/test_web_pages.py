@@ -8,12 +8,11 @@ import json
 from html.parser import HTMLParser
 
 import pytest
-from buried import bury
-from pipeline import Pipeline
-from test_command_report import dead_letter_message
-from web_visitor import Visitor, report
 
-from tests.databases import Database
+from tests.support.buried import bury, dead_letter_message
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.web_visitor import Visitor, report
 from worker.report.web.gate import MAX_BODY
 
 Vars = dict[str, str]

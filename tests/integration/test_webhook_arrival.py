@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import structlog
-from web_visitor import USERS, Visitor, report
-from webhooks import NEXT, PATH, SECRET, Debitura, encoded, event
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.web_visitor import USERS, Visitor, report
+from tests.support.webhooks import NEXT, PATH, SECRET, Debitura, encoded, event
 from worker.ledger.database import get_engine
 from worker.report.web.application import create_application
 from worker.report.web.webhook import MAX_BODY
@@ -176,7 +176,7 @@ def test_while_the_ledger_is_away_it_asks_to_come_again(variables: Vars) -> None
 
 
 def test_status_counts_what_came(debitura: Debitura, ledger: Database, variables: Vars) -> None:
-    from command_line import run
+    from tests.support.command_line import run
 
     debitura.send()
     debitura.send(event("case.created"))

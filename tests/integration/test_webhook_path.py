@@ -8,13 +8,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from command_line import PROGRAM
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from test_webhook_replays import Events
-from webhooks import PATH, SECRET, Debitura, encoded
-
-from tests.databases import Database
+from tests.support.command_line import PROGRAM
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
+from tests.support.webhooks import PATH, SECRET, Debitura, Events, encoded
 from worker.report.webhooks.inbox import ACTOR
 
 Vars = dict[str, str]

@@ -6,39 +6,19 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from command_line import run as command
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from test_operations import items, operation
-from web_visitor import Visitor, report
 
-from tests.at_once import at_once
-from tests.databases import Database
-from worker.ledger.database import transaction
-from worker.ledger.writer.webhooks import keep_event
+from tests.support.at_once import at_once
+from tests.support.command_line import run as command
+from tests.support.databases import Database
+from tests.support.operations import items, operation
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
+from tests.support.web_visitor import Visitor, report
+from tests.support.webhooks import Events
 from worker.report.operations import run
-from worker.report.webhooks.inbox import ACTOR, Inbox
+from worker.report.webhooks.inbox import ACTOR
 
 Vars = dict[str, str]
-
-
-class Events:
-    """The inbox in the hands of a test."""
-
-    def __init__(self, ledger: Database) -> None:
-        self.ledger = ledger
-        self.begun = 0
-        self.inbox = Inbox(ledger.engine, self._count)
-
-    def _count(self) -> None:
-        self.begun += 1
-
-    def keep(self, name: str = "client.linked", tenant: str | None = "acme", event_id: str = "evt-1") -> None:
-        with transaction(self.ledger.engine) as connection:
-            keep_event(connection, event_id=event_id, event=name, tenant=tenant)
-
-    def outcome(self, event_id: str = "evt-1") -> tuple[object, ...]:
-        return self.ledger.rows("SELECT outcome, operations FROM webhook_events WHERE id = %s", event_id)[0]
 
 
 @pytest.fixture

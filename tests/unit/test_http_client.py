@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import pytest
-from scripted_server import ScriptedServer, answer, drip, raw
 
+from tests.support.scripted_server import ScriptedServer, answer, drip, raw
 from worker.debitura.apis import find_case, post_case
 from worker.debitura.http import MAX_BODY, HttpClient, Reply
 

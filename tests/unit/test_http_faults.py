@@ -11,8 +11,8 @@ from http.client import HTTPException
 import pytest
 import requests
 import urllib3
-from scripted_server import Action, ScriptedServer, answer, raw, reset, silence
 
+from tests.support.scripted_server import Action, ScriptedServer, answer, raw, reset, silence
 from worker.debitura.http import HttpClient
 from worker.errors import MaybeArrived, NotSent
 

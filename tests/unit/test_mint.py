@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from scripted_server import Action, ScriptedServer, answer, raw, reset, silence
 
+from tests.support.scripted_server import Action, ScriptedServer, answer, raw, reset, silence
 from worker.debitura.apis import MintedToken, mint_token
 from worker.debitura.http import HttpClient
 from worker.errors import (

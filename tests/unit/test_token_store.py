@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from token_doubles import Clock, MemoryCache, Mint
 
-from tests.at_once import at_once
+from tests.support.at_once import at_once
+from tests.support.token_doubles import Clock, MemoryCache, Mint
 from worker.debitura.tokens import (
     EXPIRY_MARGIN,
     MEMORY_SECONDS,

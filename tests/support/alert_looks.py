@@ -1,0 +1,44 @@
+"""The watch of one worker in the hands of a test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.databases import Database
+from worker.alerts.settings import AlertSettings
+from worker.alerts.watch import AlertWatch
+from worker.ledger.database import transaction
+
+URLS = "https://a.example/hunter2 slack+https://b.example/hunter2"
+
+
+class Looks:
+    """The watch of one worker, look by look."""
+
+    def __init__(self, ledger: Database, **environ: str) -> None:
+        self.ledger = ledger
+        settings = AlertSettings.from_environment({"ALERT_WEBHOOK_URLS": URLS} | environ)
+        self.watch = AlertWatch(settings, ledger.engine, name="one")
+
+    def look(self) -> int:
+        with transaction(self.ledger.engine) as connection:
+            return self.watch.look(connection)
+
+    def told(self) -> list[tuple[str, dict[str, Any]]]:
+        """All alerts, in order."""
+        rows = self.ledger.rows("SELECT kind, facts FROM alerts ORDER BY created_at, kind DESC")
+        return [(str(kind), facts) for kind, facts in rows]  # type: ignore[misc]
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.told()]
+
+    def time_passes(self, seconds: int) -> None:
+        """What was seen was seen so long ago; budgets are free again."""
+        self.ledger.rows("UPDATE alert_conditions SET seen_at = seen_at - make_interval(secs => %s)", seconds)
+        self.ledger.rows("UPDATE alerts SET created_at = created_at - make_interval(secs => %s)", seconds)
+
+
+def resolve_all(ledger: Database) -> None:
+    """Somebody replays everything."""
+    ledger.rows("UPDATE dead_letters SET resolved_at = now(), resolution = 'replayed', resolved_by = 'ada'")
+    ledger.rows("UPDATE jobs SET state = 'pending' WHERE state = 'dead'")
