@@ -47,7 +47,8 @@ def ledger(ledger_database: Database) -> Database:
     # These have few rows at most, so that deleting them is quicker than a new file for each.
     ledger_database.rows(
         "DO $$ BEGIN DELETE FROM alerts; DELETE FROM alert_conditions; DELETE FROM webhook_events;"
-        " DELETE FROM webhook_counts; DELETE FROM restores; DELETE FROM past_holds;"
+        " DELETE FROM webhook_counts; DELETE FROM restores; DELETE FROM tenant_links;"
+        " DELETE FROM accepted_verdicts; DELETE FROM past_holds;"
         " UPDATE alert_watch SET looked_at = NULL; UPDATE served_rounds SET round = 0;"
         " UPDATE dispatcher SET leader = NULL, lease_until = NULL, purged_on = NULL, unpublished_since = NULL; END $$"
     )

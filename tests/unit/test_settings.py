@@ -36,6 +36,9 @@ def test_nothing_set_gives_the_documented_defaults() -> None:
         "encryption_keys": (),
         "readable": (),
         "purge_after": None,
+        "brake_jobs": 20,
+        "brake_tenants": 5,
+        "idempotency": 86_400,
         "trace_to_api": False,
     }
 

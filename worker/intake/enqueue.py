@@ -41,6 +41,8 @@ class EnqueuedJob:
     id: UUID
     created: bool
     """False: this tenant and idempotency key had that job already."""
+    held: bool = False
+    """It waits until its client's link is good again: another of the tenant's jobs found that it is invalid."""
 
 
 def enqueue_case(
@@ -116,13 +118,13 @@ def insert(connection: Connection, job: NewJob, protection: Protection = UNPROTE
 def _insert(connection: Connection, job: NewJob, protection: Protection) -> EnqueuedJob:
     outcome = insert_job(connection, job, protection)
     if not isinstance(outcome, ExistingJob):
-        return EnqueuedJob(outcome, created=True)
+        return EnqueuedJob(outcome.id, created=True, held=outcome.held)
     if not outcome.purged and (body := protection.open_case(outcome.id, outcome.case_body)) != job.case_body:
         new = digest(read_json(job.case_body, where="case"))
         earlier = [protection.open_case(outcome.id, text) for text in earlier_bodies(connection, outcome.id)]
         if all(digest(read_json(text, where="case")) != new for text in [body, *earlier]):
             raise IdempotencyKeyReused(key=job.idempotency_key, job_id=outcome.id)
-    return EnqueuedJob(outcome.id, created=False)
+    return EnqueuedJob(outcome.id, created=False, held=outcome.held)
 
 
 def default_key(case: dict[str, Any]) -> str:

@@ -48,6 +48,7 @@ _STATES = {
     State.WAITING: "Waiting: it is tried again when it is due.",
     State.QUEUED: "On the Celery queue: a worker takes it next.",
     State.SUBMITTING: "A worker is submitting it just now.",
+    State.HELD: "Held: its client's link is invalid. It goes on when the link is good again.",
     State.SUBMITTED: "Done: the API has the case.",
     State.DEAD: "It needs a person.",
     State.DISCARDED: "A person gave it up; nothing more happens.",

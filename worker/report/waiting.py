@@ -21,6 +21,10 @@ _HOLDS = {
     ),
     HoldName.CUSTOMER_API: "The Customer API is in trouble; meanwhile no attempts are counted and nothing is failed.",
     HoldName.REFERRAL_API: "No tokens can be minted; meanwhile no attempts are counted and nothing is failed.",
+    HoldName.BRAKE: (
+        "ALARM: the API refuses every job alike, so the fleet has stopped. Nothing is failed meanwhile, and what died"
+        " of it is taken back. If the verdict is right, accept it: case-worker brake accept."
+    ),
 }
 
 _WERE = {
@@ -29,6 +33,7 @@ _WERE = {
     HoldName.API_KEY: "the partner API key was refused",
     HoldName.CUSTOMER_API: "the Customer API was in trouble",
     HoldName.REFERRAL_API: "no tokens could be minted",
+    HoldName.BRAKE: "the API refused every job alike",
 }
 
 #: Why one job waits, as a sentence without its end.
@@ -45,6 +50,9 @@ WAIT_REASONS = {
     WaitReason.INTERNAL_ERROR: "A bug in the worker ended its attempt",
     WaitReason.STOPPED: "Its worker stopped before the answer came",
 }
+
+#: Circuits whose words say already how they end.
+_OWN_WORDS = (HoldName.API_KEY, HoldName.BRAKE)
 
 _NOBODY_CAN_TELL = (
     "Nothing has succeeded for so long that the probes become rarer (the next one from {next}). It may be that the API"
@@ -96,6 +104,11 @@ def describe_job(job: dict[str, Any], turn: Turn | None, waits: FleetWaits, *, t
             return reasons + describe_fleet(waits)
         case State.QUEUED:
             return [f"On the Celery queue since {moment(job['queued_at'])}; if no worker takes it, it goes out again."]
+        case State.HELD:
+            return [
+                "Its client's link is invalid, as another job of the tenant found. It goes on when that job is replayed"
+                " and submitted, when a check or a webhook says that the link is good, or when a probe succeeds."
+            ]
         case _:
             return []
 
@@ -139,10 +152,11 @@ def describe_pause(hold: dict[str, Any]) -> str:
 def _hold(hold: dict[str, Any]) -> str:
     known = hold["name"] in set(HoldName)
     words = _HOLDS[HoldName(hold["name"])] if known else f"Hold {hold['name']}."
-    words += f" Since {moment(hold['since'])}: {one_line(hold['detail'])}."
+    verdict = f"{hold['reason']}: " if hold.get("reason") else ""
+    words += f" Since {moment(hold['since'])}: {verdict}{one_line(hold['detail'])}."
     if known and HoldName(hold["name"]) in CIRCUITS:
         probes = hold["probes"]
         words += f" One job at a time finds out whether it is over ({probes} so far)."
-        rare = hold["seconds"] > PROBE_OFTEN_FOR and HoldName(hold["name"]) is not HoldName.API_KEY
+        rare = hold["seconds"] > PROBE_OFTEN_FOR and HoldName(hold["name"]) not in _OWN_WORDS
         return f"{words} {_NOBODY_CAN_TELL.format(next=moment(hold['until']))}" if rare else words
     return f"{words} Nothing is released until {moment(hold['until'])}."

@@ -41,7 +41,7 @@ class Tiles:
     oldest: datetime | None
     """When the oldest open failure came."""
     living: dict[str, int]
-    """Jobs that are `pending`, `waiting`, `queued` or `submitting`."""
+    """Jobs that are `pending`, `waiting`, `queued`, `submitting` or `held`."""
     submitted_today: int
     """Since midnight UTC."""
     oldest_pending_seconds: float | None
@@ -57,7 +57,7 @@ class Tiles:
 _LIVING = text(
     " UNION ALL ".join(
         f"SELECT '{state}' AS state, count(*) AS jobs FROM jobs WHERE state = '{state}'"
-        for state in (State.PENDING, State.WAITING, State.QUEUED, State.SUBMITTING)
+        for state in (State.PENDING, State.WAITING, State.QUEUED, State.SUBMITTING, State.HELD)
     )
 )
 _DEAD = text("SELECT count(*) FROM jobs WHERE state = 'dead'")

@@ -14,7 +14,7 @@ from worker.ledger.states import AuditAction, State
 from worker.ledger.writer.resolve import Actor
 
 #: The states from which a case may still be sent.
-OPEN_STATES = (State.PENDING, State.WAITING, State.QUEUED, State.SUBMITTING, State.DEAD)
+OPEN_STATES = (State.PENDING, State.WAITING, State.QUEUED, State.SUBMITTING, State.HELD, State.DEAD)
 #: Jobs marked in one transaction at most.
 CHUNK = 1000
 
