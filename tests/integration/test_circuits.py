@@ -8,7 +8,9 @@ import pytest
 
 from tests.support.outages import OUTAGES, dispatch, jobs_of, states, the_time_of_all_holds_is_over
 from tests.support.pipeline import Pipeline
+from tests.support.rows import set_hold
 from tests.support.sandbox_witness import Witness
+from worker.ledger.writer.holds import HoldName
 from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST
 
 PipelineMaker = Callable[..., Pipeline]
@@ -153,7 +155,7 @@ def test_a_refused_partner_key_has_its_own_alarm_and_fails_no_job(pipeline: Pipe
 
 def test_a_probe_of_the_mint_mints_although_a_token_is_cached(pipeline: Pipeline, sandbox: Witness) -> None:
     pipeline.submit("acme")
-    pipeline.ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('referral_api', now(), 'test')")
+    set_hold(pipeline.ledger, HoldName.REFERRAL_API, seconds=0)
     pipeline.enqueue("acme")
 
     pipeline.run(dispatch(pipeline))

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.command_line import run
 from tests.support.pipeline import ACTOR, Pipeline, a_case
+from tests.support.rows import change_job
 from tests.support.sandbox_witness import Witness
 from worker.errors import IdempotencyKeyReused, InvalidCase, JobNotFound, WrongState
 from worker.intake.enqueue import admit, insert
@@ -86,7 +87,7 @@ def test_after_an_unknown_outcome_the_case_must_not_change(pipeline: Pipeline) -
     """The old key may own a case already: other data under it is a conflict, under another key a second case."""
     # Given a refused job of which an earlier request may have arrived
     job = pipeline.submit(currencyCode="?")
-    pipeline.ledger.rows("UPDATE jobs SET outcome_unknown = true WHERE id = %s", job)
+    change_job(pipeline.ledger, job, outcome_unknown=True)
 
     assert "outcome is unknown" in str(opened(pipeline, job).refused)
     with pytest.raises(WrongState, match="must not be sent with other data"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.buried import bury
 from tests.support.command_line import run
 from tests.support.databases import Database
 from tests.support.pipeline import Pipeline
+from tests.support.rows import insert_dead_job
 from tests.support.web_visitor import Visitor, report
 
 Vars = dict[str, str]
@@ -46,7 +46,7 @@ def test_what_nobody_has_is_said_and_an_empty_box_leads_to_the_jobs(ledger: Data
 
 
 def test_a_filter_by_reference_that_finds_no_failure_offers_all_jobs(ledger: Database, variables: Vars) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
     visitor = Visitor(report(ledger, variables))
 
     for page in ("/", "/jobs"):

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support.operations import items, operation, previewed, started
+from tests.support.operations import items, leases_end, operation, previewed, started
 from tests.support.pipeline import Pipeline
 from tests.support.sandbox_witness import Witness
 from worker.ledger import queries
@@ -173,7 +173,7 @@ def test_a_canary_goes_on_in_another_process(pipeline: Pipeline, sandbox: Witnes
     sandbox.link("unfinished-client", "ok")
     canary = Canary(pipeline)
     canary.step()
-    pipeline.ledger.rows("UPDATE operations SET lease_until = now() - interval '1 second'")
+    leases_end(pipeline.ledger)
 
     # When another process takes it up while the worker works
     assert run(pipeline.engine, canary.number, sleep=lambda _: pipeline.run())

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.support.pipeline import Pipeline
 from tests.support.publisher import Recorder
+from tests.support.rows import change_jobs
 from tests.support.sandbox_witness import Witness
 from worker.dispatch.dispatcher import Dispatcher, NotPublished
 from worker.ledger.database import is_passing, transaction
@@ -146,9 +147,7 @@ def test_behind_a_tenant_with_thousands_waiting_a_single_job_is_served_next(new_
     dispatcher.tick()
     newcomer = pipeline.enqueue("newcomer")
     served = len(published.ids)
-    pipeline.ledger.rows(
-        "UPDATE jobs SET state = 'discarded', finalized_at = now(), queued_at = NULL WHERE state = 'queued'"
-    )
+    change_jobs(pipeline.ledger, "queued", state="discarded")
     pipeline.ledger.rows("UPDATE pace SET next_at = now() - interval '1 hour'")
 
     dispatcher.tick()

@@ -8,11 +8,12 @@ from uuid import UUID
 import pytest
 
 from tests.support.pipeline import Pipeline
+from tests.support.rows import ago, change_job, insert_dead_letter, set_hold
 from tests.support.sandbox_witness import Witness
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries.story import HOLDS
-from worker.ledger.writer.holds import PAST_HOLDS_KEPT_DAYS, HoldName, end_lapsed_holds, forget_past_holds, hold
+from worker.ledger.writer.holds import PAST_HOLDS_KEPT_DAYS, HoldName, end_lapsed_holds, forget_past_holds
 from worker.report.story import timeline
 
 
@@ -62,8 +63,7 @@ def test_a_circuit_that_closed_is_told_of_too(pipeline: Pipeline, sandbox: Witne
 
 def test_a_rate_limit_that_follows_another_is_another(pipeline: Pipeline) -> None:
     for _ in range(2):
-        with transaction(pipeline.engine) as connection:
-            hold(connection, HoldName.RATE_LIMIT, seconds=100, detail="x")
+        set_hold(pipeline.ledger, HoldName.RATE_LIMIT, seconds=100)
         pipeline.ledger.rows("UPDATE holds SET since = since - interval '1 hour', until = until - interval '1 hour'")
     with transaction(pipeline.engine) as connection:
         end_lapsed_holds(connection)
@@ -85,18 +85,11 @@ def test_only_what_held_the_fleet_while_the_job_was_to_be_sent_is_told(
     pipeline: Pipeline, began: str, ended: str, told: bool
 ) -> None:
     job = pipeline.submit()
-    pipeline.ledger.rows(
-        f"""
-        DO $$ BEGIN
-        UPDATE jobs SET created_at = now() - interval '5 hours', finalized_at = now() - interval '1 hour'
-        WHERE id = '{job}';
-        INSERT INTO dead_letters (job_id, reason, invalid_client_link, detail, created_at, resolved_at, resolution,
-                                  resolved_by)
-        VALUES ('{job}', 'validation', false, '{{}}', now() - interval '4 hours', now() - interval '2 hours',
-                'replayed', 'ada');
-        END $$
-        """
-    )
+    change_job(pipeline.ledger, job, created_at=ago("5 hours"), finalized_at=ago("1 hour"))
+    insert_dead_letter(
+        pipeline.ledger, job, created_at=ago("4 hours"), resolved_at=ago("2 hours"), resolution="replayed",
+        resolved_by="ada",
+    )  # fmt: skip
     note(pipeline, "rate_limit", began, ended)
 
     assert [h["name"] for h in held(pipeline, job)] == ["rate_limit"] * told
@@ -104,7 +97,7 @@ def test_only_what_held_the_fleet_while_the_job_was_to_be_sent_is_told(
 
 def test_no_more_than_the_last_ones_are_told(pipeline: Pipeline) -> None:
     job = pipeline.enqueue()
-    pipeline.ledger.rows(f"UPDATE jobs SET created_at = now() - interval '1 day' WHERE id = '{job}'")
+    change_job(pipeline.ledger, job, created_at=ago("1 day"))
     for minute in range(HOLDS + 5):
         note(pipeline, "rate_limit", f"{2 * minute + 2} minutes", f"{2 * minute + 1} minutes")
 

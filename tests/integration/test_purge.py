@@ -14,7 +14,7 @@ from tests.support.at_once import at_once
 from tests.support.command_line import run
 from tests.support.databases import Database
 from tests.support.pipeline import Pipeline, a_case
-from tests.support.rows import DAY, age
+from tests.support.rows import DAY, age, ago, change_jobs
 from tests.support.sealed import OPEN, READABLE, SEALED, enqueue, everything
 from tests.support.web_visitor import USERS, Visitor, report
 from worker.case.protection import hidden_key
@@ -72,9 +72,7 @@ def test_the_case_goes_and_the_bones_stay(pipeline: Pipeline, done: UUID) -> Non
 def test_the_same_case_again_is_the_same_job_and_is_not_submitted_a_second_time(pipeline: Pipeline) -> None:
     for protection in (OPEN, SEALED):
         made = enqueue(pipeline.ledger, protection, tenant=f"t{protection.hides_amount}", creditorReference="R1")
-        pipeline.ledger.rows(
-            "UPDATE jobs SET state = 'submitted', case_id = 'c', finalized_at = now() - interval '100 days'"
-        )
+        change_jobs(pipeline.ledger, state="submitted", finalized_at=ago("100 days"))
         assert purge(pipeline.ledger) == 1
         for later in (OPEN, SEALED):
             again = enqueue(pipeline.ledger, later, tenant=f"t{protection.hides_amount}", creditorReference="R1")
@@ -122,7 +120,7 @@ def test_only_what_has_been_final_for_long_enough(pipeline: Pipeline) -> None:
     fresh, old = pipeline.submit(), pipeline.submit()
     dead, waiting = pipeline.submit(currencyCode="?"), pipeline.enqueue()
     age(pipeline.ledger, old)
-    pipeline.ledger.rows("UPDATE jobs SET created_at = now() - interval '1 year'")
+    change_jobs(pipeline.ledger, created_at=ago("1 year"))
 
     assert purge(pipeline.ledger) == 1
 

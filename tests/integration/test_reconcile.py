@@ -18,6 +18,7 @@ from processes import program as path_of
 from tests.support.command_line import line, run
 from tests.support.databases import Database, sqlalchemy_url
 from tests.support.pipeline import Pipeline, a_case
+from tests.support.rows import change_job, set_leader
 from tests.support.sandbox_witness import Witness
 from tests.support.sealed import OLD, SEALED, enqueue
 from tests.support.until import until
@@ -148,7 +149,7 @@ def test_a_dry_run_changes_nothing_and_once_more_marks_nothing_twice(pipeline: P
 
 
 def test_it_refuses_while_a_worker_leads(pipeline: Pipeline, variables: Vars) -> None:
-    pipeline.ledger.rows("UPDATE dispatcher SET leader = 'host:1', lease_until = now() + interval '1 minute'")
+    set_leader(pipeline.ledger, "host:1")
 
     result = run(variables, "reconcile")
 
@@ -159,7 +160,7 @@ def test_it_refuses_while_a_worker_leads(pipeline: Pipeline, variables: Vars) ->
 def marked(pipeline: Pipeline, **case: Any) -> UUID:
     """A job of a restored ledger."""
     job = pipeline.enqueue(**case)
-    pipeline.ledger.rows("UPDATE jobs SET look_up_first = true, outcome_unknown = true WHERE id = %s", job)
+    change_job(pipeline.ledger, job, look_up_first=True, outcome_unknown=True)
     return job
 
 
@@ -203,7 +204,7 @@ def test_a_bad_partner_key_met_on_the_way_fails_no_job(pipeline: Pipeline, sandb
     sandbox.control("revoke-tokens")
     sandbox.control("api-key", accepted=False)
     job = marked(pipeline, creditorReference="INV-1")
-    pipeline.ledger.rows("UPDATE jobs SET attempt_count = 2 WHERE id = %s", job)  # the next one is the last
+    change_job(pipeline.ledger, job, attempt_count=2)  # the next one is the last
 
     pipeline.run()
 

@@ -12,6 +12,7 @@ import pytest
 from tests.support.command_line import run
 from tests.support.databases import Database
 from tests.support.pipeline import Pipeline, a_case
+from tests.support.rows import change_job, change_jobs
 from tests.support.sandbox_witness import Witness
 from tests.support.sealed import NEW, OLD, OPEN, READABLE, SEALED, body, enqueue, everything
 from worker.case.encryption import fingerprint
@@ -48,7 +49,7 @@ def test_everything_is_sealed_with_the_newest_key_and_opens_as_before(
     pipeline: Pipeline, variables: dict[str, str]
 ) -> None:
     jobs = fill(pipeline)
-    pipeline.ledger.rows("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE state = 'queued'")
+    change_jobs(pipeline.ledger, "queued", state="pending")
     before = {name: opened(pipeline.ledger, job) for name, job in jobs.items()}
 
     # When it is only counted, nothing changes
@@ -89,14 +90,14 @@ def test_jobs_under_way_and_locked_ones_are_left_and_a_later_run_takes_them(
     ledger: Database, variables: dict[str, str]
 ) -> None:
     queued, locked = (enqueue(ledger, OPEN, key=key).id for key in "ab")
-    ledger.rows("UPDATE jobs SET state = 'queued', queued_at = now() WHERE id = %s", queued)
+    change_job(ledger, queued, state="queued")
     with ledger.engine.begin() as somebody:
         somebody.exec_driver_sql("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", (locked,))
         done = run(variables | BOTH, "rekey")
     assert (done.exit_code, "2 texts left as they were" in done.stderr) == (1, True)
     assert body(ledger, queued).startswith("{")
 
-    ledger.rows("UPDATE jobs SET state = 'pending', queued_at = NULL")
+    change_jobs(ledger, state="pending")
     assert run(variables | BOTH, "rekey").exit_code == 0
     assert body(ledger, queued).startswith(f"sealed1:{NEWEST}:")
 
@@ -131,7 +132,7 @@ def test_beside_running_workers_every_case_goes_out_as_it_was(
             rekeying.rekey(pipeline.engine, PROTECTION)
         working.result()
     while pipeline.ledger.value("SELECT count(*) FROM jobs WHERE state <> 'submitted'"):
-        pipeline.ledger.rows("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE state = 'queued'")
+        change_jobs(pipeline.ledger, "queued", state="pending")
         pipeline.run()
 
     # Then the API got each case once, to the byte, and in the end all are sealed

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.pipeline import Pipeline
 from tests.support.publisher import Recorder
+from tests.support.rows import change_job, change_jobs, from_now
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.database import transaction
 from worker.ledger.writer import release
@@ -89,7 +90,7 @@ def test_a_walk_of_several_goes_finds_the_lowest_round_of_all(fleet: Pipeline, m
     fleet.ledger.rows("DELETE FROM jobs")
     for tenant, at in (("a", 300), ("b", 100), ("c", 200)):
         job = fleet.enqueue(tenant)
-        fleet.ledger.rows("UPDATE jobs SET round = %s WHERE id = %s", at, job)
+        change_job(fleet.ledger, job, round=at)
     with transaction(fleet.engine) as connection:
         first, walk = release_past_capped(connection, room=2, tenant_cap=CAP, walk=TenantScan())
     early = fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")
@@ -103,9 +104,7 @@ def test_a_walk_of_several_goes_finds_the_lowest_round_of_all(fleet: Pipeline, m
 def test_the_slow_tenant_s_turn_does_not_lower_it(fleet: Pipeline) -> None:
     serve(fleet, ticks=6)
     before = fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")
-    fleet.ledger.rows(
-        "UPDATE jobs SET state = 'discarded', finalized_at = now(), queued_at = NULL WHERE state = 'queued'"
-    )
+    change_jobs(fleet.ledger, "queued", state="discarded")
     with transaction(fleet.engine) as connection:
         (released,) = release.release(connection, room=1, tenant_cap=CAP)
 
@@ -118,7 +117,7 @@ def test_who_wakes_or_is_replayed_joins_it_too(fleet: Pipeline) -> None:
     woken = fleet.submit("woken", tag="sandbox:status=500")
     dead = fleet.submit("dead", tag="sandbox:status=403")
     # Its backoff is drawn at random: it must not be over before the others are served.
-    fleet.ledger.rows("UPDATE jobs SET due_at = now() + interval '1 hour' WHERE id = %s", woken)
+    change_job(fleet.ledger, woken, due_at=from_now("1 hour"))
     for _ in range(10):
         fleet.enqueue("slow")
         fleet.enqueue("quick-1")

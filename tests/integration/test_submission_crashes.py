@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from tests.support.pipeline import Pipeline
+from tests.support.rows import change_jobs
 from tests.support.sandbox_witness import Witness
 from worker.ledger.writer.claim import ClaimedJob
 from worker.submission.attempt import Submitter
@@ -98,7 +99,7 @@ def test_a_job_that_outlives_its_workers_to_the_limit_is_looked_up_and_not_sent_
 
 def test_a_look_up_at_the_limit_that_fails_is_made_again_later(pipeline: Pipeline, sandbox: Witness) -> None:
     job_id = pipeline.submit(creditorReference="INV-1", tag="sandbox:drop-after")
-    pipeline.ledger.rows("UPDATE jobs SET attempt_count = 3")
+    change_jobs(pipeline.ledger, attempt_count=3)
     sandbox.fault("lookup", "status", status=503)
     pipeline.again()
     assert (pipeline.job(job_id)["state"], pipeline.job(job_id)["attempt_count"]) == ("waiting", 3)

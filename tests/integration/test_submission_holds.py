@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import text
 
 from tests.support.pipeline import Pipeline
+from tests.support.rows import set_hold
 from tests.support.sandbox_witness import Witness
 from worker.ledger.database import transaction
-from worker.ledger.writer.holds import API_KEY_HOLD, HoldName, end_lapsed_holds, hold
+from worker.ledger.writer.holds import API_KEY_HOLD, HoldName, end_lapsed_holds
 
 
 @pytest.fixture
@@ -132,16 +132,15 @@ def test_a_refused_api_key_is_nobody_s_401(pipeline: Pipeline, sandbox: Witness,
 
 def test_a_longer_hold_is_not_cut_short_by_a_shorter_one(pipeline: Pipeline) -> None:
     for seconds in (100, 10):
-        with transaction(pipeline.engine) as connection:
-            hold(connection, HoldName.RATE_LIMIT, seconds=seconds, detail=f"{seconds}")
+        set_hold(pipeline.ledger, HoldName.RATE_LIMIT, seconds)
 
     assert pipeline.holds() == {"rate_limit": pytest.approx(100, abs=5)}
 
 
 def test_lapsed_holds_go_but_a_circuit_s_stays_until_a_probe_succeeds(pipeline: Pipeline) -> None:
+    for name in HoldName:
+        set_hold(pipeline.ledger, name, seconds=-1)
     with transaction(pipeline.engine) as connection:
-        for name in HoldName:
-            hold(connection, name, seconds=-1, detail="over")
         end_lapsed_holds(connection)
 
     assert set(pipeline.holds()) == {"api_key", "customer_api", "referral_api"}
@@ -150,9 +149,8 @@ def test_lapsed_holds_go_but_a_circuit_s_stays_until_a_probe_succeeds(pipeline: 
 
 
 def test_after_the_clock_was_set_back_no_hold_lasts_longer_than_it_was_to_last(pipeline: Pipeline) -> None:
-    with transaction(pipeline.engine) as connection:
-        hold(connection, HoldName.CUSTOMER_API, seconds=2, detail="an outage")
-        hold(connection, HoldName.RATE_LIMIT, seconds=42, detail="429")
+    set_hold(pipeline.ledger, HoldName.CUSTOMER_API, seconds=2)
+    set_hold(pipeline.ledger, HoldName.RATE_LIMIT, seconds=42)
     pipeline.ledger.rows("UPDATE holds SET since = since + interval '3 hours', until = until + interval '3 hours'")
 
     with transaction(pipeline.engine) as connection:
@@ -163,9 +161,8 @@ def test_after_the_clock_was_set_back_no_hold_lasts_longer_than_it_was_to_last(p
 
 def test_a_hold_says_since_when_it_lasts(pipeline: Pipeline) -> None:
     def since(seconds: float) -> object:
-        with transaction(pipeline.engine) as connection:
-            hold(connection, HoldName.RATE_LIMIT, seconds=seconds, detail="x")
-            return connection.execute(text("SELECT since FROM holds")).scalar_one()
+        set_hold(pipeline.ledger, HoldName.RATE_LIMIT, seconds)
+        return pipeline.ledger.value("SELECT since FROM holds")
 
     first = since(100)
     assert since(200) == first

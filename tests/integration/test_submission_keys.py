@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 
 from tests.support.pipeline import Pipeline
+from tests.support.rows import change_job
 from tests.support.sandbox_witness import Witness
 
 
@@ -85,7 +87,7 @@ def test_trouble_that_ends_in_retries_exhausted(pipeline: Pipeline, sandbox: Wit
 def test_a_duplicate_reference_after_an_unknown_attempt_is_our_own_case(pipeline: Pipeline, sandbox: Witness) -> None:
     """The first request created the case, its answer got lost, and the API has forgotten the key since."""
     job_id = pipeline.submit(creditorReference="INV-1", tag="sandbox:drop-after-once")
-    pipeline.ledger.rows("UPDATE jobs SET submission_key = gen_random_uuid()")
+    change_job(pipeline.ledger, job_id, submission_key=uuid4())
 
     pipeline.again()
 
