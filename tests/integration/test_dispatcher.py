@@ -214,14 +214,14 @@ def test_two_dispatchers_at_once_publish_each_job_once(
     assert sorted(published.ids) == sorted(jobs)
 
 
-def test_of_two_only_one_leads(pipeline: Pipeline, new_dispatcher: Callable[..., Dispatcher]) -> None:
+def test_only_one_of_two_dispatchers_leads(pipeline: Pipeline, new_dispatcher: Callable[..., Dispatcher]) -> None:
     one, two = new_dispatcher("one"), new_dispatcher("two")
 
     assert (one._leads(), two._leads(), one._leads()) == (True, False, True)
     assert pipeline.ledger.value("SELECT leader FROM dispatcher") == "one"
 
 
-def test_another_takes_over_within_three_seconds_of_the_leader_s_death(
+def test_another_dispatcher_takes_over_within_three_seconds_of_the_leader_s_death(
     pipeline: Pipeline, new_dispatcher: Callable[..., Dispatcher], published: Recorder
 ) -> None:
     assert new_dispatcher("the one that dies")._leads()
@@ -280,7 +280,7 @@ def test_a_leader_that_does_not_reach_the_broker_leaves_it_to_another(
 
 
 @pytest.mark.parametrize("trouble", [OperationalError("SELECT 1", {}, OSError("gone")), KeyError("a bug")], ids=repr)
-def test_trouble_is_waited_out(
+def test_the_dispatcher_goes_on_after_an_error(
     pipeline: Pipeline, dispatcher: Dispatcher, published: Recorder, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     monkeypatch.setattr(module, "REST", 0.02)

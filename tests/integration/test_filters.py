@@ -82,13 +82,15 @@ def found(ledger: Database, wanted: FailureFilter, jobs: dict[str, UUID]) -> set
         (FailureFilter(tenant="b", reason="validation", http_status=400, text="too"), {"zip"}),
     ],
 )  # fmt: skip
-def test_each_part_narrows(ledger: Database, jobs: dict[str, UUID], wanted: FailureFilter, names: set[str]) -> None:
+def test_each_part_of_a_filter_narrows_the_selection(
+    ledger: Database, jobs: dict[str, UUID], wanted: FailureFilter, names: set[str]
+) -> None:
     assert found(ledger, wanted, jobs) == names
     # And the same when it has been stored and its ages are points in time
     assert found(ledger, FailureFilter.from_dict(wanted.fixed_at(datetime.now(UTC)).as_dict()), jobs) == names
 
 
-def test_ticked_rows_and_jobs_by_id(ledger: Database, jobs: dict[str, UUID]) -> None:
+def test_a_filter_selects_ticked_rows_and_jobs_by_id(ledger: Database, jobs: dict[str, UUID]) -> None:
     message = insert_unreadable_message(ledger)
     with ledger.engine.connect() as connection:
         letters = {f.job_id: f.dead_letter_id for f in queries.failures(connection, FailureFilter())}

@@ -66,7 +66,7 @@ def test_show_takes_a_reference_and_a_tenant(pipeline: Pipeline, variables: Vars
     assert str(two) in several.stderr
 
 
-def test_show_of_nothing_or_of_two_things_is_refused(ledger: Database, variables: Vars) -> None:
+def test_show_needs_an_id_or_a_known_reference(ledger: Database, variables: Vars) -> None:
     nobody = run(variables, "show", "--reference", "INV-2")
     assert (nobody.exit_code, "no job with the reference INV-2" in nobody.stderr) == (1, True)
     assert run(variables, "show").exit_code == 2

@@ -55,7 +55,7 @@ def test_messages_that_differ_only_in_their_values_are_one_cause(ledger: Databas
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_other_messages_types_and_reasons_are_other_causes(ledger: Database, one: str, other: str) -> None:
+def test_failures_with_other_messages_types_or_reasons_are_other_causes(ledger: Database, one: str, other: str) -> None:
     insert_dead_job(ledger, message=one)
     insert_dead_job(ledger, message=other)
     insert_dead_job(ledger, message=one, error_type="Other")

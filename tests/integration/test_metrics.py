@@ -195,7 +195,9 @@ def test_what_the_dispatcher_releases_and_takes_back_is_counted(
     assert shown["case_worker_jobs_died_total", "outcome_unknown"] == 0
 
 
-def test_a_job_that_is_buried_with_its_last_worker_is_counted(pipeline: Pipeline, ledger: Database, look: Look) -> None:
+def test_a_job_that_dies_because_its_last_lease_expired_is_counted(
+    pipeline: Pipeline, ledger: Database, look: Look
+) -> None:
     job_id = pipeline.enqueue()
     pipeline.claim(pipeline.release())
     change_job(ledger, job_id, attempt_count=100, lease_until=ago("1 s"))
@@ -206,7 +208,7 @@ def test_a_job_that_is_buried_with_its_last_worker_is_counted(pipeline: Pipeline
     assert shown["case_worker_open_dead_letters", "outcome_unknown"] == 1
 
 
-def test_the_ledger_s_gauges(pipeline: Pipeline, ledger: Database, look: Look) -> None:
+def test_the_gauges_show_what_the_ledger_holds(pipeline: Pipeline, ledger: Database, look: Look) -> None:
     pipeline.submit()
     pipeline.enqueue()
     late = pipeline.enqueue()

@@ -121,7 +121,9 @@ def test_a_process_that_stops_gently_leaves_the_rest_at_once(ledger: Database, m
     assert operation(ledger, number).done == 3
 
 
-def test_many_at_once_do_each_job_once(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_carry_out_an_operation_and_act_on_each_job_once(
+    ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(20):
         insert_dead_job(ledger)
     monkeypatch.setattr(operations, "CHUNK", 3)

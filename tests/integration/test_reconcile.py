@@ -129,7 +129,7 @@ def test_what_the_lost_hours_have_submitted_is_found_and_nothing_is_sent_twice(
     assert restored.rows("SELECT count(*) FROM jobs WHERE look_up_first") == [(1,)]
 
 
-def test_a_dry_run_changes_nothing_and_once_more_marks_nothing_twice(pipeline: Pipeline, variables: Vars) -> None:
+def test_reconcile_changes_nothing_in_a_dry_run_and_marks_no_job_twice(pipeline: Pipeline, variables: Vars) -> None:
     pipeline.enqueue(creditorReference="a")
     pipeline.enqueue()
 
@@ -148,7 +148,7 @@ def test_a_dry_run_changes_nothing_and_once_more_marks_nothing_twice(pipeline: P
     assert str(pipeline.ledger.value("SELECT min(restored_to) FROM restores")).startswith("2026-05-31 12:00:00")
 
 
-def test_it_refuses_while_a_worker_leads(pipeline: Pipeline, variables: Vars) -> None:
+def test_reconcile_refuses_to_run_while_a_worker_leads(pipeline: Pipeline, variables: Vars) -> None:
     set_leader(pipeline.ledger, "host:1")
 
     result = run(variables, "reconcile")
@@ -164,7 +164,7 @@ def marked(pipeline: Pipeline, **case: Any) -> UUID:
     return job
 
 
-def test_while_the_look_up_fails_nothing_is_sent(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_marked_job_is_not_sent_while_its_look_up_fails(pipeline: Pipeline, sandbox: Witness) -> None:
     job = marked(pipeline, creditorReference="INV-1")
     sandbox.fault("lookup", "status", status=500)
 
@@ -293,7 +293,9 @@ def test_a_sealed_case_is_looked_up_by_the_reference_inside(
     assert pipeline.letters(nobody_knows)[0]["reason"] == "outcome_unknown"
 
 
-def test_looked_up_first_at_the_door(pipeline: Pipeline, variables: Vars, sandbox: Witness) -> None:
+def test_a_case_can_be_enqueued_to_be_looked_up_first_only_with_a_reference(
+    pipeline: Pipeline, variables: Vars, sandbox: Witness
+) -> None:
     lines = f"{line(a_case(creditorReference='A'))}\n{line(a_case())}\n"
 
     told = run(variables, "enqueue", "-", "--look-up-first", stdin=lines)

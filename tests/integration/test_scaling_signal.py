@@ -38,13 +38,13 @@ def signal(ledger: Database, variables: Vars) -> Any:
     return ask
 
 
-def test_an_empty_ledger_needs_nobody(signal: Any) -> None:
+def test_an_empty_ledger_needs_no_worker(signal: Any) -> None:
     said = signal()
     assert (said["useful_workers"], said["limited_by"]) == (0, "nothing_to_do")
     assert said["reasons"] == ["Nothing is due."]
 
 
-def test_or_as_many_as_are_configured(signal: Any) -> None:
+def test_an_empty_ledger_keeps_the_configured_minimum_of_workers(signal: Any) -> None:
     said = signal(WORKER_SCALING_MINIMUM="2")
     assert said["useful_workers"] == 2
     assert "Not fewer than 2, as configured." in said["reasons"]
@@ -81,9 +81,7 @@ def test_a_job_that_will_be_due_brings_a_worker_in_time_to_wake_it(
 
 
 @pytest.mark.parametrize("name", [HoldName.RATE_LIMIT, HoldName.API_KEY, HoldName.CUSTOMER_API])
-def test_while_a_hold_stands_one_worker_is_enough(
-    signal: Any, pipeline: Pipeline, ledger: Database, name: HoldName
-) -> None:
+def test_one_worker_is_enough_during_a_hold(signal: Any, pipeline: Pipeline, ledger: Database, name: HoldName) -> None:
     for n in range(40):
         pipeline.enqueue(f"acme-{n}")
     set_hold(ledger, name)
@@ -91,7 +89,9 @@ def test_while_a_hold_stands_one_worker_is_enough(
     assert (said["useful_workers"], said["limited_by"]) == (1, "hold")
 
 
-def test_a_circuit_that_is_being_probed_still_stands(signal: Any, pipeline: Pipeline, ledger: Database) -> None:
+def test_a_circuit_that_is_being_probed_still_limits_the_workers(
+    signal: Any, pipeline: Pipeline, ledger: Database
+) -> None:
     pipeline.enqueue()
     set_hold(ledger, HoldName.CUSTOMER_API, seconds=-1)
     assert signal()["limited_by"] == "hold"

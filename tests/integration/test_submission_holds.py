@@ -66,9 +66,7 @@ def test_no_number_of_429s_uses_up_the_attempts(pipeline: Pipeline, sandbox: Wit
     assert len({r["idempotencyKey"] for r in sandbox.posts()}) == 1
 
 
-def test_being_handed_back_however_often_is_no_request_and_costs_no_patience(
-    pipeline: Pipeline, sandbox: Witness
-) -> None:
+def test_a_job_that_is_handed_back_often_uses_up_no_attempts(pipeline: Pipeline, sandbox: Witness) -> None:
     """Through a day of holds a job is claimed and handed back many times: nothing was sent, so nothing is used up."""
     sandbox.control("api-key", accepted=False)
     job_id = pipeline.submit()
@@ -85,7 +83,7 @@ def test_being_handed_back_however_often_is_no_request_and_costs_no_patience(
     assert [a["number"] for a in pipeline.attempts(job_id)] == [1, 2]
 
 
-def test_a_429_of_the_mint_holds_the_fleet_too(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_429_of_the_mint_holds_the_fleet(pipeline: Pipeline, sandbox: Witness) -> None:
     sandbox.fault("token", "retry-after", retryAfter=7.0)
     job_id = pipeline.submit()
 
@@ -115,7 +113,9 @@ def test_a_refused_api_key_kills_nothing_and_when_it_works_again_all_are_submitt
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_api_key_is_nobody_s_401(pipeline: Pipeline, sandbox: Witness, status: int) -> None:
+def test_a_refused_api_key_counts_no_attempt_of_a_job_that_got_a_401(
+    pipeline: Pipeline, sandbox: Witness, status: int
+) -> None:
     pipeline.submit()
     sandbox.control("revoke-tokens")
     sandbox.fault("token", "status", status=status)
