@@ -320,7 +320,7 @@ def test_a_trace_begun_by_the_sender_goes_from_the_message_to_the_api(
     assert {post.parent_span_id for post in collector.named("POST /cases")} <= attempts
 
 
-def test_no_span_holds_any_of_it_either(told: str, collector: Collector) -> None:
+def test_no_span_holds_a_token_a_key_or_a_debtors_data(told: str, collector: Collector) -> None:
     spans = "\n".join(str(span) for span in collector.spans)
     assert "ZeroDivisionError" in spans
     for secret in (*SECRETS, *strings(PERSONAL), TENANT, "eyJ"):

@@ -12,9 +12,9 @@ from local_servers import free_port
 
 from tests.support.alert_receiver import AlertReceiver
 from tests.support.at_once import at_once
-from tests.support.buried import bury
 from tests.support.command_line import run
 from tests.support.databases import Database
+from tests.support.rows import insert_dead_job, set_leader
 from worker.alerts.delivery import TRIES, Delivery
 from worker.alerts.messages import signature
 from worker.alerts.settings import AlertSettings
@@ -32,7 +32,7 @@ def receiver() -> Iterator[AlertReceiver]:
 
 @pytest.fixture(autouse=True)
 def leader(ledger: Database) -> None:
-    ledger.rows("UPDATE dispatcher SET leader = 'one', lease_until = now() + interval '1 hour'")
+    set_leader(ledger)
 
 
 class Told:
@@ -41,7 +41,7 @@ class Told:
     def __init__(self, ledger: Database, *urls: str, name: str = "one", **environ: str) -> None:
         self.ledger = ledger
         settings = AlertSettings.from_environment({"ALERT_WEBHOOK_URLS": " ".join(urls), **environ})
-        bury(ledger)
+        insert_dead_job(ledger)
         with transaction(ledger.engine) as connection:
             AlertWatch(settings, ledger.engine, name=name).look(connection)
         self.couriers = [Delivery(target, settings, ledger.engine, name=name) for target in settings.targets]

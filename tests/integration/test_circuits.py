@@ -8,7 +8,9 @@ import pytest
 
 from tests.support.outages import OUTAGES, dispatch, jobs_of, states, the_time_of_all_holds_is_over
 from tests.support.pipeline import Pipeline
+from tests.support.rows import set_hold
 from tests.support.sandbox_witness import Witness
+from worker.ledger.writer.holds import HoldName
 from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST
 
 PipelineMaker = Callable[..., Pipeline]
@@ -62,7 +64,7 @@ def test_a_failure_share_opens_the_circuit_though_some_answers_are_good(pipeline
     assert set(pipeline.holds()) == {"customer_api"}
 
 
-def test_fewer_failures_than_the_share_open_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fewer_failures_than_the_share_open_no_circuit(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.submission.batch.RECORD_WITHIN", 30.0)  # all of them in one record
     for n in range(FAILED_JOBS_AT_LEAST):
         pipeline.enqueue(f"tenant-{n}", tag="sandbox:status=500")
@@ -108,7 +110,7 @@ def test_what_is_on_the_queue_when_a_hold_begins_is_put_back(pipeline: Pipeline,
 @pytest.mark.parametrize(
     "fields", [{"currencyCode": "?"}, {"tag": "sandbox:status=403"}, {"tag": "sandbox:business=X"}]
 )
-def test_a_tenant_s_own_failures_never_open_it(pipeline: Pipeline, fields: dict[str, str]) -> None:
+def test_a_tenant_s_own_failures_never_open_a_circuit(pipeline: Pipeline, fields: dict[str, str]) -> None:
     for n in range(3 * FAILED_JOBS_AT_LEAST):
         pipeline.enqueue(f"tenant-{n}", **fields)
     pipeline.run()
@@ -116,7 +118,7 @@ def test_a_tenant_s_own_failures_never_open_it(pipeline: Pipeline, fields: dict[
     assert pipeline.holds() == {}
 
 
-def test_invalid_links_never_open_it(pipeline: Pipeline) -> None:
+def test_invalid_links_never_open_a_circuit(pipeline: Pipeline) -> None:
     jobs = [pipeline.enqueue(f"{kind}-{n}") for kind in ("invalid", "missing") for n in range(FAILED_JOBS_AT_LEAST)]
     pipeline.run()
 
@@ -124,7 +126,7 @@ def test_invalid_links_never_open_it(pipeline: Pipeline) -> None:
     assert states(pipeline, jobs) == {"dead"}
 
 
-def test_one_job_that_always_fails_dies_and_opens_nothing(pipeline: Pipeline) -> None:
+def test_one_job_that_always_fails_dies_and_opens_no_circuit(pipeline: Pipeline) -> None:
     job = pipeline.submit(tag="sandbox:status=500")
     pipeline.again()
 
@@ -153,7 +155,7 @@ def test_a_refused_partner_key_has_its_own_alarm_and_fails_no_job(pipeline: Pipe
 
 def test_a_probe_of_the_mint_mints_although_a_token_is_cached(pipeline: Pipeline, sandbox: Witness) -> None:
     pipeline.submit("acme")
-    pipeline.ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('referral_api', now(), 'test')")
+    set_hold(pipeline.ledger, HoldName.REFERRAL_API, seconds=0)
     pipeline.enqueue("acme")
 
     pipeline.run(dispatch(pipeline))

@@ -8,7 +8,7 @@ from tests.support.command_line import run
 from tests.support.databases import Database
 
 
-def test_it_says_from_where_to_where_and_may_be_run_again(empty_database: Database) -> None:
+def test_migrate_names_both_versions_and_can_be_run_again(empty_database: Database) -> None:
     variables = {"DATABASE_URL": empty_database.url}
 
     first = run(variables, "migrate")

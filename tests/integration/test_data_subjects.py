@@ -42,7 +42,7 @@ def ids(found: dict[str, Any]) -> set[str]:
     return {job["job"]["id"] for job in found["jobs"]}
 
 
-def test_everything_of_a_job_is_in_the_export(sealing: Pipeline, variables: dict[str, str], tmp_path: Path) -> None:
+def test_an_export_has_everything_of_a_job(sealing: Pipeline, variables: dict[str, str], tmp_path: Path) -> None:
     # Given a job that was refused, corrected to another reference, and submitted, sealed all the way
     job = enqueue(sealing.ledger, SEALED, currencyCode="?", creditorReference="R1").id
     sealing.run()

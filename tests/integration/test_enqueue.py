@@ -140,7 +140,7 @@ def test_the_same_reference_with_another_case_is_another_case_under_one_key(ledg
         enqueue_case(external_tenant_id="acme", case=a_case(creditorReference="INV-1", amountToRecover=1))
 
 
-def test_keys_belong_to_one_tenant(ledger: Database) -> None:
+def test_an_idempotency_key_belongs_to_one_tenant(ledger: Database) -> None:
     jobs = {enqueue_case(external_tenant_id=t, case=a_case(), idempotency_key="k").id for t in ("a", "A", "a ")}
     assert len(jobs) == 3
 

@@ -110,7 +110,7 @@ def test_a_job_cannot_contradict_itself(
         ("dispatcher", "id = 2", "ck_dispatcher_one_row"),
     ],
 )
-def test_nor_can_a_dead_letter_an_attempt_or_the_dispatcher(
+def test_a_dead_letter_an_attempt_and_the_dispatcher_cannot_contradict_themselves(
     ledger: Database, pipeline: Pipeline, table: str, change: str, constraint: str
 ) -> None:
     pipeline.submit(tag="sandbox:status=403")

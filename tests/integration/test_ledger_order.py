@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from tests.support.pipeline import Pipeline
+from tests.support.rows import NOW, ago, change_job, from_now
 from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
 from worker.ledger.writer import release
@@ -127,8 +128,8 @@ def test_a_job_whose_worker_did_not_report_back_is_to_go_alone(pipeline: Pipelin
 
 def test_what_is_due_wakes_and_what_is_not_sleeps_on(pipeline: Pipeline) -> None:
     due, later = (pipeline.submit(tag="sandbox:status=503") for _ in range(2))
-    pipeline.ledger.rows("UPDATE jobs SET due_at = now() WHERE id = %s", due)
-    pipeline.ledger.rows("UPDATE jobs SET due_at = now() + interval '1 h' WHERE id = %s", later)
+    change_job(pipeline.ledger, due, due_at=NOW)
+    change_job(pipeline.ledger, later, due_at=from_now("1 hour"))
     with transaction(pipeline.engine) as connection:
         assert release.wake_due(connection) == 1
 
@@ -138,7 +139,7 @@ def test_what_is_due_wakes_and_what_is_not_sleeps_on(pipeline: Pipeline) -> None
 def test_an_id_is_taken_back_only_when_nobody_has_claimed_it_for_long(pipeline: Pipeline) -> None:
     lost, young = pipeline.enqueue(), pipeline.enqueue()
     pipeline.release()
-    pipeline.ledger.rows("UPDATE jobs SET queued_at = now() - interval '61 s' WHERE id = %s", lost)
+    change_job(pipeline.ledger, lost, queued_at=ago("61 s"))
     with transaction(pipeline.engine) as connection:
         assert release.reclaim_unclaimed(connection, requeue_seconds=60) == 1
 
@@ -149,7 +150,7 @@ def test_an_id_is_taken_back_only_when_nobody_has_claimed_it_for_long(pipeline: 
 def test_a_lease_is_taken_back_only_when_it_is_over(pipeline: Pipeline) -> None:
     over, holding = pipeline.enqueue(), pipeline.enqueue()
     pipeline.claim(pipeline.release())
-    pipeline.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 ms' WHERE id = %s", over)
+    change_job(pipeline.ledger, over, lease_until=ago("1 ms"))
     with transaction(pipeline.engine) as connection:
         (taken,) = release.reclaim_expired(connection, policy=RetryPolicy(3, 1, 2))
     assert taken == (over, False, True)

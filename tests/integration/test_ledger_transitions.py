@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from tests.support.pipeline import ACTOR, Pipeline
+from tests.support.rows import NOW, ago, change_job, change_jobs
 from worker.ledger.database import transaction
 from worker.ledger.states import AttemptOutcome, Reason, TokenSource, WaitReason
 from worker.ledger.writer import release, resolve
@@ -72,8 +73,8 @@ def test_a_transition_moves_only_jobs_in_the_state_that_it_expects(
 ) -> None:
     expected, work = TRANSITIONS[name]
     job_id = job_in(state)
-    pipeline.ledger.rows("UPDATE jobs SET due_at = now() WHERE state = 'waiting'")
-    pipeline.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 s' WHERE state = 'submitting'")
+    change_jobs(pipeline.ledger, "waiting", due_at=NOW)
+    change_jobs(pipeline.ledger, "submitting", lease_until=ago("1 s"))
     before = dict(pipeline.job(job_id))
 
     result = run(pipeline, lambda connection: work(connection, job_id))
@@ -155,7 +156,7 @@ def test_a_claim_opens_an_attempt_for_each_job_and_answers_in_turn_order(pipelin
         pipeline.enqueue("a", priority="low"), pipeline.enqueue("b", priority="high"),
         pipeline.enqueue("c"), pipeline.enqueue("d"),
     )  # fmt: skip
-    pipeline.ledger.rows("UPDATE jobs SET created_at = now() - interval '1 h' WHERE id = %s", first)
+    change_job(pipeline.ledger, first, created_at=ago("1 hour"))
     ids = pipeline.release()
     lease, jobs = pipeline.claim(sorted(ids))
 

@@ -30,7 +30,7 @@ def wait_until(what: Callable[[], object]) -> None:
         assert not until.wait(0.01)
 
 
-def test_the_leader_purges_once_a_night(new_pipeline: Callable[..., Pipeline]) -> None:
+def test_the_leading_worker_purges_at_night(new_pipeline: Callable[..., Pipeline]) -> None:
     pipeline = new_pipeline(PURGE_AFTER="90d")
     job = pipeline.submit()
     age(pipeline.ledger, job)
@@ -59,7 +59,7 @@ def nightly(ledger: Database, *, after: float | None = 90 * DAY, leads: bool = T
     duty.stop()
 
 
-def test_a_night_that_is_done_is_not_done_again_and_one_that_was_broken_off_is(pipeline: Pipeline) -> None:
+def test_a_nightly_purge_runs_once_a_night_unless_it_was_broken_off(pipeline: Pipeline) -> None:
     job = pipeline.submit()
     age(pipeline.ledger, job)
 

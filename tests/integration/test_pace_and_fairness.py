@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.support.pipeline import Pipeline
 from tests.support.publisher import Recorder
+from tests.support.rows import change_jobs
 from tests.support.sandbox_witness import Witness
 from worker.dispatch.dispatcher import Dispatcher, NotPublished
 from worker.ledger.database import is_passing, transaction
@@ -146,9 +147,7 @@ def test_behind_a_tenant_with_thousands_waiting_a_single_job_is_served_next(new_
     dispatcher.tick()
     newcomer = pipeline.enqueue("newcomer")
     served = len(published.ids)
-    pipeline.ledger.rows(
-        "UPDATE jobs SET state = 'discarded', finalized_at = now(), queued_at = NULL WHERE state = 'queued'"
-    )
+    change_jobs(pipeline.ledger, "queued", state="discarded")
     pipeline.ledger.rows("UPDATE pace SET next_at = now() - interval '1 hour'")
 
     dispatcher.tick()
@@ -177,7 +176,9 @@ def test_no_tenant_has_more_under_way_than_its_cap_and_the_others_are_not_held_u
 
 
 @pytest.mark.parametrize(("low", "high"), [("low", "normal"), ("low", "high"), ("normal", "high")])
-def test_a_lower_priority_waits_longer_but_not_for_ever(new_pipeline: PipelineMaker, low: str, high: str) -> None:
+def test_a_job_of_a_lower_priority_waits_longer_and_is_still_served(
+    new_pipeline: PipelineMaker, low: str, high: str
+) -> None:
     pipeline = new_pipeline(WORKER_RATE_LIMITS="100000/minute", WORKER_BATCH="1", WORKER_TENANT_CONCURRENCY="1000")
     for n in range(200):
         pipeline.enqueue(f"h{n}", priority=high)
@@ -211,7 +212,7 @@ def test_why_a_job_waits_is_said_in_words(new_pipeline: PipelineMaker) -> None:
     assert describe_fleet(waits)[-1] == "No dispatcher leads: is a worker running?"
 
 
-def test_however_many_mint_at_once_no_more_is_than_allowed(new_pipeline: PipelineMaker, sandbox: Witness) -> None:
+def test_many_mints_at_once_stay_within_the_mint_s_rate_limit(new_pipeline: PipelineMaker, sandbox: Witness) -> None:
     pipeline = new_pipeline(WORKER_RATE_LIMITS="1000/second;3/hour")
     for n in range(16):
         pipeline.enqueue(f"t{n}")
@@ -243,7 +244,7 @@ def test_limits_that_a_rolling_restart_lowers_hold_for_whoever_leads(new_pipelin
     assert len(late.ids) == 20
 
 
-def test_a_backoff_is_not_called_nothing(new_pipeline: PipelineMaker) -> None:
+def test_a_backoff_is_named_as_the_reason_for_waiting(new_pipeline: PipelineMaker) -> None:
     pipeline = new_pipeline()
     job = pipeline.submit(tag="sandbox:status=500")
     with transaction(pipeline.engine) as connection:

@@ -79,7 +79,7 @@ def installed(wheel: Path, empty_database: Database, variables: Vars, tmp_path: 
     return Installation(tmp_path, variables | {"DATABASE_URL": empty_database.url})
 
 
-def test_it_holds_all_that_it_needs_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_contains_everything_it_needs_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
 
     def of(folder: str, pattern: str, inside: str) -> set[str]:
@@ -93,7 +93,7 @@ def test_it_holds_all_that_it_needs_and_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_it_migrates_submits_and_serves_the_page(
+def test_an_installed_wheel_migrates_submits_and_serves_the_page(
     installed: Installation, empty_database: Database, sandbox: Witness
 ) -> None:
     # When it is used for the first time

@@ -55,7 +55,7 @@ def time_passes(pipeline: Pipeline, seconds: int) -> None:
         pipeline.ledger.rows(f"UPDATE {table} SET {column} = {column} - {seconds} * interval '1 s'")
 
 
-def test_once_the_api_answers_another_their_attempts_count_and_they_die(
+def test_persistently_failing_jobs_die_once_the_api_answers_another_job(
     pipeline: Pipeline, new_pipeline: PipelineMaker
 ) -> None:
     # Given more jobs that always fail than make an outage, and an API that answers another well
@@ -72,7 +72,7 @@ def test_once_the_api_answers_another_their_attempts_count_and_they_die(
     assert {pipeline.letters(job)[0]["reason"] for job in jobs} == {"retries_exhausted"}
 
 
-def test_jobs_of_one_tenant_that_gets_no_tokens_die_too(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_jobs_of_a_tenant_that_never_gets_a_token_die(pipeline: Pipeline, sandbox: Witness) -> None:
     sandbox.fault("token", "status", status=500, tenant="hopeless")
     jobs = [pipeline.enqueue("hopeless") for _ in range(FAILED_JOBS_AT_LEAST + 2)]
     pipeline.run()
@@ -86,7 +86,7 @@ def test_jobs_of_one_tenant_that_gets_no_tokens_die_too(pipeline: Pipeline, sand
     assert states(pipeline, jobs) == {"dead"}
 
 
-def test_new_jobs_that_fail_still_open_it_beside_persistently_failing_ones(
+def test_new_failing_jobs_open_the_circuit_beside_persistently_failing_ones(
     pipeline: Pipeline, sandbox: Witness
 ) -> None:
     persistently_failing_jobs(pipeline)
@@ -121,7 +121,7 @@ def test_an_outage_that_follows_an_outage_is_one_once_nothing_good_has_come_for_
     assert more < FAILED_JOBS_AT_LEAST if seconds > 30 else more == len(jobs)
 
 
-def test_a_replay_is_a_fresh_start(pipeline: Pipeline) -> None:
+def test_a_replayed_job_is_not_persistently_failing(pipeline: Pipeline) -> None:
     jobs = persistently_failing_jobs(pipeline)
     a_good_job_is_the_probe(pipeline)
     for _ in range(LIMIT):
@@ -132,7 +132,7 @@ def test_a_replay_is_a_fresh_start(pipeline: Pipeline) -> None:
     assert {pipeline.job(job)["failing_since"] for job in jobs} == {None}
 
 
-def test_failures_of_before_the_circuit_closed_do_not_open_it_again(
+def test_failures_before_a_circuit_closed_do_not_open_it_again(
     pipeline: Pipeline, new_pipeline: PipelineMaker, sandbox: Witness
 ) -> None:
     # Given two processes that have seen an outage, of which one sees its end
@@ -153,7 +153,7 @@ def test_failures_of_before_the_circuit_closed_do_not_open_it_again(
     assert pipeline.holds() == {}
 
 
-def test_what_dead_workers_left_behind_speaks_of_no_outage(pipeline: Pipeline) -> None:
+def test_jobs_taken_back_from_dead_workers_open_no_circuit(pipeline: Pipeline) -> None:
     for n in range(3 * FAILED_JOBS_AT_LEAST):
         pipeline.enqueue(f"tenant-{n}")
     pipeline.claim(pipeline.release())

@@ -18,6 +18,7 @@ from processes import program as path_of
 from tests.support.command_line import line, run
 from tests.support.databases import Database, sqlalchemy_url
 from tests.support.pipeline import Pipeline, a_case
+from tests.support.rows import change_job, set_leader
 from tests.support.sandbox_witness import Witness
 from tests.support.sealed import OLD, SEALED, enqueue
 from tests.support.until import until
@@ -128,7 +129,7 @@ def test_what_the_lost_hours_have_submitted_is_found_and_nothing_is_sent_twice(
     assert restored.rows("SELECT count(*) FROM jobs WHERE look_up_first") == [(1,)]
 
 
-def test_a_dry_run_changes_nothing_and_once_more_marks_nothing_twice(pipeline: Pipeline, variables: Vars) -> None:
+def test_reconcile_changes_nothing_in_a_dry_run_and_marks_no_job_twice(pipeline: Pipeline, variables: Vars) -> None:
     pipeline.enqueue(creditorReference="a")
     pipeline.enqueue()
 
@@ -147,8 +148,8 @@ def test_a_dry_run_changes_nothing_and_once_more_marks_nothing_twice(pipeline: P
     assert str(pipeline.ledger.value("SELECT min(restored_to) FROM restores")).startswith("2026-05-31 12:00:00")
 
 
-def test_it_refuses_while_a_worker_leads(pipeline: Pipeline, variables: Vars) -> None:
-    pipeline.ledger.rows("UPDATE dispatcher SET leader = 'host:1', lease_until = now() + interval '1 minute'")
+def test_reconcile_refuses_to_run_while_a_worker_leads(pipeline: Pipeline, variables: Vars) -> None:
+    set_leader(pipeline.ledger, "host:1")
 
     result = run(variables, "reconcile")
 
@@ -159,11 +160,11 @@ def test_it_refuses_while_a_worker_leads(pipeline: Pipeline, variables: Vars) ->
 def marked(pipeline: Pipeline, **case: Any) -> UUID:
     """A job of a restored ledger."""
     job = pipeline.enqueue(**case)
-    pipeline.ledger.rows("UPDATE jobs SET look_up_first = true, outcome_unknown = true WHERE id = %s", job)
+    change_job(pipeline.ledger, job, look_up_first=True, outcome_unknown=True)
     return job
 
 
-def test_while_the_look_up_fails_nothing_is_sent(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_marked_job_is_not_sent_while_its_look_up_fails(pipeline: Pipeline, sandbox: Witness) -> None:
     job = marked(pipeline, creditorReference="INV-1")
     sandbox.fault("lookup", "status", status=500)
 
@@ -203,7 +204,7 @@ def test_a_bad_partner_key_met_on_the_way_fails_no_job(pipeline: Pipeline, sandb
     sandbox.control("revoke-tokens")
     sandbox.control("api-key", accepted=False)
     job = marked(pipeline, creditorReference="INV-1")
-    pipeline.ledger.rows("UPDATE jobs SET attempt_count = 2 WHERE id = %s", job)  # the next one is the last
+    change_job(pipeline.ledger, job, attempt_count=2)  # the next one is the last
 
     pipeline.run()
 
@@ -292,7 +293,9 @@ def test_a_sealed_case_is_looked_up_by_the_reference_inside(
     assert pipeline.letters(nobody_knows)[0]["reason"] == "outcome_unknown"
 
 
-def test_looked_up_first_at_the_door(pipeline: Pipeline, variables: Vars, sandbox: Witness) -> None:
+def test_a_case_can_be_enqueued_to_be_looked_up_first_only_with_a_reference(
+    pipeline: Pipeline, variables: Vars, sandbox: Witness
+) -> None:
     lines = f"{line(a_case(creditorReference='A'))}\n{line(a_case())}\n"
 
     told = run(variables, "enqueue", "-", "--look-up-first", stdin=lines)

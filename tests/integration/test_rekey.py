@@ -12,6 +12,7 @@ import pytest
 from tests.support.command_line import run
 from tests.support.databases import Database
 from tests.support.pipeline import Pipeline, a_case
+from tests.support.rows import change_job, change_jobs
 from tests.support.sandbox_witness import Witness
 from tests.support.sealed import NEW, OLD, OPEN, READABLE, SEALED, body, enqueue, everything
 from worker.case.encryption import fingerprint
@@ -44,11 +45,9 @@ def opened(ledger: Database, job: UUID) -> str:
     return PROTECTION.open_case(job, body(ledger, job))
 
 
-def test_everything_is_sealed_with_the_newest_key_and_opens_as_before(
-    pipeline: Pipeline, variables: dict[str, str]
-) -> None:
+def test_a_rekey_seals_everything_with_the_newest_key(pipeline: Pipeline, variables: dict[str, str]) -> None:
     jobs = fill(pipeline)
-    pipeline.ledger.rows("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE state = 'queued'")
+    change_jobs(pipeline.ledger, "queued", state="pending")
     before = {name: opened(pipeline.ledger, job) for name, job in jobs.items()}
 
     # When it is only counted, nothing changes
@@ -77,7 +76,7 @@ def test_everything_is_sealed_with_the_newest_key_and_opens_as_before(
     assert enqueue(pipeline.ledger, PROTECTION, creditorReference="GEHEIM-1").id == jobs["plain"]
 
 
-def test_what_is_readable_by_the_settings_stays_so(ledger: Database, variables: dict[str, str]) -> None:
+def test_a_rekey_leaves_plaintext_fields_readable(ledger: Database, variables: dict[str, str]) -> None:
     enqueue(ledger, OPEN, creditorReference="R1")
 
     run(variables | BOTH | {"CASE_PLAINTEXT_FIELDS": "amount reference"}, "rekey")
@@ -85,23 +84,23 @@ def test_what_is_readable_by_the_settings_stays_so(ledger: Database, variables: 
     assert ledger.rows("SELECT idempotency_key, creditor_reference, currency FROM jobs") == [("ref:R1", "R1", "DKK")]
 
 
-def test_jobs_under_way_and_locked_ones_are_left_and_a_later_run_takes_them(
+def test_a_rekey_leaves_locked_jobs_and_jobs_under_way_to_a_later_run(
     ledger: Database, variables: dict[str, str]
 ) -> None:
     queued, locked = (enqueue(ledger, OPEN, key=key).id for key in "ab")
-    ledger.rows("UPDATE jobs SET state = 'queued', queued_at = now() WHERE id = %s", queued)
+    change_job(ledger, queued, state="queued")
     with ledger.engine.begin() as somebody:
         somebody.exec_driver_sql("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", (locked,))
         done = run(variables | BOTH, "rekey")
     assert (done.exit_code, "2 texts left as they were" in done.stderr) == (1, True)
     assert body(ledger, queued).startswith("{")
 
-    ledger.rows("UPDATE jobs SET state = 'pending', queued_at = NULL")
+    change_jobs(ledger, state="pending")
     assert run(variables | BOTH, "rekey").exit_code == 0
     assert body(ledger, queued).startswith(f"sealed1:{NEWEST}:")
 
 
-def test_cut_off_in_the_middle_it_goes_on_where_it_was(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rekey_that_was_cut_off_goes_on_where_it_was(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rekeying, "CHUNK", 2)
     for key in "abcde":
         enqueue(ledger, OPEN, key=key)
@@ -116,7 +115,7 @@ def test_cut_off_in_the_middle_it_goes_on_where_it_was(ledger: Database, monkeyp
     assert rekeying.rekey(ledger.engine, PROTECTION).texts == 3
 
 
-def test_beside_running_workers_every_case_goes_out_as_it_was(
+def test_a_rekey_beside_running_workers_changes_no_case(
     new_pipeline: Callable[..., Pipeline], sandbox: Witness
 ) -> None:
     # Given a backlog that was stored without a key, and workers that have both keys
@@ -131,7 +130,7 @@ def test_beside_running_workers_every_case_goes_out_as_it_was(
             rekeying.rekey(pipeline.engine, PROTECTION)
         working.result()
     while pipeline.ledger.value("SELECT count(*) FROM jobs WHERE state <> 'submitted'"):
-        pipeline.ledger.rows("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE state = 'queued'")
+        change_jobs(pipeline.ledger, "queued", state="pending")
         pipeline.run()
 
     # Then the API got each case once, to the byte, and in the end all are sealed
@@ -152,7 +151,7 @@ def test_a_text_whose_key_is_missing_is_counted_and_left(ledger: Database, varia
     assert body(ledger, job) == before
 
 
-def test_without_keys_there_is_nothing_to_seal_with(variables: dict[str, str]) -> None:
+def test_a_rekey_without_keys_is_refused(variables: dict[str, str]) -> None:
     refused = run(variables, "rekey")
     assert (refused.exit_code, "CASE_ENCRYPTION_KEYS is not set" in refused.stderr) == (2, True)
 

@@ -143,7 +143,7 @@ def test_no_filter_makes_the_report_read_a_whole_table(
         "a tenant's reference",
     ],
 )
-def test_no_other_question_does_either(seeded: Database, ask: Callable[[Connection], Any]) -> None:
+def test_no_other_query_of_the_report_reads_a_whole_table(seeded: Database, ask: Callable[[Connection], Any]) -> None:
     plan = plan_of(seeded, ask)
 
     for table in TABLES:

@@ -129,7 +129,9 @@ def celery_worker(variables: Vars) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_worker_of_the_older_version_refuses_such_a_schema_in_one_line(too_new: Database, environment: Vars) -> None:
+def test_an_older_worker_refuses_a_schema_that_no_longer_suits_it_in_one_line(
+    too_new: Database, environment: Vars
+) -> None:
     done = celery_worker(on(environment, too_new))
 
     assert done.returncode == 2

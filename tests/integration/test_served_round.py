@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.pipeline import Pipeline
 from tests.support.publisher import Recorder
+from tests.support.rows import change_job, change_jobs, from_now
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.database import transaction
 from worker.ledger.writer import release
@@ -72,7 +73,7 @@ def test_a_newcomer_joins_the_round_in_which_the_others_are(fleet: Pipeline) -> 
     assert rounds(fleet, newcomer) == [served - 1, served, served + 1]
 
 
-def test_so_it_does_where_the_others_are_found_by_walking(fleet: Pipeline) -> None:
+def test_a_newcomer_joins_the_round_of_jobs_found_past_a_capped_tenant(fleet: Pipeline) -> None:
     serve(fleet, ticks=1)
     the_quick_are_far_ahead(fleet)
     serve(fleet, ticks=3)
@@ -83,13 +84,15 @@ def test_so_it_does_where_the_others_are_found_by_walking(fleet: Pipeline) -> No
     assert 5000 <= joined <= int(str(lowest_pending(fleet, "quick-1")))
 
 
-def test_a_walk_of_several_goes_finds_the_lowest_round_of_all(fleet: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tenant_scan_in_several_steps_finds_the_lowest_round(
+    fleet: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Given tenants that wait in rounds 300, 100 and 200, and goes of two tenants: then it is not the 300 or 200."""
     monkeypatch.setattr("worker.ledger.writer.release_past_capped.WALK", 2)
     fleet.ledger.rows("DELETE FROM jobs")
     for tenant, at in (("a", 300), ("b", 100), ("c", 200)):
         job = fleet.enqueue(tenant)
-        fleet.ledger.rows("UPDATE jobs SET round = %s WHERE id = %s", at, job)
+        change_job(fleet.ledger, job, round=at)
     with transaction(fleet.engine) as connection:
         first, walk = release_past_capped(connection, room=2, tenant_cap=CAP, walk=TenantScan())
     early = fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")
@@ -100,12 +103,10 @@ def test_a_walk_of_several_goes_finds_the_lowest_round_of_all(fleet: Pipeline, m
     assert (early, fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")) == (0, 100)
 
 
-def test_the_slow_tenant_s_turn_does_not_lower_it(fleet: Pipeline) -> None:
+def test_the_turn_of_a_capped_tenant_does_not_lower_the_served_round(fleet: Pipeline) -> None:
     serve(fleet, ticks=6)
     before = fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")
-    fleet.ledger.rows(
-        "UPDATE jobs SET state = 'discarded', finalized_at = now(), queued_at = NULL WHERE state = 'queued'"
-    )
+    change_jobs(fleet.ledger, "queued", state="discarded")
     with transaction(fleet.engine) as connection:
         (released,) = release.release(connection, room=1, tenant_cap=CAP)
 
@@ -113,12 +114,12 @@ def test_the_slow_tenant_s_turn_does_not_lower_it(fleet: Pipeline) -> None:
     assert fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1") == before
 
 
-def test_who_wakes_or_is_replayed_joins_it_too(fleet: Pipeline) -> None:
+def test_a_woken_or_replayed_job_joins_the_served_round(fleet: Pipeline) -> None:
     fleet.ledger.rows("DELETE FROM jobs")
     woken = fleet.submit("woken", tag="sandbox:status=500")
     dead = fleet.submit("dead", tag="sandbox:status=403")
     # Its backoff is drawn at random: it must not be over before the others are served.
-    fleet.ledger.rows("UPDATE jobs SET due_at = now() + interval '1 hour' WHERE id = %s", woken)
+    change_job(fleet.ledger, woken, due_at=from_now("1 hour"))
     for _ in range(10):
         fleet.enqueue("slow")
         fleet.enqueue("quick-1")
@@ -133,7 +134,7 @@ def test_who_wakes_or_is_replayed_joins_it_too(fleet: Pipeline) -> None:
     assert served == 3 * CAP - 1
 
 
-def test_each_priority_has_its_own(fleet: Pipeline) -> None:
+def test_each_priority_has_a_served_round_of_its_own(fleet: Pipeline) -> None:
     serve(fleet, ticks=3)
 
     assert rounds(fleet, [fleet.enqueue("newcomer", priority="low")]) == [0]

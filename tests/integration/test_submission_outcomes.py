@@ -114,7 +114,7 @@ def test_a_business_error_keeps_where_it_is_solved_and_signed(pipeline: Pipeline
         ("sandbox:408-once", "server_error", 408, True),
     ],
 )
-def test_trouble_there_waits_with_backoff_and_is_tried_again(
+def test_a_fault_of_the_api_is_retried_after_a_backoff(
     pipeline: Pipeline, sandbox: Witness, tag: str, outcome: str, status: int, unknown: bool
 ) -> None:
     job_id = pipeline.submit(tag=tag)

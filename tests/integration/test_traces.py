@@ -88,7 +88,9 @@ def test_every_attempt_joins_the_trace_of_whoever_enqueued(
     assert second.attributes["case_worker.tenant"] == tenant_digest("secret-tenant")
 
 
-def test_a_replay_joins_the_trace_too(pipeline: Pipeline, sandbox: Witness, exporter: InMemorySpanExporter) -> None:
+def test_a_replay_joins_the_trace_of_whoever_enqueued(
+    pipeline: Pipeline, sandbox: Witness, exporter: InMemorySpanExporter
+) -> None:
     sandbox.link("acme", "invalid")
     job = pipeline.submit("acme")
     sandbox.link("acme", "ok")

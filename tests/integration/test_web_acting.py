@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.buried import bury, dead_letter_message
 from tests.support.databases import Database
 from tests.support.pipeline import Pipeline, refused
+from tests.support.rows import insert_dead_job, insert_unreadable_message, set_hold
 from tests.support.web_visitor import USERS, Visitor, report
+from worker.ledger.writer.holds import HoldName
 from worker.report.operations import run as carry_out
 
 Vars = dict[str, str]
@@ -72,8 +73,8 @@ def test_a_discard_needs_a_reason_in_words(pipeline: Pipeline, ledger: Database,
 
 
 def test_a_discard_of_cases_that_may_exist_is_warned_of(ledger: Database, olga: Visitor) -> None:
-    bury(ledger, "known")
-    bury(ledger, "unknown", unknown=True, reference="R-1")
+    insert_dead_job(ledger, "known")
+    insert_dead_job(ledger, "unknown", unknown=True, reference="R-1")
 
     assert "may exist" not in olga.get("/act?verb=discard&scope=filter&tenant=known").text
     assert "1 case may exist at Debitura already" in olga.get("/act?verb=discard&scope=filter").text
@@ -183,7 +184,7 @@ def test_personal_data_is_hidden_until_somebody_asks_and_is_named(
 
 
 def test_what_an_unreadable_message_holds_is_hidden_too(ledger: Database, olga: Visitor) -> None:
-    dead_letter_message(ledger)
+    insert_unreadable_message(ledger)
     number = ledger.value("SELECT id FROM dead_letters")
 
     assert "secret" not in olga.get(f"/messages/{number}").text
@@ -196,7 +197,7 @@ def test_what_an_unreadable_message_holds_is_hidden_too(ledger: Database, olga: 
 def test_the_timeline_tells_a_life(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
     job = pipeline.submit("invalid-tenant")
     pipeline.replay(job)
-    ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('api_key', now() + interval '1 minute', 'refused')")
+    set_hold(ledger, HoldName.API_KEY)
 
     page = olga.get(f"/jobs/{job}").text
 

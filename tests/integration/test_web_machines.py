@@ -32,7 +32,7 @@ def test_probes_and_figures_need_nobody_to_sign_in(pipeline: Pipeline, ledger: D
     assert 'case_worker_open_dead_letters{reason="validation"} 1.0\n' in metrics
 
 
-def test_without_a_database_it_is_alive_but_not_ready_and_says_so_in_words(variables: Vars) -> None:
+def test_the_page_is_alive_but_not_ready_without_a_database(variables: Vars) -> None:
     away = {**variables, "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{free_port()}/x"}
     settings = Settings.from_environment(away)
     visitor = Visitor(create_application(settings, get_engine(settings.database_url), away))
@@ -45,7 +45,7 @@ def test_without_a_database_it_is_alive_but_not_ready_and_says_so_in_words(varia
     assert "5432" not in page.text
 
 
-def test_an_older_schema_is_not_ready(database: Database, variables: Vars) -> None:
+def test_the_page_is_not_ready_on_an_older_schema(database: Database, variables: Vars) -> None:
     database.rows("DELETE FROM alembic_version")
     here = {**variables, "DATABASE_URL": database.url}
     visitor = Visitor(create_application(Settings.from_environment(here), database.engine, here))

@@ -98,7 +98,7 @@ def test_a_signed_contract_replays_each_cause_that_it_cures_as_a_canary_of_its_o
     assert pipeline.letters(identity)[-1]["resolved_at"] is None
 
 
-def test_it_is_audited_as_done_by_the_webhook_with_the_event_s_id(
+def test_a_replay_by_an_event_is_audited_with_the_event_s_id(
     events: Events, pipeline: Pipeline, ledger: Database, variables: Vars
 ) -> None:
     job = pipeline.submit("missing-acme")
@@ -193,7 +193,7 @@ def test_an_event_that_we_stumble_over_does_not_keep_the_others(
     assert Events(ledger).inbox.work_next(), "the next process tries it again"
 
 
-def test_old_events_are_forgotten_and_unworked_ones_never(events: Events, ledger: Database) -> None:
+def test_old_events_are_deleted_unless_they_are_unprocessed(events: Events, ledger: Database) -> None:
     events.keep(event_id="old")
     events.inbox.work_next()
     ledger.rows("UPDATE webhook_events SET worked_at = now() - interval '91 days'")

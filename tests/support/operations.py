@@ -43,3 +43,8 @@ def items(ledger: Database, number: int) -> list[Item]:
 def states(ledger: Database) -> list[object]:
     """All jobs' states, the oldest job's first."""
     return [state for (state,) in ledger.rows("SELECT state FROM jobs ORDER BY created_at, id")]
+
+
+def leases_end(ledger: Database) -> None:
+    """The processes that carried out operations are gone long enough for another to take over."""
+    ledger.rows("UPDATE operations SET lease_until = now() - interval '1 second'")

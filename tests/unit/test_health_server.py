@@ -41,7 +41,7 @@ def test_each_page_answers_for_itself(server: HealthServer) -> None:
     assert answer.headers["Server"] == "case-worker", "no versions for passers-by"
 
 
-def test_there_is_nothing_else(server: HealthServer) -> None:
+def test_the_health_server_has_no_other_pages(server: HealthServer) -> None:
     assert ask(server, "/").status_code == 404
     assert requests.post(f"http://127.0.0.1:{server.port}/healthz", timeout=10).status_code == 501
 

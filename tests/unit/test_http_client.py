@@ -60,7 +60,7 @@ def test_a_connection_that_the_server_closed_while_idle_is_replaced_without_a_fa
     assert server.connections == 2
 
 
-def test_what_every_request_says_of_itself() -> None:
+def test_every_request_has_our_user_agent_and_no_cookie() -> None:
     with ScriptedServer() as server:
         client_of(server).request("POST", "/cases", {"X-Own": "1"}, b"body")
 
