@@ -208,7 +208,7 @@ def test_why_a_job_waits_is_said_in_words(new_pipeline: PipelineMaker) -> None:
     assert any("The rate limit is used up (4 of 4 in an hour)" in words and "frees in" in words for words in why)
     assert waits.backlog == 5
     assert "5 jobs, about" in describe_estimate(waits)
-    assert describe_fleet(waits)[-1] == "No dispatcher leads: is a worker running?"
+    assert describe_fleet(waits)[-1] == "No dispatcher is leading: is a worker running?"
 
 
 def test_however_many_mint_at_once_no_more_is_than_allowed(new_pipeline: PipelineMaker, sandbox: Witness) -> None:
@@ -252,7 +252,7 @@ def test_a_backoff_is_not_called_nothing(new_pipeline: PipelineMaker) -> None:
 
     assert any(words.startswith("Backoff: 1 job not due yet") for words in fleet), fleet
     assert alone[0].startswith("Its last attempt failed. Backoff until")
-    assert not any("Nothing holds" in words for words in fleet + alone)
+    assert not any("Not paused" in words for words in fleet + alone)
 
 
 def test_when_a_window_frees_is_said_as_the_dispatcher_counts(new_pipeline: PipelineMaker) -> None:
