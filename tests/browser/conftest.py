@@ -16,7 +16,7 @@ from tests.support.databases import Database
 from tests.support.pipeline import Pipeline
 from worker.report.web import passwords
 from worker.report.web.application import create_application
-from worker.report.web.gate import Gate
+from worker.report.web.security_middleware import SecurityMiddleware
 from worker.report.web.sessions import Sessions, cookie_name
 from worker.sandbox.server import SandboxServer
 from worker.settings import Settings
@@ -70,14 +70,14 @@ def set_to_work(shop: Pipeline) -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture
-def report(environment: dict[str, str], database: Database) -> Gate:
+def report(environment: dict[str, str], database: Database) -> SecurityMiddleware:
     """The page as an application."""
     environ = environment | {"REPORT_USERS": USERS}
     return create_application(Settings.from_environment(environ), database.engine, environ)
 
 
 @pytest.fixture
-def address(report: Gate) -> Iterator[str]:
+def address(report: SecurityMiddleware) -> Iterator[str]:
     """The page, served; where it is."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(report, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=1)
@@ -115,7 +115,7 @@ class Witness:
 
 
 @pytest.fixture
-def open_page(browser: Browser, report: Gate, address: str) -> Iterator[Callable[..., Page]]:
+def open_page(browser: Browser, report: SecurityMiddleware, address: str) -> Iterator[Callable[..., Page]]:
     """Opens pages that are signed in as somebody; keywords are the browser's (color_scheme, viewport)."""
     contexts: list[BrowserContext] = []
     witness = Witness(address)

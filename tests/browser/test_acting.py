@@ -79,7 +79,7 @@ def test_a_canary_stops_when_the_same_cause_comes_back(shop: Pipeline, page: Pag
     page.get_by_role("button", name="Replay 4 jobs").click()
 
     expect(page.locator("[data-state]")).to_have_text("stopped")
-    expect(page.get_by_role("status")).to_contain_text("of the same cause again")
+    expect(page.get_by_role("status")).to_contain_text("for the same cause again")
     expect(page.locator("[data-count=left]")).to_have_text("3")
 
 
@@ -128,8 +128,8 @@ def test_discarding_needs_a_reason(shop: Pipeline, page: Page) -> None:
     expect(page.get_by_text("Discarding is final")).to_be_visible()
 
     page.get_by_role("button", name="Discard 1 job").click()
-    expect(page.get_by_label("Why is it given up?")).to_be_focused()
-    page.get_by_label("Why is it given up?").fill("the debtor has paid")
+    expect(page.get_by_label("Why do you discard it?")).to_be_focused()
+    page.get_by_label("Why do you discard it?").fill("the debtor has paid")
     page.get_by_role("button", name="Discard 1 job").click()
 
     expect(page.locator("[data-state]")).to_have_text("done")

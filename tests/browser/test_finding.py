@@ -46,7 +46,7 @@ def test_causes_come_first_with_what_to_do_and_lead_to_their_jobs(shop: Pipeline
     expect(cause).to_contain_text("have the client do it at the link, then replay")
     expect(cause).to_contain_text("3,751.50")
     expect(cause.get_by_role("img")).to_have_accessible_name(re.compile("^3 failures in"))
-    solution = cause.get_by_role("link", name="Open the page that clears it")
+    solution = cause.get_by_role("link", name="Open the page that resolves it")
     assert solution.get_attribute("rel") == "noopener noreferrer"
     assert (solution.get_attribute("href") or "").startswith("https://")
 

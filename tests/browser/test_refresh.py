@@ -27,7 +27,7 @@ def test_a_job_s_page_that_is_loaded_anew_stays_where_its_reader_is(shop: Pipeli
 
     shop.run()
 
-    expect(page.get_by_role("heading", name="Case data refused")).to_be_attached()
+    expect(page.get_by_role("heading", name="Case data rejected")).to_be_attached()
     expect(reveal).to_be_focused()
     page.wait_for_function(f"Math.abs({TOP} - {before}) < 3")
 

@@ -16,7 +16,7 @@ from worker.ledger.queries.waiting import fleet_waits
 from worker.policy.rate_limit import Pace
 from worker.report.waiting import describe_fleet
 
-AWAY = "The broker does not take messages since"
+AWAY = "The broker accepts no messages since"
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def test_a_broker_outage_is_recorded_from_the_first_failure_until_a_message_is_p
     assert since is not None
     assert fail(pipeline, published, by="another") == since, "not since the last failure"
     assert words(pipeline)[0].startswith(AWAY)
-    assert not any("Nothing holds" in reason for reason in words(pipeline))
-    assert "one that cannot publish makes way for another" in words(pipeline)[1]
+    assert not any("Not paused" in reason for reason in words(pipeline))
+    assert "one that cannot publish gives up its lead" in words(pipeline)[1]
 
     assert Dispatcher(pipeline.settings, published, name="one").tick() == 1
 
@@ -65,7 +65,7 @@ def test_status_show_and_both_reports_name_a_broker_outage(
 
     assert status["broker"]["unpublished_since"]
     assert any(AWAY in reason for reason in status["waits_for"])
-    assert "Broker away" in page
+    assert "Broker unavailable" in page
     for text in (page, *(run(variables, *command).stdout for command in (("status",), ("show", job), ("report",)))):
         assert AWAY in " ".join(text.split())
 

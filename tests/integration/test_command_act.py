@@ -147,7 +147,7 @@ def test_unreadable_messages_are_discarded_and_never_replayed(pipeline: Pipeline
     # When they are to be replayed, it is said that this cannot be, and what to do
     refused = run(variables, "replay", "--reason", "malformed_message")
     assert refused.exit_code == 1
-    assert "skipped 2 unreadable messages: a message that became no job cannot be replayed" in refused.stderr
+    assert "skipped 2 unreadable messages: an unreadable message cannot be replayed" in refused.stderr
 
     # And replaying all dead jobs is not called a failure for their sake
     assert run(variables, "replay", "--all").exit_code == 0

@@ -116,7 +116,7 @@ def test_resolved_failures_are_gone(pipeline: Pipeline, variables: dict[str, str
     pipeline.replay(job)
 
     assert run(variables, "report").stdout == "No open failures.\n"
-    assert run(variables, "report", "--tenant", "x").stdout == "No open failure fits these options.\n"
+    assert run(variables, "report", "--tenant", "x").stdout == "No open failure matches these options.\n"
 
 
 def test_output_goes_to_a_private_file_that_appears_whole(
@@ -166,4 +166,4 @@ def test_the_report_says_what_holds_the_fleet(ledger: Database, variables: dict[
 
     text = run(variables, "report").stdout
 
-    assert text.startswith("ALARM: the partner API key is refused.")
+    assert text.startswith("ALARM: the partner API key is rejected.")

@@ -53,9 +53,9 @@ def test_status_for_people_names_leader_and_hold(ledger: Database, variables: di
     text = run(variables, "status").stdout
 
     assert "host-7:99" in text
-    assert "the partner API key is refused" in text
-    assert "meanwhile nothing is failed" in text
-    assert "One job at a time finds out whether it is over" in text
+    assert "the partner API key is rejected" in text
+    assert "until then no job fails" in text
+    assert "One job at a time probes whether it is over" in text
     assert "\x1b" not in text  # what stands in the ledger cannot command the terminal
 
 
@@ -80,7 +80,7 @@ def test_show_says_that_an_unknown_outcome_was_looked_up(pipeline: Pipeline, var
 
     text = run(variables, "show", job).stdout
 
-    assert "outcome unknown: the request may have arrived, and nobody on this side can tell" in text
+    assert "outcome unknown: the request may have arrived" in text
     assert "found by its creditorReference: an earlier request had created it" in text
     assert str(pipeline.job(job)["case_id"]) in text
 

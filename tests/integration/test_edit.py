@@ -136,7 +136,7 @@ def test_a_correction_is_checked_like_a_new_case(pipeline: Pipeline, case: Any) 
 def test_a_case_that_is_the_same_is_not_sent_again(pipeline: Pipeline) -> None:
     job = pipeline.submit(currencyCode="?", amountToRecover=10.5)
 
-    with pytest.raises(InvalidCase, match="the same as before"):
+    with pytest.raises(InvalidCase, match="is unchanged"):
         corrected(pipeline, job, a_case(currencyCode="?", amountToRecover=Decimal("10.50")))
 
 

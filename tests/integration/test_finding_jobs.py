@@ -41,7 +41,7 @@ def test_a_reference_that_two_clients_use_is_listed(pipeline: Pipeline, ledger: 
 def test_what_nobody_has_is_said_and_an_empty_box_leads_to_the_jobs(ledger: Database, variables: Vars) -> None:
     visitor = Visitor(report(ledger, variables))
 
-    assert "Nothing has this reference or id" in visitor.get("/find?q=%3Cb%3E").text
+    assert "No job has this reference or id" in visitor.get("/find?q=%3Cb%3E").text
     assert visitor.get("/find?q=").headers["location"] == "/jobs"
 
 
@@ -52,7 +52,7 @@ def test_a_filter_by_reference_that_finds_no_failure_offers_all_jobs(ledger: Dat
     for page in ("/", "/jobs"):
         assert 'href="/find?q=INV-1"' in visitor.get(f"{page}?reference=INV-1").text
         other = visitor.get(f"{page}?tenant=nobody")
-        assert "Nothing fits this filter" in other.text
+        assert "Nothing matches this filter" in other.text
         assert "/find?q=" not in other.text
 
 

@@ -100,7 +100,7 @@ def test_messages_are_discarded_and_never_replayed(ledger: Database) -> None:
 def test_a_discard_needs_a_reason(ledger: Database, note: str | None) -> None:
     insert_dead_job(ledger)
 
-    with pytest.raises(ValueError, match="reason in words"):
+    with pytest.raises(ValueError, match="needs a note"):
         started(ledger, previewed(ledger, verb=Verb.DISCARD), actor=Actor("ada", note))
     with pytest.raises(ValueError, match="canary"):
         started(ledger, previewed(ledger, verb=Verb.DISCARD), canary=True)
@@ -130,7 +130,7 @@ def test_what_somebody_else_did_meanwhile_is_no_harm(ledger: Database) -> None:
     run(ledger.engine, number)
 
     assert [item.job_id for item in items(ledger, number)] == [second]
-    with pytest.raises(SelectionChanged, match="nothing of what was selected is left"):
+    with pytest.raises(SelectionChanged, match="nothing of the selection is left"):
         started(ledger, made)
 
 
@@ -198,7 +198,7 @@ def test_who_was_a_moment_too_late_is_told(ledger: Database, monkeypatch: pytest
     run(ledger.engine, number)
 
     assert [(item.outcome, item.why) for item in items(ledger, number)] == [
-        ("skipped", "somebody else acted on it a moment ago")
+        ("skipped", "another user acted on it a moment ago")
     ]
     assert (operation(ledger, number).done, operation(ledger, number).skipped) == (0, 1)
 

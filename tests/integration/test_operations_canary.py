@@ -16,7 +16,7 @@ from worker.ledger.states import State
 from worker.ledger.writer import operations as writer
 from worker.ledger.writer import resolve
 from worker.ledger.writer.resolve import Actor
-from worker.report.operations import Step, carry_on, run
+from worker.report.operations import Step, run, run_step
 
 
 class Canary:
@@ -29,7 +29,7 @@ class Canary:
 
     def step(self) -> Step:
         with transaction(self.pipeline.engine) as connection:
-            return carry_on(connection, self.number, lease=self.lease)[0]
+            return run_step(connection, self.number, lease=self.lease)[0]
 
     def replayed(self) -> int:
         return operation(self.pipeline.ledger, self.number).done
@@ -47,20 +47,20 @@ def test_each_canary_stage_waits_until_its_jobs_have_ended(pipeline: Pipeline, s
     canary = Canary(pipeline)
 
     # When the first stage has begun, nothing more is sent until its job has ended
-    assert canary.step() is Step.GO_ON
+    assert canary.step() is Step.CONTINUE
     assert [canary.step(), canary.step()] == [Step.WAIT, Step.WAIT]
     assert canary.replayed() == 1
     pipeline.run()
 
     # Then five more, likewise
-    assert canary.step() is Step.GO_ON
+    assert canary.step() is Step.CONTINUE
     assert canary.step() is Step.WAIT
     assert canary.replayed() == 6
     pipeline.run()
 
     # Then the rest
-    assert canary.step() is Step.GO_ON
-    assert canary.step() is Step.OVER
+    assert canary.step() is Step.CONTINUE
+    assert canary.step() is Step.FINISHED
     told = operation(pipeline.ledger, canary.number)
     assert (told.state, told.done, told.stage) == ("done", 8, 3)
     assert [item.stage for item in items(pipeline.ledger, canary.number)] == [1, 2, 2, 2, 2, 2, 3, 3]
@@ -76,7 +76,7 @@ def test_a_canary_stops_when_its_job_fails_for_the_same_cause(pipeline: Pipeline
     pipeline.run()
 
     # When the first job has died again
-    assert canary.step() is Step.OVER
+    assert canary.step() is Step.FINISHED
 
     # Then the rest was left alone, and it says why
     told = operation(pipeline.ledger, canary.number)
@@ -92,7 +92,7 @@ def test_a_canary_stops_and_says_so_when_its_job_fails_for_another_cause(pipelin
     canary.step()
     pipeline.run()
 
-    assert canary.step() is Step.OVER
+    assert canary.step() is Step.FINISHED
 
     told = operation(pipeline.ledger, canary.number)
     assert told.state == "stopped"
@@ -110,7 +110,7 @@ def test_a_failure_in_the_second_stage_stops_a_canary(pipeline: Pipeline, sandbo
     canary.step()
     pipeline.run()
 
-    assert canary.step() is Step.OVER
+    assert canary.step() is Step.FINISHED
     told = operation(pipeline.ledger, canary.number)
     assert (told.state, told.done, told.stage) == ("stopped", 6, 2)
 
@@ -125,8 +125,8 @@ def test_a_canary_waits_for_a_job_that_waits_for_a_retry(pipeline: Pipeline, san
 
     assert canary.step() is Step.WAIT
     with pipeline.engine.connect() as connection:
-        standing = queries.canary_standing(connection, canary.number, 1)
-    assert (standing.replayed, standing.under_way, standing.deaths) == (1, 1, [])
+        status = queries.canary_status(connection, canary.number, 1)
+    assert (status.replayed, status.under_way, status.deaths) == (1, 1, [])
 
 
 def test_a_canary_stage_with_too_few_jobs_ends_the_operation_when_they_have_ended(
@@ -138,9 +138,9 @@ def test_a_canary_stage_with_too_few_jobs_ends_the_operation_when_they_have_ende
     canary.step()
     pipeline.run()
 
-    assert [canary.step(), canary.step()] == [Step.GO_ON, Step.WAIT]
+    assert [canary.step(), canary.step()] == [Step.CONTINUE, Step.WAIT]
     pipeline.run()
-    assert canary.step() is Step.OVER
+    assert canary.step() is Step.FINISHED
     assert operation(pipeline.ledger, canary.number).state == "done"
 
 
@@ -154,7 +154,7 @@ def test_a_canary_job_that_somebody_discards_is_replaced(pipeline: Pipeline, san
         resolve.discard(connection, [first], Actor("bob", "paid"), {})
     sandbox.link("unfinished-client", "ok")
 
-    assert [canary.step(), canary.step()] == [Step.GO_ON, Step.WAIT]
+    assert [canary.step(), canary.step()] == [Step.CONTINUE, Step.WAIT]
     assert [item.stage for item in items(pipeline.ledger, canary.number)] == [1, 1]
 
 
@@ -165,7 +165,7 @@ def test_cancelling_a_canary_ends_its_wait(pipeline: Pipeline) -> None:
     with transaction(pipeline.engine) as connection:
         writer.cancel(connection, canary.number, Actor("bob"), {})
 
-    assert canary.step() is Step.OVER
+    assert canary.step() is Step.FINISHED
     assert operation(pipeline.ledger, canary.number).state == "cancelled"
     assert [pipeline.job(job)["state"] for job in jobs] == [State.PENDING, State.DEAD, State.DEAD]
 

@@ -21,7 +21,7 @@ from worker.ledger.queries import FailureFilter, Operation
 from worker.ledger.writer import operations as writer
 from worker.ledger.writer.resolve import Actor
 from worker.report import operations
-from worker.report.operations import Step, carry_on, run
+from worker.report.operations import Step, run, run_step
 from worker.report.runner import OperationRunner
 from worker.report.web import application
 from worker.settings import Settings
@@ -68,13 +68,13 @@ def test_another_process_goes_on_where_a_dead_one_left_off(ledger: Database, mon
     number = started(ledger, previewed(ledger))
     dead = uuid4()
     with transaction(ledger.engine) as connection:
-        assert carry_on(connection, number, lease=dead)[0] is Step.GO_ON
+        assert run_step(connection, number, lease=dead)[0] is Step.CONTINUE
     assert operation(ledger, number).carried_out
 
     # When another one comes too early, it leaves it alone
     with transaction(ledger.engine) as connection:
         assert queries.abandoned_operations(connection) == []
-        assert carry_on(connection, number, lease=uuid4()) == (Step.OVER, None)
+        assert run_step(connection, number, lease=uuid4()) == (Step.FINISHED, None)
 
     # And once the lease is over, it does the rest
     leases_end(ledger)
@@ -86,7 +86,7 @@ def test_another_process_goes_on_where_a_dead_one_left_off(ledger: Database, mon
     assert ledger.value("SELECT count(*) FROM audit_log WHERE action = 'replay'") == 3
     # And the dead one, should it still live, has nothing left to do
     with transaction(ledger.engine) as connection:
-        assert carry_on(connection, number, lease=dead) == (Step.OVER, None)
+        assert run_step(connection, number, lease=dead) == (Step.FINISHED, None)
 
 
 def test_a_chunk_that_fails_is_undone_as_a_whole(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_what_fails_for_good_is_stopped_with_a_word(ledger: Database, monkeypatc
     number = started(ledger, previewed(ledger))
 
     def broken(*_: Any, **__: Any) -> None:
-        raise TypeError("a mistake")
+        raise TypeError("a bug")
 
     monkeypatch.setattr(operations, "_act", broken)
     runner = OperationRunner(ledger.engine, every=60)
@@ -220,7 +220,7 @@ def test_a_database_that_refuses_for_a_while_costs_nobody_their_operation(
     # Given that the page's process may not read what there is to do
     database.rows("ALTER TABLE operations RENAME TO away")
     with visitor.http:  # starts what the page does in the background
-        until("it is not ready", lambda: "cannot be carried out" in visitor.get("/readyz").text, within=10)
+        until("it is not ready", lambda: "cannot run" in visitor.get("/readyz").text, within=10)
 
         # When somebody fixes that
         database.rows("ALTER TABLE away RENAME TO operations")

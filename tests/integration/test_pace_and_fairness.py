@@ -209,7 +209,7 @@ def test_why_a_job_waits_is_said_in_words(new_pipeline: PipelineMaker) -> None:
     assert any("The rate limit is used up (4 of 4 in an hour)" in words and "frees in" in words for words in why)
     assert waits.backlog == 5
     assert "5 jobs, about" in describe_estimate(waits)
-    assert describe_fleet(waits)[-1] == "No dispatcher leads: is a worker running?"
+    assert describe_fleet(waits)[-1] == "No dispatcher is leading: is a worker running?"
 
 
 def test_many_mints_at_once_stay_within_the_mint_s_rate_limit(new_pipeline: PipelineMaker, sandbox: Witness) -> None:
@@ -253,7 +253,7 @@ def test_a_backoff_is_named_as_the_reason_for_waiting(new_pipeline: PipelineMake
 
     assert any(words.startswith("Backoff: 1 job not due yet") for words in fleet), fleet
     assert alone[0].startswith("Its last attempt failed. Backoff until")
-    assert not any("Nothing holds" in words for words in fleet + alone)
+    assert not any("Not paused" in words for words in fleet + alone)
 
 
 def test_when_a_window_frees_is_said_as_the_dispatcher_counts(new_pipeline: PipelineMaker) -> None:

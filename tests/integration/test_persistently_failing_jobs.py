@@ -178,4 +178,4 @@ def test_where_nothing_succeeds_the_probes_become_rarer_and_status_says_so(
     assert states(pipeline, jobs) <= {"pending", "waiting"}, "nobody can tell, so nobody dies"
     with transaction(pipeline.engine) as connection:
         words = " ".join(describe_fleet(fleet_waits(connection, Pace.parse("600/minute"))))
-    assert ("these jobs always fail" in words) == (open_for > 300)
+    assert ("these jobs may fail" in words) == (open_for > 300)

@@ -189,7 +189,7 @@ def test_every_view_copes_with_a_purged_job_and_says_so(
     olga.sign_in("olga")
     page = olga.get(f"/jobs/{done}")
     assert page.status_code == 200
-    assert "It was removed" in page.text
+    assert "The case was removed" in page.text
     assert "Reveal personal data" not in page.text
     assert olga.post(f"/jobs/{done}/edit", at="/").status_code == 409
 

@@ -20,11 +20,11 @@ from worker.report.tally import describe_plans
 CASES = [
     (False, False, None, ReplayPlan.NEW_KEY, "New key.", False),
     (False, False, "R", ReplayPlan.NEW_KEY, "New key.", False),
-    (False, True, None, ReplayPlan.ASK_A_PERSON, "Back to a person.", False),
+    (False, True, None, ReplayPlan.ASK_A_PERSON, "Needs a person again.", False),
     (False, True, "R", ReplayPlan.LOOK_UP_FIRST, "Look-up first.", False),
     (True, False, None, ReplayPlan.SAME_KEY, "Same key.", True),
     (True, False, "R", ReplayPlan.LOOK_UP_FIRST, "Look-up first.", True),
-    (True, True, None, ReplayPlan.ASK_A_PERSON, "Back to a person.", True),
+    (True, True, None, ReplayPlan.ASK_A_PERSON, "Needs a person again.", True),
     (True, True, "R", ReplayPlan.LOOK_UP_FIRST, "Look-up first.", True),
 ]
 VARIANTS = pytest.mark.parametrize(("unknown", "marked", "reference", "plan", "heading", "keeps"), CASES)

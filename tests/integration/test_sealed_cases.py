@@ -242,7 +242,7 @@ def test_the_page_opens_a_sealed_case_and_says_when_it_cannot(
 ) -> None:
     job = refused(sealing)
     olga = visitor(**KEYS)
-    assert "sealed in its case" in olga.get(f"/jobs/{job}").text
+    assert "encrypted with its case" in olga.get(f"/jobs/{job}").text
     assert SECRET in olga.post(f"/jobs/{job}/reveal", at=f"/jobs/{job}").text
     assert 'name="case:currencyCode" value="?"' in olga.post(f"/jobs/{job}/edit", at=f"/jobs/{job}").text
 

@@ -46,7 +46,7 @@ def test_a_replay_is_previewed_confirmed_and_carried_out(pipeline: Pipeline, led
     page = olga.get(f"/operations/{number}").text
     assert "Done." in page
     assert "fixed at the sender" in page
-    assert "Reason: <bdi" in page, "what was selected"
+    assert "Reason: <bdi" in page, "nothing of the selection is left"
     assert "2 tenants" in page
     assert "3,751.50" in page
     entries = ledger.rows("SELECT actor, action, note, detail ->> 'door' FROM audit_log WHERE job_id IS NOT NULL")
@@ -64,7 +64,7 @@ def test_a_discard_needs_a_reason_in_words(pipeline: Pipeline, ledger: Database,
 
     without = olga.post("/act", token=token, note="   ")
     assert without.status_code == 400
-    assert "Say why" in without.text
+    assert "Give a reason" in without.text
     assert ledger.value("SELECT count(*) FROM operations") == 0
 
     sent = olga.post("/act", token=token, note="paid meanwhile")
@@ -204,6 +204,6 @@ def test_the_timeline_tells_a_life(pipeline: Pipeline, ledger: Database, olga: V
     order = ["Enqueued", "Attempt 1", "Attempt 2", "Dead: Client link invalid", "Replayed by", "Waits now"]
     places = [page.index(words) for words in order]
     assert places == sorted(places)
-    assert "ALARM: the partner API key is refused" in page
-    assert "once more, with a fresh token" in page
+    assert "ALARM: the partner API key is rejected" in page
+    assert "retried with a fresh token" in page
     assert "HTTP 401" in page

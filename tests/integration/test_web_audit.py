@@ -57,7 +57,7 @@ def test_the_filter_is_in_the_address(ledger: Database, victor: Visitor) -> None
     assert notes("from=2026-02-01&to=2026-02-01") == ["second"]
     assert notes("who=ada&action=reveal&to=2026-01-31") == ["first"]
     assert notes("who=nobody") == []
-    assert "Nothing fits this filter" in victor.html
+    assert "Nothing matches this filter" in victor.html
     assert victor.get("/audit?from=soon").status_code == 400
     assert victor.get("/audit.csv?from=soon").status_code == 400
 
@@ -85,5 +85,5 @@ def test_the_file_has_all_that_fits_and_no_formula(ledger: Database, victor: Vis
     answer = victor.get("/audit.csv?action=reveal")
 
     (row,) = csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff")))
-    assert (row["actor"], row["action"], row["what"]) == ("'=cmd()", "reveal", "Looked at the job's personal data")
+    assert (row["actor"], row["action"], row["what"]) == ("'=cmd()", "reveal", "Viewed the job's personal data")
     assert row["note"] == '\'=HYPERLINK("http://evil.example")'

@@ -36,7 +36,7 @@ def test_the_page_names_a_port_that_is_taken(variables: Vars) -> None:
     result = run(variables, "web", "--host", "127.0.0.1", "--port", variables["REDIS_URL"].split(":")[2].split("/")[0])
 
     assert result.exit_code == 2
-    assert "cannot be listened on" in result.stderr
+    assert "cannot be used" in result.stderr
 
 
 def test_a_command_makes_an_entry_for_a_user() -> None:

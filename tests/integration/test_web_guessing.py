@@ -20,7 +20,7 @@ def test_whoever_guesses_is_slowed_down_in_all_processes(ledger: Database, varia
     assert codes == [403] * 6 + [429]
     assert elsewhere.status_code == 429, "though the password is right, and the process another"
     assert 0 < int(elsewhere.headers["retry-after"]) <= 301
-    assert "Too many tries" in elsewhere.text
+    assert "Too many attempts" in elsewhere.text
     assert Visitor(app, address="198.51.100.9").sign_in().status_code == 303, "from another address"
     assert Visitor(app).sign_in("victor").status_code == 303, "by another name"
 

@@ -41,7 +41,7 @@ def test_the_page_is_alive_but_not_ready_without_a_database(variables: Vars) -> 
     assert visitor.get("/readyz").status_code == 503
     page = visitor.get("/")
     assert page.status_code == 503
-    assert "The database does not answer" in page.text
+    assert "The database does not respond" in page.text
     assert "5432" not in page.text
 
 
@@ -68,7 +68,7 @@ def test_the_command_says_where_it_is_once_it_can_be_asked(variables: Vars) -> N
         process.wait(20)
 
     assert line.startswith("The report is at http://127.0.0.1:")
-    assert "for everybody on this machine" in line
+    assert "for all users of this machine" in line
     assert answer.text == "ready\n"
 
 

@@ -37,7 +37,7 @@ def test_a_proxy_that_names_nobody_lets_nobody_in(ledger: Database, variables: V
     behind = Visitor(report(ledger, variables, **PROXY), address="10.1.2.3")
 
     assert behind.get("/").status_code == 403
-    assert "has named nobody" in behind.html
+    assert "it named none" in behind.html
 
 
 def test_whoever_is_on_no_list_is_not_let_in(ledger: Database, variables: Vars) -> None:

@@ -43,7 +43,7 @@ def test_a_link_replays_that_tenant_s_jobs_that_died_of_it_and_no_others(
 
     # When the link is there again
     events.keep()
-    assert events.inbox.work_next()
+    assert events.inbox.process_next()
 
     # Then one operation has just these, as a canary
     outcome, (number,) = events.outcome()  # type: ignore[misc]
@@ -68,7 +68,7 @@ def test_after_a_restore_a_replay_by_an_event_looks_up_first(
     assert command(variables, "reconcile").exit_code == 0
 
     events.keep()
-    events.inbox.work_next()
+    events.inbox.process_next()
     number = events.outcome()[1][0]  # type: ignore[index]
     assert run(ledger.engine, number, sleep=lambda _: pipeline.run())
     pipeline.run()
@@ -87,7 +87,7 @@ def test_a_signed_contract_replays_each_cause_that_it_cures_as_a_canary_of_its_o
     unlinked = pipeline.submit(creditorReference="R3")
 
     events.keep("client.onboarding.contract_signed")
-    events.inbox.work_next()
+    events.inbox.process_next()
 
     first, second = events.outcome()[1]  # type: ignore[misc]
     sandbox.link("acme", "ok")
@@ -103,7 +103,7 @@ def test_a_replay_by_an_event_is_audited_with_the_event_s_id(
 ) -> None:
     job = pipeline.submit("missing-acme")
     events.keep(tenant="missing-acme", event_id="evt-77")
-    events.inbox.work_next()
+    events.inbox.process_next()
     number = events.outcome("evt-77")[1][0]  # type: ignore[index]
     run(ledger.engine, number, sleep=lambda _: pipeline.run())
 
@@ -125,7 +125,7 @@ def test_a_link_that_is_not_well_after_all_costs_one_job_s_attempt(
 ) -> None:
     jobs = [pipeline.submit("missing-acme") for _ in range(3)]
     events.keep(tenant="missing-acme")
-    events.inbox.work_next()
+    events.inbox.process_next()
     number = events.outcome()[1][0]  # type: ignore[index]
 
     run(ledger.engine, number, sleep=lambda _: pipeline.run())
@@ -140,8 +140,8 @@ def test_an_event_with_nothing_to_replay_is_done_with(
 ) -> None:
     events.keep(tenant=tenant)
 
-    assert events.inbox.work_next()
-    assert not events.inbox.work_next()
+    assert events.inbox.process_next()
+    assert not events.inbox.process_next()
     assert events.outcome() == (outcome, [])
     assert ledger.value("SELECT count(*) FROM operations") == 0
 
@@ -159,11 +159,11 @@ def test_what_dies_while_it_works_on_an_event_leaves_it_to_the_next(
     with monkeypatch.context() as patch:
         patch.setattr("worker.ledger.writer.webhooks.worked", dies)
         with pytest.raises(KeyboardInterrupt):
-            events.inbox.work_next()
+            events.inbox.process_next()
     assert events.outcome() == (None, [])
     assert ledger.value("SELECT count(*) FROM operations") == 0
 
-    assert Events(ledger).inbox.work_next()
+    assert Events(ledger).inbox.process_next()
     assert ledger.value("SELECT count(*) FROM operations") == 1
 
 
@@ -172,7 +172,7 @@ def test_two_processes_work_on_an_event_once(events: Events, pipeline: Pipeline,
     events.keep(tenant="missing-acme")
     inboxes = [Events(ledger).inbox for _ in range(4)]
 
-    did = at_once(4, lambda n: inboxes[n].work_next())
+    did = at_once(4, lambda n: inboxes[n].process_next())
 
     assert sorted(did) == [False, False, False, True]
     assert ledger.value("SELECT count(*) FROM operations") == 1
@@ -185,17 +185,17 @@ def test_an_event_that_we_stumble_over_does_not_keep_the_others(
     with monkeypatch.context() as patch:
         patch.setattr("worker.report.webhooks.inbox.preview", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            events.inbox.work_next()
+            events.inbox.process_next()
     events.keep("client.linked", "bell", "evt-good")
 
-    assert [events.inbox.work_next(), events.inbox.work_next()] == [True, False]
+    assert [events.inbox.process_next(), events.inbox.process_next()] == [True, False]
     assert events.outcome("evt-bad") == (None, [])
-    assert Events(ledger).inbox.work_next(), "the next process tries it again"
+    assert Events(ledger).inbox.process_next(), "the next process tries it again"
 
 
 def test_old_events_are_deleted_unless_they_are_unprocessed(events: Events, ledger: Database) -> None:
     events.keep(event_id="old")
-    events.inbox.work_next()
+    events.inbox.process_next()
     ledger.rows("UPDATE webhook_events SET worked_at = now() - interval '91 days'")
     events.keep(event_id="waits")
     ledger.rows("UPDATE webhook_events SET received_at = now() - interval '1 year'")

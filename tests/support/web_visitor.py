@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from tests.support.databases import Database
 from worker.report.web import passwords
 from worker.report.web.application import create_application
-from worker.report.web.gate import Gate
+from worker.report.web.security_middleware import SecurityMiddleware
 from worker.settings import Settings
 
 PASSWORD = "correct horse battery"
@@ -21,7 +21,7 @@ HASH = passwords.hash_password(PASSWORD)
 USERS = f"olga:operator:{HASH} victor:viewer:{HASH}"
 
 
-def report(ledger: Database, variables: Mapping[str, str], **more: str) -> Gate:
+def report(ledger: Database, variables: Mapping[str, str], **more: str) -> SecurityMiddleware:
     """The page on that ledger; keywords are settings of its own."""
     environ = {**variables, **more}
     return create_application(Settings.from_environment(environ), ledger.engine, environ, local_name="local")
@@ -30,7 +30,9 @@ def report(ledger: Database, variables: Mapping[str, str], **more: str) -> Gate:
 class Visitor:
     """A browser's cookies, address and the last page."""
 
-    def __init__(self, app: Gate, *, address: str = "203.0.113.7", origin: str = "http://127.0.0.1:8080") -> None:
+    def __init__(
+        self, app: SecurityMiddleware, *, address: str = "203.0.113.7", origin: str = "http://127.0.0.1:8080"
+    ) -> None:
         self.http = TestClient(
             app,
             base_url=origin,

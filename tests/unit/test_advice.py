@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.ledger.states import Reason
-from worker.report.advice import ADVICE, BY_TYPE, all_there_is_to_do, what_to_do
+from worker.report.advice import ADVICE, BY_TYPE, full_advice, what_to_do
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -36,4 +36,4 @@ def test_after_an_unknown_outcome_the_type_does_not_hide_that_the_case_may_exist
 @pytest.mark.parametrize("reason", Reason)
 def test_pages_for_support_name_no_command(reason: Reason) -> None:
     assert "case-worker" not in what_to_do(reason)
-    assert all_there_is_to_do(reason).startswith(what_to_do(reason))
+    assert full_advice(reason).startswith(what_to_do(reason))

@@ -94,7 +94,7 @@ def test_the_bars_stand_still_between_two_looks_or_move_by_whole_bars(
 
 @pytest.mark.parametrize("token", ["", "x", "e30=", "bnVsbA==", "W10=", "eyJ2ZXJiIjoiZWF0In0="])
 def test_a_token_that_nobody_made_confirms_nothing(token: str) -> None:
-    with pytest.raises(SelectionChanged, match="look at the selection again"):
+    with pytest.raises(SelectionChanged, match="open the preview again"):
         read_token(token)
 
 

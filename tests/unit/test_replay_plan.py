@@ -6,7 +6,7 @@ import pytest
 
 from worker.ledger.states import WaitReason
 from worker.policy.replay_plan import ReplayPlan, keeps_key, plan_replay
-from worker.report.tally import PLAN_WORDS, describe_plans
+from worker.report.tally import PLAN_NAMES, describe_plans
 from worker.report.waiting import WAIT_REASONS
 
 #: (outcome unknown, marked by `reconcile`, has a reference): the plan, and whether the key stays.
@@ -53,6 +53,6 @@ def test_a_message_that_became_no_job_cannot_be_replayed(facts: tuple[bool, bool
 
 
 def test_each_plan_of_a_job_and_each_wait_reason_has_words() -> None:
-    assert set(PLAN_WORDS) == set(ReplayPlan) - {ReplayPlan.IMPOSSIBLE}
+    assert set(PLAN_NAMES) == set(ReplayPlan) - {ReplayPlan.IMPOSSIBLE}
     assert set(WAIT_REASONS) == set(WaitReason)
     assert describe_plans({ReplayPlan.NEW_KEY: 9, ReplayPlan.LOOK_UP_FIRST: 2}) == "new key 9, look-up first 2"

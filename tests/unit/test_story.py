@@ -11,7 +11,7 @@ import pytest
 from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, State, Trigger
 from worker.ledger.writer.holds import HoldName
-from worker.report.story import no_reference, standing, timeline, to_do
+from worker.report.story import describe_status, no_reference, timeline, to_do
 from worker.report.web.timeline import timeline as page_timeline
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -66,20 +66,20 @@ def test_every_outcome_of_every_kind_of_attempt_has_words(outcome: AttemptOutcom
 def test_every_state_has_words(state: State) -> None:
     story = told(state=state, due_at=at(60), lease_owner="h:1", lease_until=at(90), finalized_at=at(9), case_id="c")
 
-    assert standing(story).endswith(".")
+    assert describe_status(story).endswith(".")
 
 
 def test_no_answer_is_said_to_be_an_unknown_outcome() -> None:
     text = texts(told(attempt(1, "unknown", error_message="no answer within the time")))[1]
 
-    assert "no answer after 40 ms: outcome unknown: the request may have arrived" in text
+    assert "no response after 40 ms: outcome unknown: the request may have arrived" in text
     assert text.endswith("(no answer within the time)")
 
 
 def test_an_open_attempt_is_under_way_or_lost_with_its_worker() -> None:
     text = texts(told(attempt(1, None, token_source=None, duration_ms=None)))[1]
 
-    assert text == "attempt 1: no answer is recorded yet: the request is under way, or its worker died with it"
+    assert text == "attempt 1: no response recorded: the request is in progress, or its worker died"
 
 
 def test_a_second_401_is_not_told_like_the_first() -> None:
@@ -91,7 +91,7 @@ def test_a_second_401_is_not_told_like_the_first() -> None:
     )[1:]
 
     assert first.endswith("the API did not accept the token")
-    assert "sent once more with a fresh token" in second
+    assert "a retry with a fresh token" in second
     assert second.endswith("so the client link is invalid")
 
 
@@ -110,7 +110,7 @@ def test_things_come_in_the_order_in_which_they_happened() -> None:
         "attempt 1",
         "dead",
         "replayed by Åse, with a new submission key",
-        "attempt 2, tried again after the replay",
+        "attempt 2, after the replay",
         "submitted",
     ]
     assert texts(story)[-1] == "submitted: case AB12CD34 (c-1)"
@@ -141,11 +141,11 @@ def test_a_case_that_was_found_and_not_answered_is_said_to_be_found() -> None:
     [("R1", "looked up by its creditorReference"), (None, "no creditorReference to look it up by")],
 )
 def test_an_unknown_outcome_says_why_no_second_case_can_come_of_it(reference: str | None, said: str) -> None:
-    text = standing(told(state="dead", outcome_unknown=True, creditor_reference=reference))
+    text = describe_status(told(state="dead", outcome_unknown=True, creditor_reference=reference))
 
     assert "may exist at the API" in text
     assert said in text
-    assert text.endswith("so no second case is made.")
+    assert text.endswith("so no second case is created.")
 
 
 def test_advice_is_for_the_open_dead_letter() -> None:
@@ -163,10 +163,10 @@ def test_what_others_wrote_commands_nothing() -> None:
 
 def test_a_purged_job_and_a_sealed_case_are_told_in_words() -> None:
     purged = told(state="submitted", creditor_reference=None, purged_at=at(99))
-    assert "Its case was removed 2026-03-01 12:01:39 UTC" in standing(purged)
+    assert "Its case was removed 2026-03-01 12:01:39 UTC" in describe_status(purged)
     assert no_reference(purged.job) == "removed with its case"
 
     sealed = told(state="dead", creditor_reference=None, sealed=True, outcome_unknown=True)
-    assert "If its sealed case has a creditorReference, it is looked up by that first" in standing(sealed)
-    assert no_reference(sealed.job) == "sealed in its case, if it has one"
+    assert "If its encrypted case has a creditorReference, it is looked up by that first" in describe_status(sealed)
+    assert no_reference(sealed.job) == "encrypted with its case, if it has one"
     assert no_reference(told(creditor_reference=None).job) == "none"

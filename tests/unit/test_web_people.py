@@ -27,7 +27,7 @@ def scope(address: str, *headers: tuple[str, str], scheme: str = "http") -> dict
 def test_a_hash_knows_its_password_only() -> None:
     assert passwords.matches("correct horse battery", HASH)
     assert not passwords.matches("correct horse batterY", HASH)
-    assert not passwords.matches("", passwords.NOBODY)
+    assert not passwords.matches("", passwords.DUMMY_HASH)
 
 
 def test_two_hashes_of_one_password_differ_and_fit_into_an_environment_variable() -> None:
@@ -127,7 +127,7 @@ def test_headers_of_a_configured_proxy_are_believed() -> None:
         ),
         BEHIND,
     )
-    assert (peer.named, peer.secure, peer.address, peer.believed) == ("anna", True, "203.0.113.7", True)
+    assert (peer.user, peer.secure, peer.address, peer.trusted) == ("anna", True, "203.0.113.7", True)
 
 
 def test_headers_of_anyone_but_a_configured_proxy_are_ignored() -> None:
@@ -135,11 +135,11 @@ def test_headers_of_anyone_but_a_configured_proxy_are_ignored() -> None:
         scope("203.0.113.7", ("X-User", "anna"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "10.0.0.1")),
         BEHIND,
     )
-    assert (peer.named, peer.secure, peer.address, peer.believed) == (None, False, "203.0.113.7", False)
+    assert (peer.user, peer.secure, peer.address, peer.trusted) == (None, False, "203.0.113.7", False)
 
 
 def test_a_proxy_that_sends_two_names_names_nobody() -> None:
-    assert peer_of(scope("10.0.0.9", ("X-User", "anna"), ("X-User", "bo")), BEHIND).named is None
+    assert peer_of(scope("10.0.0.9", ("X-User", "anna"), ("X-User", "bo")), BEHIND).user is None
 
 
 def test_addresses_that_a_browser_made_up_are_not_taken() -> None:
@@ -152,4 +152,4 @@ def test_addresses_that_a_browser_made_up_are_not_taken() -> None:
 
 
 def test_an_ipv4_address_in_ipv6_clothes_is_the_same_proxy() -> None:
-    assert peer_of(scope("::ffff:10.0.0.9", ("X-User", "anna")), BEHIND).named == "anna"
+    assert peer_of(scope("::ffff:10.0.0.9", ("X-User", "anna")), BEHIND).user == "anna"

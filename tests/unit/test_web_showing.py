@@ -12,8 +12,8 @@ from worker.case.fields import is_harmless
 from worker.ledger.states import Reason
 from worker.report.edit import differences
 from worker.report.web import chart
+from worker.report.web.labels import TITLES, title
 from worker.report.web.rendering import amount, foreign, is_web_address, link, shown_case, shown_change
-from worker.report.web.words import TITLES, title
 
 
 @pytest.mark.parametrize(

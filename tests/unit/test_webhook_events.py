@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.ledger.queries.filters import FailureFilter
-from worker.report.webhooks.events import DOCUMENTED, Event, cures, cures_something, read_event
+from worker.report.webhooks.events import DOCUMENTED, Event, event_rules, has_event_rule, read_event
 
 ENVELOPE: dict[str, Any] = {
     "id": "550e8400-e29b-41d4-a716-446655440000",
@@ -67,11 +67,11 @@ def test_an_unknown_event_is_counted_as_other() -> None:
 
 
 def test_a_link_cures_failures_for_the_link_and_no_others() -> None:
-    assert cures("client.linked", "acme") == (FailureFilter(tenant="acme", invalid_links=True),)
+    assert event_rules("client.linked", "acme") == (FailureFilter(tenant="acme", invalid_links=True),)
 
 
 def test_a_signed_contract_cures_what_waited_for_it_and_a_link_that_was_not_there_yet() -> None:
-    contract, link = cures("client.onboarding.contract_signed", "acme")
+    contract, link = event_rules("client.onboarding.contract_signed", "acme")
 
     assert contract == FailureFilter(tenant="acme", reason="business_rule", error_type="MissingDebtCollectionContract")
     assert link == FailureFilter(tenant="acme", reason="client_link_not_found")
@@ -79,9 +79,9 @@ def test_a_signed_contract_cures_what_waited_for_it_and_a_link_that_was_not_ther
 
 @given(event=st.sampled_from(sorted(DOCUMENTED)) | st.text(max_size=40), tenant=st.text(min_size=1, max_size=20))
 def test_every_cure_is_of_that_tenant_alone_and_narrower_than_all_its_failures(event: str, tenant: str) -> None:
-    found = cures(event, tenant)
+    found = event_rules(event, tenant)
 
-    assert bool(found) == cures_something(event)
+    assert bool(found) == has_event_rule(event)
     for wanted in found:
         assert wanted.tenant == tenant
         assert wanted != FailureFilter(tenant=tenant)
@@ -90,4 +90,4 @@ def test_every_cure_is_of_that_tenant_alone_and_narrower_than_all_its_failures(e
 def test_what_only_prepares_or_ends_a_link_replays_nothing() -> None:
     others = DOCUMENTED - {"client.linked", "client.onboarding.contract_signed"}
 
-    assert {event for event in others if cures(event, "acme")} == set()
+    assert {event for event in others if event_rules(event, "acme")} == set()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.case.fields import one_line
-from worker.report.formatting import counted, milliseconds, moment, money, number, said, span
+from worker.report.formatting import counted, describe_error, milliseconds, moment, money, number, span
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_no_text_at_all_gets_a_control_character_through(text: str) -> None:
 
 
 def test_what_the_api_said_leaves_out_what_tells_nothing() -> None:
-    assert said("Type", "message") == "Type: message"
-    assert said(None, "message") == "message"
-    assert said("https://tools.ietf.org/html/rfc9110", "message") == "message"
-    assert said(None, None) == ""
+    assert describe_error("Type", "message") == "Type: message"
+    assert describe_error(None, "message") == "message"
+    assert describe_error("https://tools.ietf.org/html/rfc9110", "message") == "message"
+    assert describe_error(None, None) == ""

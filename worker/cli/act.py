@@ -118,8 +118,8 @@ def _act(verb: Verb, wanted: FailureFilter, *, dry_run: bool, actor: Actor, sure
     lease = uuid4()
     try:
         with transaction(engine) as connection:
-            door = command_line_channel()
-            number = start(connection, made.token, actor=actor, door=door, canary=canary, lease=lease)
+            channel = command_line_channel()
+            number = start(connection, made.token, actor=actor, channel=channel, canary=canary, lease=lease)
     except SelectionChanged as error:
         click.echo(f"case-worker: {one_line(str(error))}", err=True)
         return WITH_FAILURES

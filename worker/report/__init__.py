@@ -1,1 +1,1 @@
-"""The failed-job report: what needs a person, one job's story, and acting on both."""
+"""The failed-job report: open failures, one job's history, and replay, discard and edit."""

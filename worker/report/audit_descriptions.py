@@ -1,4 +1,4 @@
-"""The entries of the audit log in words. Pure functions."""
+"""Describe entries of the audit log. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,67 +9,67 @@ from worker.ledger.queries.audit import Act
 from worker.ledger.states import AuditAction
 from worker.report.formatting import counted
 
-#: Each action's name, for menus.
+#: Names of the actions, for menus.
 NAMES: dict[str, str] = {
     AuditAction.REPLAY: "Replayed a job",
-    AuditAction.DISCARD: "Gave up a job or message",
+    AuditAction.DISCARD: "Discarded a job or message",
     AuditAction.EDIT: "Corrected a case",
-    AuditAction.REVEAL: "Looked at personal data",
+    AuditAction.REVEAL: "Viewed personal data",
     AuditAction.OPERATION_STARTED: "Started an operation",
-    AuditAction.OPERATION_FINISHED: "An operation ended",
-    AuditAction.OPERATION_CANCELLED: "Asked for a stop",
-    AuditAction.EXPORT: "Exported what is kept of a tenant",
+    AuditAction.OPERATION_FINISHED: "Operation ended",
+    AuditAction.OPERATION_CANCELLED: "Requested a stop",
+    AuditAction.EXPORT: "Exported a tenant's data",
     AuditAction.ERASE: "Erased case data",
     AuditAction.PURGE: "Removed old case data",
     AuditAction.REKEY: "Encrypted cases with a new key",
-    AuditAction.RECONCILE: "Marked to be looked up first",
-    AuditAction.RECONCILE_ABSENT: "Said a case is not at the API",
+    AuditAction.RECONCILE: "Marked for a look-up first",
+    AuditAction.RECONCILE_ABSENT: "Confirmed a case absent at the API",
     AuditAction.BRAKE_WITHDREW: "Took back what died while the API refused everybody",
     AuditAction.BRAKE_ACCEPTED: "Accepted the verdict that stopped the fleet",
     AuditAction.BRAKE_RELEASED: "Released the brake",
     AuditAction.LINK_FREED: "Let held jobs go on",
 }
-#: What happened, before `by` and a name.
+#: What was done, to be followed by `by` and a name.
 PAST: dict[str, str] = {
     AuditAction.REPLAY: "replayed",
     AuditAction.DISCARD: "discarded",
     AuditAction.EDIT: "case corrected",
-    AuditAction.REVEAL: "personal data looked at",
+    AuditAction.REVEAL: "personal data viewed",
     AuditAction.OPERATION_STARTED: "operation started",
     AuditAction.OPERATION_FINISHED: "operation ended",
-    AuditAction.OPERATION_CANCELLED: "asked to stop the operation",
+    AuditAction.OPERATION_CANCELLED: "stop of the operation requested",
     AuditAction.EXPORT: "personal data exported",
     AuditAction.ERASE: "personal data erased",
     AuditAction.PURGE: "old case data removed",
     AuditAction.REKEY: "encrypted with a new key",
-    AuditAction.RECONCILE: "marked to be looked up first, after a restore,",
-    AuditAction.RECONCILE_ABSENT: "said not to be at the API",
+    AuditAction.RECONCILE: "marked for a look-up first, after a restore,",
+    AuditAction.RECONCILE_ABSENT: "confirmed absent at the API",
     AuditAction.BRAKE_WITHDREW: "taken back",
     AuditAction.BRAKE_ACCEPTED: "verdict accepted",
     AuditAction.BRAKE_RELEASED: "brake released",
     AuditAction.LINK_FREED: "held jobs freed",
 }
-_KEYS = {"renewed": "under a new submission key", "kept": "under the same key, its outcome being unknown"}
+_KEYS = {"renewed": "under a new submission key", "kept": "under the same key, because its outcome is unknown"}
 
 
 def name_of(action: str) -> str:
-    """The action's name; one that is not known here is called by its own."""
+    """The action's name; derived from its code if it is unknown."""
     return NAMES.get(action) or action.replace("_", " ").capitalize()
 
 
-def past_of(action: str) -> str:
-    """What happened, before `by` and a name; an action that is not known here by its own name."""
+def past_tense(action: str) -> str:
+    """What was done, to be followed by `by` and a name; the code of an unknown action."""
     return PAST.get(action, action)
 
 
 def describe(act: Act) -> str:
-    """What was done, as a sentence without its subject and full stop: `Replayed the job under a new submission key`."""
+    """Describe the action without subject or full stop: `Replayed the job under a new submission key`."""
     known = SENTENCES.get(act.action)
-    return known(act.detail) if known else _anything(act)
+    return known(act.detail) if known else _generic(act)
 
 
-def way(detail: dict[str, Any]) -> str | None:
-    """By which door somebody came, e.g. `web page, 10.0.0.7`; None where it was not written down."""
+def describe_channel(detail: dict[str, Any]) -> str | None:
+    """How the user acted, e.g. `web page, 10.0.0.7`; None if not recorded."""
     parts = [detail.get("door"), detail.get("address"), detail.get("os_user")]
     return ", ".join(str(part) for part in parts if part) or None
 
@@ -81,8 +81,8 @@ def _replay(detail: dict[str, Any]) -> str:
 
 def _discard(detail: dict[str, Any]) -> str:
     if detail.get("dead_letter"):
-        return f"Gave up the unreadable message {detail['dead_letter']}"
-    return "Gave up the job for good"
+        return f"Discarded the unreadable message {detail['dead_letter']}"
+    return "Discarded the job"
 
 
 def _edit(detail: dict[str, Any]) -> str:
@@ -93,8 +93,8 @@ def _edit(detail: dict[str, Any]) -> str:
 
 def _reveal(detail: dict[str, Any]) -> str:
     if detail.get("dead_letter"):
-        return f"Looked at what was sent in the unreadable message {detail['dead_letter']}"
-    return "Looked at the job's personal data" + (" to correct it" if detail.get("for") == "edit" else "")
+        return f"Viewed the content of the unreadable message {detail['dead_letter']}"
+    return "Viewed the job's personal data" + (" to correct it" if detail.get("for") == "edit" else "")
 
 
 def _started(detail: dict[str, Any]) -> str:
@@ -108,17 +108,17 @@ def _started(detail: dict[str, Any]) -> str:
 
 
 def _finished(detail: dict[str, Any]) -> str:
-    skipped = f", {detail['skipped']:,} left out" if detail.get("skipped") else ""
+    skipped = f", {detail['skipped']:,} skipped" if detail.get("skipped") else ""
     how = {"done": "is done", "stopped": "stopped", "cancelled": "was cancelled"}.get(str(detail.get("state")), "ended")
     return f"Operation {detail.get('operation', '?')} {how}: {detail.get('done') or 0:,} done{skipped}"
 
 
 def _cancelled(detail: dict[str, Any]) -> str:
-    return f"Asked for operation {detail.get('operation', '?')} to be stopped"
+    return f"Requested that operation {detail.get('operation', '?')} stops"
 
 
 def _export(detail: dict[str, Any]) -> str:
-    return f"Exported what is kept of tenant {detail.get('tenant', '?')}{_reference(detail)}"
+    return f"Exported the data of tenant {detail.get('tenant', '?')}{_reference(detail)}"
 
 
 def _erase(detail: dict[str, Any]) -> str:
@@ -139,15 +139,15 @@ def _purge(detail: dict[str, Any]) -> str:
 
 
 def _rekey(detail: dict[str, Any]) -> str:
-    return f"Sealed {counted(detail.get('texts') or 0, 'text')} with key {detail.get('key', '?')}"
+    return f"Encrypted {counted(detail.get('texts') or 0, 'text')} with key {detail.get('key', '?')}"
 
 
 def _reconcile(_detail: dict[str, Any]) -> str:
-    return "Marked the job to be looked up before it is sent, after a restore of the ledger"
+    return "Marked the job for a look-up before it is sent, after a restore of the ledger"
 
 
 def _absent(_detail: dict[str, Any]) -> str:
-    return "Said that the job's case is not at the API, so it may be sent"
+    return "Confirmed that the job's case is not at the API, so it may be sent"
 
 
 def _withdrew(detail: dict[str, Any]) -> str:
@@ -171,7 +171,7 @@ def _verdict(detail: dict[str, Any]) -> str:
     return ": ".join(str(detail[name]) for name in ("reason", "message") if detail.get(name))
 
 
-#: What was done, from its detail.
+#: The description of each action, from the entry's detail.
 SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     AuditAction.REPLAY: _replay,
     AuditAction.DISCARD: _discard,
@@ -193,8 +193,8 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def _anything(act: Act) -> str:
-    """An action that is not known here, with what was written down about it."""
+def _generic(act: Act) -> str:
+    """Describe an unknown action from its recorded details."""
     simple = {
         name: value
         for name, value in act.detail.items()

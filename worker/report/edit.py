@@ -1,4 +1,4 @@
-"""Correct a refused case, show where the two versions differ, and send it again."""
+"""Correct a rejected case, show the differences between versions, and replay the job."""
 
 from __future__ import annotations
 
@@ -30,59 +30,59 @@ class Draft:
 
     job_id: UUID
     version: CaseVersion
-    """What is sent now; give its number back as `seen`."""
+    """The current version; pass its number to `correct` as `seen`."""
     case: dict[str, Any]
     errors: dict[str, list[str]]
-    """What the API said, by the path of the field in this case."""
+    """The API's errors, by path in this case."""
     other_errors: dict[str, list[str]]
-    """What it said of fields that this case does not have: missing ones, or named in another way."""
+    """Errors for fields that this case does not have: missing, or named differently."""
     refused: str | None
-    """Why it cannot be corrected; None: it can."""
+    """Why it cannot be corrected, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """A correction that was made."""
+    """The result of a correction."""
 
     version: int
     changes: list[Change]
 
 
 def draft(connection: Connection, job_id: UUID, protection: Protection = UNPROTECTED) -> Draft:
-    """The job's case with the API's field errors at its fields. Raises JobNotFound and CaseSealed.
+    """Read the job's case with the API's errors by field. Raises JobNotFound and CaseSealed.
 
-    The case holds personal data: show it only to who may see it, and write that down.
+    The case holds personal data: show it only to users who may see it, and audit the access.
     """
-    told = story(connection, job_id)
-    version = opened(case_versions(connection, job_id)[-1:], job_id, protection)[0]
+    found = story(connection, job_id)
+    version = decrypted(case_versions(connection, job_id)[-1:], job_id, protection)[0]
     case = read_json(version.case_body, where="case")
-    letter = open_letter(told)
+    letter = open_letter(found)
     fields = letter["detail"].get("fields") if letter else None
     at, elsewhere = errors_by_path(case, fields if isinstance(fields, dict) else {})
-    return Draft(job_id, version, case, at, elsewhere, why_not(told))
+    return Draft(job_id, version, case, at, elsewhere, why_not_editable(found))
 
 
-def opened(versions: Sequence[CaseVersion], job_id: UUID, protection: Protection) -> list[CaseVersion]:
-    """The same wordings of that job's case, to be read. Raises CaseSealed."""
+def decrypted(versions: Sequence[CaseVersion], job_id: UUID, protection: Protection) -> list[CaseVersion]:
+    """The versions of the job's case, decrypted. Raises CaseSealed."""
     return [replace(version, case_body=protection.open_case(job_id, version.case_body)) for version in versions]
 
 
-def why_not(told: Story) -> str | None:
-    """Why the job's case cannot be corrected, in one sentence; None where it can."""
-    job, letter = told.job, open_letter(told)
+def why_not_editable(found: Story) -> str | None:
+    """Why the job's case cannot be corrected, in one sentence, or None."""
+    job, letter = found.job, open_letter(found)
     if job["state"] != State.DEAD or letter is None:
         return f"It is {job['state']}: only the case of a dead job can be corrected."
     if letter["reason"] not in EDITABLE:
-        return f"It failed for {letter['reason']}: other data would not help."
+        return f"It failed for {letter['reason']}: a correction would not help."
     if job["outcome_unknown"]:
         return (
-            "Its outcome is unknown: the API may have the case as it was first sent, so it must not be sent with other"
-            " data. Replay it as it is, or ask Debitura."
+            "Its outcome is unknown: the API may have the case as first sent, so it must not be sent with other data."
+            " Replay it unchanged, or ask Debitura."
         )
     if job["look_up_first"]:
         return (
-            "The ledger was restored from a backup, and the API may have the case already: replay it first, which looks"
-            " it up, and correct it if it comes back."
+            "The ledger was restored from a backup, and the API may already have the case: replay it first, which looks"
+            " it up, and correct it if it fails again."
         )
     return None
 
@@ -90,7 +90,7 @@ def why_not(told: Story) -> str | None:
 def errors_by_path(
     case: dict[str, Any], fields: dict[str, list[str]]
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """The API's field errors at the paths of this case, and those of fields that it does not have.
+    """Map the API's field errors to paths of this case; return the others separately.
 
     The API may write `Debtor.Email`, `$.debtor.email` or `case.debtor.email` for `debtor.email`.
     """
@@ -98,10 +98,10 @@ def errors_by_path(
     known |= {path.lower(): path for path in case}
     at: dict[str, list[str]] = {}
     elsewhere: dict[str, list[str]] = {}
-    for name, said in fields.items():
+    for name, errors in fields.items():
         plain = name.lower().removeprefix("$.").removeprefix("case.")
         into, path = (at, known[plain]) if plain in known else (elsewhere, name)
-        into.setdefault(path, []).extend(said)
+        into.setdefault(path, []).extend(errors)
     return at, elsewhere
 
 
@@ -115,20 +115,21 @@ def correct(
     detail: dict[str, Any],
     protection: Protection = UNPROTECTED,
 ) -> Edited:
-    """Give the job that case and replay it, in this transaction. `detail` (how it came in) goes to both audit entries.
+    """Store the corrected case and replay the job, in this transaction. `detail` (the channel) goes to both audit
+    entries.
 
-    `case` is JSON as `worker.case.codec.read_json` reads it; the checks of a new case apply. The job keeps its
-    idempotency key and takes a new submission key. Raises InvalidCase (also for a case that is the same as before),
+    `case` is JSON as read by `worker.case.codec.read_json`, and is checked like a new case. The job keeps its
+    idempotency key and gets a new submission key. Raises InvalidCase (also for an unchanged case),
     JobNotFound, CaseSealed and WrongState.
     """
-    told = story(connection, job_id)
-    job = told.job
+    found = story(connection, job_id)
+    job = found.job
     new = admit(job["external_tenant_id"], case, job["idempotency_key"], PRIORITIES[job["priority"]])
-    newest = opened(case_versions(connection, job_id)[-1:], job_id, protection)[0]
+    newest = decrypted(case_versions(connection, job_id)[-1:], job_id, protection)[0]
     before = read_json(newest.case_body, where="case")
     changes = differences(before, read_json(new.case_body, where="case"))
     if not changes:
-        raise InvalidCase("is the same as before, and the API would refuse it again", where="case")
+        raise InvalidCase("is unchanged, and the API would reject it again", where="case")
     version = edit_case(
         connection,
         job_id,
@@ -140,12 +141,12 @@ def correct(
         protection=protection,
     )
     if job_id not in resolve.replay(connection, [job_id], actor, {"version": version, **detail}):
-        raise WrongState(f"job {job_id} was moved by somebody else: look at it again")
+        raise WrongState(f"job {job_id} was changed by another user: reload it")
     return Edited(version, changes)
 
 
 class Missing(Enum):
-    """The value of what is not there. (JSON's null is a value: None.)"""
+    """Marks a missing value. (JSON's null is a value: None.)"""
 
     MISSING = "missing"
 
@@ -155,21 +156,20 @@ MISSING = Missing.MISSING
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One place where two cases differ."""
+    """One difference between two cases."""
 
     path: str
-    """As the API names fields: `debtor.email`, `claims[0].amount`; empty for the whole case."""
+    """In the API's notation: `debtor.email`, `claims[0].amount`; empty for the whole case."""
     old: Any
-    """MISSING: it was added."""
+    """MISSING if it was added."""
     new: Any
-    """MISSING: it was taken away."""
+    """MISSING if it was removed."""
 
 
 def differences(old: Any, new: Any) -> list[Change]:
-    """Where two JSON values differ, in the order of the old one, what is new last.
+    """The differences between two JSON values, in the order of the old one, additions last.
 
-    Only leaves are listed, and empty or added objects and lists. Numbers are compared by value (1250.1 is 1250.10), and
-    true is not 1.
+    Lists leaves, and empty or added objects and lists. Numbers compare by value (1250.1 equals 1250.10); true is not 1.
     """
     return list(_differences(old, new, ""))
 

@@ -1,4 +1,4 @@
-"""The report for other programs: JSON with everything, CSV for spreadsheets. Both are written as they are read."""
+"""The report for programs: JSON with everything, CSV for spreadsheets. Both stream from the database."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ CSV_COLUMNS = (
     "dead_letter_id",
 )
 
-# A spreadsheet takes a cell for a formula that begins with one of these, or with their full-width forms. A cell may
-# also begin where a program in another locale splits the line again: after a semicolon, with or without quotes.
+# A spreadsheet runs a cell as a formula if it begins with one of these or their full-width forms. In another locale, a
+# cell may also begin after a semicolon, with or without quotes.
 _FORMULA = re.compile(r"(^|;)([\s\"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def cell(value: Any) -> str:
-    """A value as a CSV cell that no spreadsheet runs as a formula.
+    """Format a value as a CSV cell that no spreadsheet runs as a formula.
 
-    Text that would be one gets an apostrophe in front; control characters, which could end a line, become spaces.
-    Numbers and times are ours and stay as they are.
+    Such text gets an apostrophe in front; control characters, which could end a line, become spaces. Numbers and times
+    are our own and stay unchanged.
     """
     match value:
         case None:
@@ -57,7 +57,7 @@ def cell(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value of the ledger as JSON has it: amounts as text to the digit, times in ISO 8601, durations in seconds."""
+    """A value of the ledger for JSON: amounts as exact text, times in ISO 8601, durations in seconds."""
     match value:
         case bool() | int() | str() | None:
             return value
@@ -82,18 +82,18 @@ def as_json(value: Any) -> str:
 
 
 def row_of(failure: Failure) -> dict[str, Any]:
-    """One failure with what to do about it."""
+    """A failure as a dict, with advice."""
     return asdict(failure) | {"what_to_do": what_to_do(failure.reason, failure.error_type)}
 
 
 def group_of(cause: Group) -> dict[str, Any]:
-    """One cause with its amounts as plain numbers and what to do about it."""
+    """A cause as a dict, with amounts as plain numbers and advice."""
     amounts = {currency: number(Decimal(amount)) for currency, amount in sorted(cause.amounts.items())}
     return asdict(cause) | {"amounts": amounts, "what_to_do": what_to_do(cause.reason, cause.error_type)}
 
 
 def write_csv(out: TextIO, failures: Iterable[Failure]) -> None:
-    """One row for each failure, beneath one line of names."""
+    """Write a header and one row per failure."""
     writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(CSV_COLUMNS)
     for failure in failures:
@@ -104,7 +104,7 @@ def write_csv(out: TextIO, failures: Iterable[Failure]) -> None:
 def write_json(
     out: TextIO, *, now: datetime, wanted: FailureFilter, groups: Iterable[Group], failures: Iterable[Failure]
 ) -> None:
-    """One object: when, which filter, the groups, the failures. A failure takes one line."""
+    """Write one object: time, filter, groups, failures. Each failure takes one line."""
 
     def listed(items: Iterable[Any], show: Callable[[Any], dict[str, Any]]) -> None:
         separator = "\n"

@@ -1,4 +1,4 @@
-"""Values as people read and type them: amounts, durations, moments, and foreign text made safe to print. Pure."""
+"""Format and parse amounts, durations and times, and make untrusted text safe to print. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def number(amount: Decimal) -> str:
-    """A plain decimal number with at least two decimals and no needless ones: 1250.1000 is 1250.10."""
+    """A plain decimal number with at least two decimals and no further trailing zeros: 1250.1000 is 1250.10."""
     whole, _, fraction = format(amount, "f").partition(".")
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
 def money(amount: Decimal | None, currency: str | None) -> str:
-    """An amount with its currency, e.g. `18750.00 DKK`; empty where there is no amount."""
+    """An amount with its currency, e.g. `18750.00 DKK`; empty if there is none."""
     if amount is None:
         return ""
     return one_line(f"{number(amount)} {currency or '?'}")
@@ -47,7 +47,7 @@ def milliseconds(duration: int) -> str:
 
 
 def moment(at: datetime) -> str:
-    """A point in time to the second, in UTC: the same words for readers in every place."""
+    """A time to the second, in UTC: the same text for readers in every time zone."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -58,20 +58,20 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{count:,} {noun}s"
 
 
-def said(error_type: str | None, message: str | None) -> str:
-    """What the API (or we) said, as one line; empty for nothing. RFC 7807's type, a web address, is left out."""
-    telling = error_type if error_type and "://" not in error_type else None
-    return one_line(": ".join(part for part in (telling, message) if part))
+def describe_error(error_type: str | None, message: str | None) -> str:
+    """An error as one line; empty for none. Omit the type if it is a URL (RFC 7807)."""
+    kind = error_type if error_type and "://" not in error_type else None
+    return one_line(": ".join(part for part in (kind, message) if part))
 
 
 AGE_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-#: Beyond this, neither Python nor PostgreSQL can count back from now.
+#: Neither Python nor PostgreSQL can subtract more from the current time.
 LONGEST_AGE = timedelta(days=36_500)
 _AGE = re.compile(r"([0-9]{1,6})([mhdw])")
 
 
 def parse_age(text: str) -> timedelta:
-    """`30m`, `12h`, `7d` or `2w`. Raises ValueError for anything else."""
+    """Parse `30m`, `12h`, `7d` or `2w`. Raises ValueError for anything else."""
     match = _AGE.fullmatch(text.strip().lower())
     if match is None or int(match[1]) == 0:
         raise ValueError("should look like 30m, 12h, 7d or 2w")
@@ -90,15 +90,15 @@ def age_text(age: timedelta) -> str:
     return f"{max(minutes, 1)}m"
 
 
-# A comma may group thousands and nothing else: to take it out of `1250,50`, as much of Europe writes 1250.50, would
-# make a hundredfold claim of it.
+# A comma may only group thousands. Removing it from `1250,50`, as much of Europe writes 1250.50, would make the claim a
+# hundred times larger.
 _AMOUNT = re.compile(r"-?([0-9]+|[0-9]{1,3}(,[0-9]{3})+|[0-9]{1,3}( [0-9]{3})+)(\.[0-9]+)?")
-#: Characters of an amount; what is longer is none.
+#: Maximum length of an amount.
 _LONGEST = 100
 
 
 def parse_amount(text: str) -> Decimal:
-    """`1250`, `1250.50`, `1,250.50` or `1 250.50`, to the digit. Raises ValueError for anything else."""
+    """Parse `1250`, `1250.50`, `1,250.50` or `1 250.50` exactly. Raises ValueError for anything else."""
     typed = text.strip()
     if len(typed) > _LONGEST or not _AMOUNT.fullmatch(typed):
         comma = " (with a point, not a comma, before the decimals)" if "," in typed else ""

@@ -1,4 +1,4 @@
-"""How the talk with others goes, for `status`: alerts that have not reached their receivers, webhooks that came."""
+"""The status of notifications, for `status`: undelivered alerts and received webhooks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from worker.ledger.queries.links import WebhookStanding
 from worker.report.formatting import counted
 
 
-def as_data(untold: Sequence[ReceiverStanding], webhooks: WebhookStanding) -> dict[str, Any]:
-    """The same for programs."""
-    return {"alerts": {"receivers": [asdict(receiver) for receiver in untold]}, "webhooks": asdict(webhooks)}
+def as_data(undelivered: Sequence[ReceiverStanding], webhooks: WebhookStanding) -> dict[str, Any]:
+    """The status for programs."""
+    return {"alerts": {"receivers": [asdict(receiver) for receiver in undelivered]}, "webhooks": asdict(webhooks)}
 
 
-def describe(untold: Sequence[ReceiverStanding], webhooks: WebhookStanding) -> list[tuple[str, str]]:
-    """What is worth a line; nothing as long as all is told and nothing waits."""
-    facts = [("alerts", describe_receiver(receiver)) for receiver in untold]
+def describe(undelivered: Sequence[ReceiverStanding], webhooks: WebhookStanding) -> list[tuple[str, str]]:
+    """Lines for undelivered alerts and unprocessed events; empty if there are none."""
+    facts = [("alerts", describe_receiver(receiver)) for receiver in undelivered]
     if webhooks.unworked:
         waiting = counted(webhooks.unworked, "event")
-        facts.append(("webhooks", f"{waiting} of Debitura not worked on yet; case-worker web does that"))
+        facts.append(("webhooks", f"{waiting} from Debitura not processed yet; case-worker web processes them"))
     return facts
 
 

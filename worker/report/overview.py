@@ -1,4 +1,4 @@
-"""The pipeline at one moment: jobs by state, what needs a person, what holds the fleet."""
+"""A snapshot of the pipeline: jobs by state, open failures, and what pauses the fleet."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from worker.report.terminal import Column, Screen
 from worker.report.waiting import describe_estimate, describe_fleet, describe_window, windows_as_data
 
 _NEXT = {
-    State.PENDING: "ready, waiting for their turn",
+    State.PENDING: "ready, waiting to be sent",
     State.WAITING: "not due yet: a retry, a rate limit, an outage",
     State.QUEUED: "on the Celery queue",
-    State.SUBMITTING: "in a worker's hands",
+    State.SUBMITTING: "claimed by a worker",
     State.HELD: "their client's link is invalid: fix the link",
     State.SUBMITTED: "done: the API has the case",
     State.DEAD: "need a person: case-worker report",
-    State.DISCARDED: "given up by a person",
+    State.DISCARDED: "discarded by a person",
 }
 
 
 def as_data(counts: Counts, waits: FleetWaits) -> dict[str, Any]:
-    """The same for programs. All states are there; of the reasons, those that occur."""
+    """The snapshot for programs: all states, and the reasons that occur."""
     facts = asdict(counts)
     return {
         "jobs": facts["jobs"],
@@ -64,7 +64,7 @@ def brake_as_data(waits: FleetWaits) -> dict[str, Any] | None:
 
 
 def show_overview(screen: Screen, counts: Counts, waits: FleetWaits) -> None:
-    """The same for people."""
+    """Show the snapshot to people."""
     states = [[state, str(counts.jobs[state]), _NEXT[State(state)]] for state in counts.jobs]
     screen.table([Column("state", whole=True), Column("jobs", right=True, whole=True), Column("meaning")], states)
     screen.line()
@@ -82,7 +82,7 @@ def show_overview(screen: Screen, counts: Counts, waits: FleetWaits) -> None:
 
 def _facts(counts: Counts, waits: FleetWaits) -> list[tuple[str, str]]:
     oldest = counts.oldest_pending_seconds
-    leaderless = "none leads just now" if waits.unpublished_since else "none leads: no worker is running"
+    leaderless = "none is leading now" if waits.unpublished_since else "none is leading: no worker is running"
     facts = [
         ("open failures", f"{counts.open_dead_letters} (invalid client link: {counts.invalid_client_links})"),
         ("oldest pending job", "none" if oldest is None else f"ready for {span(oldest)}"),

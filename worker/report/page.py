@@ -1,4 +1,4 @@
-"""The report for people: causes on top, each with what to do about it, then the failures one by one."""
+"""The report in the terminal: the causes with advice, then the failures."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from itertools import islice
 
 from worker.case.fields import one_line
 from worker.ledger.queries import Failure, Group, Selected
-from worker.report.advice import all_there_is_to_do
-from worker.report.formatting import counted, moment, money, said
+from worker.report.advice import full_advice
+from worker.report.formatting import counted, describe_error, moment, money
 from worker.report.terminal import Column, Screen
 
-#: Failures that share the widths of one table. A longer list goes on in the next one, so that it is shown while it is
-#: read.
+#: Failures per table. A longer list continues in another table, so that rows appear while they are read.
 ROWS = 1000
-#: Characters of a terminal's line from which a table of failures can be read; narrower ones get a block for each.
+#: Minimum terminal width for a table of failures; narrower ones get a block per failure.
 WIDE = 110
 NO_MESSAGE = "no message"
 
@@ -24,7 +23,7 @@ _CAUSE_COLUMNS = (
     Column("tenants", right=True, whole=True),
     Column("amount", right=True, whole=True),
     Column("first and last seen", whole=True),
-    Column("cause, and what to do about it", share=1),
+    Column("cause and what to do", share=1),
 )
 _COLUMNS = (
     Column("job", whole=True),
@@ -46,16 +45,16 @@ def show_report(
     held_by: Sequence[str] = (),
     narrowed: bool = False,
 ) -> None:
-    """The whole report. `found`, `causes` and `failures` come from the same filter; `held_by`: what holds the fleet.
+    """Show the report. `found`, `causes` and `failures` come from the same filter; `held_by`: what pauses the fleet.
 
-    `narrowed` says whether that filter leaves anything out.
+    `narrowed`: whether the filter excludes anything.
     """
     for words in held_by:
         screen.line(words, style="bold")
     if held_by:
         screen.line()
     if not causes:
-        screen.line("No open failure fits these options." if narrowed else "No open failures.")
+        screen.line("No open failure matches these options." if narrowed else "No open failures.")
         return
     screen.line(_headline(found, causes), style="bold")
     screen.line()
@@ -68,12 +67,12 @@ def show_report(
             screen.table(_COLUMNS, [_cells(failure) for failure in page])
     screen.line()
     screen.line(
-        "One job's story: case-worker show JOB_ID. To act: case-worker replay --help, case-worker discard --help"
+        "One job's history: case-worker show JOB_ID. To act: case-worker replay --help, case-worker discard --help"
     )
 
 
 def amounts_in(cause: Group) -> str:
-    """The sums by currency, e.g. `18750.00 DKK + 640.00 EUR`, and how many failures are in none of them."""
+    """The sums by currency, e.g. `18750.00 DKK + 640.00 EUR`, and the number of failures without an amount."""
     sums = [money(Decimal(total), currency) for currency, total in sorted(cause.amounts.items())]
     if cause.without_amount:
         sums.append(f"{cause.without_amount} without a known amount")
@@ -118,25 +117,25 @@ def _show_causes(screen: Screen, causes: list[Group]) -> None:
 
 def _title(cause: Group) -> str:
     link = " (invalid client link)" if cause.invalid_client_link else ""
-    return f"{cause.reason}{link}: {said(cause.error_type, cause.message) or NO_MESSAGE}"
+    return f"{cause.reason}{link}: {describe_error(cause.error_type, cause.message) or NO_MESSAGE}"
 
 
 def _remedy(cause: Group) -> list[tuple[str, str]]:
-    facts = [("to do", all_there_is_to_do(cause.reason, cause.error_type))]
+    facts = [("to do", full_advice(cause.reason, cause.error_type))]
     if cause.solution_url:
         facts.append(("link", one_line(cause.solution_url)))
     elif cause.solution_urls:
-        facts.append(("link", f"{cause.solution_urls} different ones: each is with its job below"))
+        facts.append(("link", f"{cause.solution_urls} different links, each shown with its job below"))
     return facts
 
 
 def _seen(cause: Group) -> list[str]:
-    """First and last, or the one moment."""
+    """First and last time, or one if they are equal."""
     return list(dict.fromkeys((moment(cause.first_seen), moment(cause.last_seen))))
 
 
 def _what_happened(failure: Failure) -> str:
-    parts = [said(failure.error_type, failure.message) or NO_MESSAGE]
+    parts = [describe_error(failure.error_type, failure.message) or NO_MESSAGE]
     if failure.http_status:
         parts.insert(0, str(failure.http_status))
     if failure.outcome_unknown:

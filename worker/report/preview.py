@@ -1,4 +1,4 @@
-"""What a replay or discard would act on, and a token that ties somebody's confirmation to exactly that."""
+"""Preview a replay or discard, with a token that ties the confirmation to exactly this selection."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from worker.report.formatting import counted
 
 PAST = {Verb.REPLAY: "replayed", Verb.DISCARD: "discarded"}
 NOT_REPLAYABLE = (
-    "a message that became no job cannot be replayed: correct the sender, send the case again, then discard the message"
+    "an unreadable message cannot be replayed: fix the sender, send the case again, then discard the message"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something selected that is not acted on, and why."""
+    """A selected item that is skipped, and why."""
 
     what: str
     why: str
@@ -30,27 +30,27 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What is selected at one moment."""
+    """The selection at one moment."""
 
     verb: Verb
     wanted: FailureFilter
-    """The filter with its ages as points in time."""
+    """The filter, with ages converted to times."""
     selected: Selected
     skipped: tuple[Skipped, ...]
-    """What was asked for by id and cannot be acted on; for a replay also the unreadable messages."""
+    """Ids that cannot be acted on; for a replay also the unreadable messages."""
     token: str
-    """Give it back to `worker.report.operations.start` to confirm exactly this."""
+    """Pass it to `worker.report.operations.start` to confirm exactly this selection."""
 
     @property
     def count(self) -> int:
-        """How many failures would be acted on."""
+        """The number of failures that would be affected."""
         messages = self.selected.messages if self.verb is Verb.DISCARD else 0
         return self.selected.jobs + messages
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """What a token says: which failures somebody has seen counted."""
+    """A token's content: the selection that the user saw."""
 
     verb: Verb
     wanted: FailureFilter
@@ -60,7 +60,7 @@ class Confirmed:
 
 
 def preview(connection: Connection, verb: Verb, wanted: FailureFilter) -> Preview:
-    """Look at what is selected, without acting: how many jobs of how many tenants, what money, and under which keys."""
+    """Count what is selected without changing it: jobs, tenants, amounts, and the keys to use."""
     fixed = wanted.fixed_at(moment_of(connection))
     found = selected(connection, fixed)
     skipped = _not_dead(connection, verb, fixed)
@@ -71,9 +71,9 @@ def preview(connection: Connection, verb: Verb, wanted: FailureFilter) -> Previe
 
 
 def read_token(token: str) -> Confirmed:
-    """What was confirmed. Raises SelectionChanged for a token that this version did not make.
+    """Decode a token. Raises SelectionChanged if this version did not create it.
 
-    A token gives nobody a right: it only says which selection was seen, so it is not signed.
+    A token grants no permission, so it is not signed; it only names the selection that the user saw.
     """
     try:
         values = json.loads(base64.urlsafe_b64decode(token.encode()))
@@ -84,7 +84,7 @@ def read_token(token: str) -> Confirmed:
             int(values["count"]),
         )
     except (ValueError, KeyError, TypeError, ArithmeticError):
-        raise SelectionChanged("the confirmation cannot be read: look at the selection again") from None
+        raise SelectionChanged("the confirmation cannot be read: open the preview again") from None
 
 
 def _write_token(confirmed: Confirmed) -> str:
@@ -98,7 +98,7 @@ def _write_token(confirmed: Confirmed) -> str:
 
 
 def _not_dead(connection: Connection, verb: Verb, wanted: FailureFilter) -> list[Skipped]:
-    """Those of the jobs asked for by id that do not exist or are not dead."""
+    """The requested ids that do not exist or are not dead."""
     if not wanted.jobs:
         return []
     found = {target.job_id: target for target in targets_by_id(connection, wanted.jobs)}

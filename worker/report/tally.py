@@ -1,4 +1,4 @@
-"""Counting what an operation does, and the key rule of a replay, in words."""
+"""Count and describe what an operation does, and with which keys."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from worker.report.preview import Preview
 
 @dataclass(slots=True)
 class Tally:
-    """How many were acted on, or would be."""
+    """How many items were processed, or would be."""
 
     jobs: int = 0
     tenants: int = 0
     messages: int = 0
     plans: Counter[ReplayPlan] = field(default_factory=Counter)
-    """How many of the jobs a replay treats in which way."""
+    """Number of jobs per replay plan."""
     seen: int = 0
-    """Everything that was dealt with, skipped or not."""
+    """All items, including skipped ones."""
     _names: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, made: Preview) -> Self:
-        """What a preview promises."""
+        """The tally of a preview."""
         found = made.selected
         messages = found.messages if made.verb is Verb.DISCARD else 0
         return cls(jobs=found.jobs, tenants=found.tenants, messages=messages, plans=Counter(found.plans))
 
     def add(self, chunk: Chunk) -> None:
-        """Count a chunk that was dealt with."""
+        """Count a processed chunk."""
         for target, item in zip(chunk.targets, chunk.items, strict=True):
             self.seen += 1
             if item.outcome is ItemOutcome.SKIPPED:
@@ -60,19 +60,19 @@ class Tally:
             text += f": {describe_plans(self.plans)}"
         unknown = sum(jobs for plan, jobs in self.plans.items() if plan.case_may_exist)
         if verb is Verb.DISCARD and unknown:
-            text += f"; {unknown} of the cases may exist at Debitura, where discarding takes nothing back"
+            text += f"; {unknown} of the cases may exist at Debitura, where discarding changes nothing"
         return text
 
 
-#: The plans of jobs, in the order in which people read them.
-PLAN_WORDS = {
+#: Names of the replay plans, in display order.
+PLAN_NAMES = {
     ReplayPlan.NEW_KEY: "new key",
     ReplayPlan.LOOK_UP_FIRST: "look-up first",
     ReplayPlan.SAME_KEY: "same key",
-    ReplayPlan.ASK_A_PERSON: "back to a person, who must look in Debitura first",
+    ReplayPlan.ASK_A_PERSON: "needs a person again, who must check Debitura first",
 }
 
 
 def describe_plans(plans: Mapping[ReplayPlan, int]) -> str:
-    """What a replay does: `new key 9, look-up first 2`."""
-    return ", ".join(f"{words} {plans[plan]}" for plan, words in PLAN_WORDS.items() if plans.get(plan))
+    """Describe the plans of a replay: `new key 9, look-up first 2`."""
+    return ", ".join(f"{name} {plans[plan]}" for plan, name in PLAN_NAMES.items() if plans.get(plan))

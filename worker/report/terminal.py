@@ -1,4 +1,4 @@
-"""Output for people: rich tables in a terminal; in a pipe or a file plain lines, aligned, uncut and without colour."""
+"""Output for people: rich tables in a terminal, or plain aligned lines in a pipe or file."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from rich.text import Text
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's heading and how its cells are set."""
+    """A column's heading and layout."""
 
     heading: str
     right: bool = False
     whole: bool = False
-    """Never broken over two lines, however narrow the terminal (an id to be copied)."""
+    """Never wrap the cells, however narrow the terminal (an id to be copied)."""
     share: int | None = None
-    """How much of the width that is left it takes, next to the others; None: what its cells need."""
+    """Its share of the remaining width; None: as wide as its cells need."""
 
 
 class Screen:
-    """One output stream. Every text is shown as it is: nothing in it is taken for markup."""
+    """One output stream. Text is printed literally, without markup."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
@@ -37,22 +37,22 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """Characters in a line of the terminal; of no meaning in a pipe."""
+        """The terminal's width in characters; meaningless in a pipe."""
         return self._console.width
 
     def line(self, text: str = "", *, style: str = "") -> None:
-        """One line; in a terminal it is broken at words, and in that style."""
+        """Print a line; a terminal wraps it at words and applies the style."""
         self.styled((text, style))
 
     def styled(self, *parts: tuple[str, str]) -> None:
-        """One line of several parts, each with its style; in a terminal it is broken at words."""
+        """Print a line of parts, each with its own style."""
         if self.is_terminal:
             self._console.print(Text.assemble(*parts))
         else:
             self._stream.write("".join(text for text, _ in parts) + "\n")
 
     def facts(self, pairs: Iterable[tuple[str, str]], *, indent: int = 2) -> None:
-        """Names and values beneath each other."""
+        """Print names and values in two columns."""
         listed = list(pairs)
         width = max((cell_len(name) for name, _ in listed), default=0)
         if not self.is_terminal:
@@ -67,9 +67,9 @@ class Screen:
         self._console.print(grid)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, ruled: bool = False) -> None:
-        """A table, with rules between its rows in a terminal if wanted (for cells of several lines).
+        """Print a table; `ruled` draws lines between rows in a terminal (for cells with several lines).
 
-        The last column of a plain one is not padded, so that long texts stand there uncut.
+        In plain output the last column is not padded, so that long texts fit.
         """
         if self.is_terminal:
             self._rich_table(columns, rows, ruled=ruled)
@@ -103,12 +103,12 @@ class Screen:
 
 
 def use_any_encoding(stream: TextIO) -> None:
-    """Make a stream show characters that its encoding lacks as escapes, rather than fail in the middle of a report."""
-    with contextlib.suppress(AttributeError):  # a stand-in without reconfigure takes any text anyway
+    """Make a stream escape characters that its encoding lacks, instead of failing in the middle of a report."""
+    with contextlib.suppress(AttributeError):  # a test double without reconfigure accepts any text
         stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]  # TextIOWrapper's, not TextIO's
 
 
 def _padded(text: str, width: int, *, right: bool = False) -> str:
-    """Padded by the width on the screen: a Japanese character takes two places."""
+    """Pad by display width: a Japanese character takes two columns."""
     padding = " " * (width - cell_len(text))
     return padding + text if right else text + padding

@@ -1,4 +1,4 @@
-"""Why is this waiting? In words, for the fleet and for one job."""
+"""Describe why the fleet or one job is waiting."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from worker.policy.circuit_breaker import PROBE_OFTEN_FOR
 from worker.policy.rate_limit import WINDOW_NAMES
 from worker.report.formatting import counted, moment, span
 
-_HOLDS = {
-    HoldName.RATE_LIMIT: "The Customer API said that its rate limit is reached.",
+_PAUSES = {
+    HoldName.RATE_LIMIT: "The Customer API's rate limit is reached.",
     HoldName.MINT_RATE_LIMIT: "The rate limit for minting tokens is reached.",
     HoldName.API_KEY: (
-        "ALARM: the partner API key is refused. Give the workers a key that works (DEBITURA_API_KEY) and restart them;"
-        " meanwhile nothing is failed."
+        "ALARM: the partner API key is rejected. Set a valid DEBITURA_API_KEY and restart the workers;"
+        " until then no job fails."
     ),
-    HoldName.CUSTOMER_API: "The Customer API is in trouble; meanwhile no attempts are counted and nothing is failed.",
-    HoldName.REFERRAL_API: "No tokens can be minted; meanwhile no attempts are counted and nothing is failed.",
+    HoldName.CUSTOMER_API: "The Customer API has a fault; until it recovers, no attempts are counted and no job fails.",
+    HoldName.REFERRAL_API: "No tokens can be minted; until it recovers, no attempts are counted and no job fails.",
     HoldName.BRAKE: (
         "ALARM: the API refuses every job alike, so the fleet has stopped. Nothing is failed meanwhile, and what died"
         " of it is taken back. If the verdict is right, accept it: case-worker brake accept."
     ),
 }
 
-_WERE = {
+_PAST_PAUSES = {
     HoldName.RATE_LIMIT: "the Customer API's rate limit was reached",
     HoldName.MINT_RATE_LIMIT: "the rate limit for minting tokens was reached",
-    HoldName.API_KEY: "the partner API key was refused",
-    HoldName.CUSTOMER_API: "the Customer API was in trouble",
+    HoldName.API_KEY: "the partner API key was rejected",
+    HoldName.CUSTOMER_API: "the Customer API had a fault",
     HoldName.REFERRAL_API: "no tokens could be minted",
     HoldName.BRAKE: "the API refused every job alike",
 }
 
-#: Why one job waits, as a sentence without its end.
+#: Why one job waits, as a sentence without a full stop.
 WAIT_REASONS = {
     WaitReason.BACKOFF: "Its last attempt failed",
     WaitReason.RATE_LIMIT: "An API's rate limit was reached",
-    WaitReason.CONFLICT: "An earlier request under its key is still under way at the API",
-    WaitReason.API_FAULT: "The API had a fault that is not this job's",
+    WaitReason.CONFLICT: "An earlier request with its key is still in progress at the API",
+    WaitReason.API_FAULT: "The API had a fault unrelated to this job",
     WaitReason.NO_TOKEN: "No token could be minted",
     WaitReason.LOOK_UP_FAILED: "Its case must be looked up first, and the look-up failed",
     WaitReason.KEY_MISSING: "Its case cannot be decrypted here: the key is missing from CASE_ENCRYPTION_KEYS",
@@ -54,56 +54,54 @@ WAIT_REASONS = {
 #: Circuits whose words say already how they end.
 _OWN_WORDS = (HoldName.API_KEY, HoldName.BRAKE)
 
-_NOBODY_CAN_TELL = (
-    "Nothing has succeeded for so long that the probes become rarer (the next one from {next}). It may be that the API"
-    " works and that these jobs always fail: that shows when another succeeds, and from then on their attempts count."
+_RARE_PROBES = (
+    "Nothing has succeeded for so long that probes are now rarer (the next one from {next}). The API may work and only"
+    " these jobs may fail: that shows when another job succeeds, and from then on their attempts count."
 )
 
 
 def describe_fleet(waits: FleetWaits) -> list[str]:
-    """Everything that keeps the fleet from releasing more just now, the most important first."""
-    reasons = _stops(waits)
+    """The reasons why the fleet does not release more jobs now, most important first."""
+    reasons = _blockers(waits)
     ready = waits.backlog - waits.backing_off
     if ready and not reasons:
-        reasons.append(
-            f"Nothing holds it: {counted(ready, 'job')} to go out in turn, as fast as the rate limits allow."
-        )
+        reasons.append(f"Not paused: {counted(ready, 'job')} to be sent in turn, as fast as the rate limits allow.")
     if waits.next_due is not None:
         due = moment(waits.next_due)
-        reasons.append(f"Backoff: {counted(waits.backing_off, 'job')} not due yet, the first of them until {due}.")
+        reasons.append(f"Backoff: {counted(waits.backing_off, 'job')} not due yet, the first until {due}.")
     return reasons
 
 
-def _stops(waits: FleetWaits) -> list[str]:
-    """What stops every release."""
-    reasons = [_hold(hold) for hold in waits.holds]
-    reasons += [_full(window) for window in waits.windows if window.frees_in is not None]
+def _blockers(waits: FleetWaits) -> list[str]:
+    """The reasons that stop all releases."""
+    reasons = [_describe_hold(hold) for hold in waits.holds]
+    reasons += [_describe_full_window(window) for window in waits.windows if window.frees_in is not None]
     if waits.unpublished_since is not None:
-        reasons.append(f"The broker does not take messages since {moment(waits.unpublished_since)}: is it up?")
+        reasons.append(f"The broker accepts no messages since {moment(waits.unpublished_since)}: is it running?")
     if waits.leader is None:
-        why = " (one that cannot publish makes way for another)" if waits.unpublished_since else ""
-        reasons.append(f"No dispatcher leads{why}: is a worker running?")
+        why = " (one that cannot publish gives up its lead)" if waits.unpublished_since else ""
+        reasons.append(f"No dispatcher is leading{why}: is a worker running?")
     return reasons
 
 
 def describe_job(job: dict[str, Any], turn: Turn | None, waits: FleetWaits, *, tenant_cap: int) -> list[str]:
-    """Why this job is not done yet; nothing for one that is, or that needs a person."""
+    """Why this job waits; empty if it is done or needs a person."""
     match State(job["state"]):
         case State.WAITING:
             until = moment(job["due_at"])
-            # A row that an older worker wrote has no reason.
+            # Rows written by older workers have no reason.
             why = f"{WAIT_REASONS[WaitReason(job['wait_reason'])]}. Backoff" if job.get("wait_reason") else "Backoff"
-            return [f"{why} until {until}.", *_stops(waits)]
+            return [f"{why} until {until}.", *_blockers(waits)]
         case State.PENDING if turn is not None:
             before = f"More than {COUNTED_AHEAD:,}" if turn.ahead >= COUNTED_AHEAD else f"{turn.ahead:,}"
-            reasons = [f"{before} jobs have their turn before it."]
+            reasons = [f"{before} jobs are ahead of it."]
             if turn.tenant_under_way >= tenant_cap:
                 reasons.append(
-                    f"Its tenant has {turn.tenant_under_way} jobs under way, the most that one tenant may have at once."
+                    f"Its tenant has {turn.tenant_under_way} jobs in progress, the most that one tenant may have."
                 )
             return reasons + describe_fleet(waits)
         case State.QUEUED:
-            return [f"On the Celery queue since {moment(job['queued_at'])}; if no worker takes it, it goes out again."]
+            return [f"On the Celery queue since {moment(job['queued_at'])}; if not taken, it is published again."]
         case State.HELD:
             return [
                 "Its client's link is invalid, as another job of the tenant found. It goes on when that job is replayed"
@@ -114,15 +112,15 @@ def describe_job(job: dict[str, Any], turn: Turn | None, waits: FleetWaits, *, t
 
 
 def describe_estimate(waits: FleetWaits) -> str:
-    """When the backlog will be through, at the pace that is allowed."""
+    """Estimate when the backlog is done, at the allowed rate."""
     if not waits.backlog:
         return "nothing is waiting"
-    words = f"{waits.backlog:,} jobs, about {span(waits.estimate)} at the pace that is allowed"
-    return f"{words}, once the hold is over" if waits.holds else words
+    text = f"{waits.backlog:,} jobs, about {span(waits.estimate)} at the allowed rate"
+    return f"{text}, after the pause" if waits.holds else text
 
 
 def windows_as_data(waits: FleetWaits) -> list[dict[str, Any]]:
-    """The rate limits' use for programs; `seconds` names the window."""
+    """The use of each rate limit, for programs; `seconds` is the window's length."""
     return [
         {"seconds": w.window.seconds, "limit": w.window.amount, "used": w.used, "frees_in_seconds": w.frees_in}
         for w in waits.windows
@@ -130,33 +128,33 @@ def windows_as_data(waits: FleetWaits) -> list[dict[str, Any]]:
 
 
 def describe_window(window: WindowUse) -> str:
-    """For example `1,960 of 2,000 in a minute`."""
+    """E.g. `1,960 of 2,000 in a minute`."""
     name = WINDOW_NAMES.get(window.window.seconds, f"{window.window.seconds} s")
     article = "an" if name.startswith("h") else "a"
     return f"{window.used:,} of {window.window.amount:,} in {article} {name}"
 
 
-def _full(window: WindowUse) -> str:
+def _describe_full_window(window: WindowUse) -> str:
     frees = "soon" if not window.frees_in else f"in {span(window.frees_in)}"
-    return f"The rate limit is used up ({describe_window(window)}); it frees {frees}."
+    return f"The rate limit is used up ({describe_window(window)}); capacity returns {frees}."
 
 
 def describe_pause(hold: dict[str, Any]) -> str:
-    """A hold that is over: for how long, and why, as the end of a sentence."""
+    """Describe a past pause, how long and why, as the end of a sentence."""
     name = hold["name"]
     lasted = span((hold["ended_at"] - hold["since"]).total_seconds())
-    why = _WERE[HoldName(name)] if name in set(HoldName) else f"hold {one_line(name)}"
+    why = _PAST_PAUSES[HoldName(name)] if name in set(HoldName) else f"pause {one_line(name)}"
     return f"for {lasted}, until {moment(hold['ended_at'])}: {why}"
 
 
-def _hold(hold: dict[str, Any]) -> str:
+def _describe_hold(hold: dict[str, Any]) -> str:
     known = hold["name"] in set(HoldName)
-    words = _HOLDS[HoldName(hold["name"])] if known else f"Hold {hold['name']}."
+    text = _PAUSES[HoldName(hold["name"])] if known else f"Pause {hold['name']}."
     verdict = f"{hold['reason']}: " if hold.get("reason") else ""
-    words += f" Since {moment(hold['since'])}: {verdict}{one_line(hold['detail'])}."
+    text += f" Since {moment(hold['since'])}: {verdict}{one_line(hold['detail'])}."
     if known and HoldName(hold["name"]) in CIRCUITS:
         probes = hold["probes"]
-        words += f" One job at a time finds out whether it is over ({probes} so far)."
+        text += f" One job at a time probes whether it is over ({probes} so far)."
         rare = hold["seconds"] > PROBE_OFTEN_FOR and HoldName(hold["name"]) not in _OWN_WORDS
-        return f"{words} {_NOBODY_CAN_TELL.format(next=moment(hold['until']))}" if rare else words
-    return f"{words} Nothing is released until {moment(hold['until'])}."
+        return f"{text} {_RARE_PROBES.format(next=moment(hold['until']))}" if rare else text
+    return f"{text} Nothing is released until {moment(hold['until'])}."

@@ -170,7 +170,7 @@ _CANARY = text(
 )
 
 
-def canary_standing(connection: Connection, operation_id: int, stage: int) -> CanaryStanding:
+def canary_status(connection: Connection, operation_id: int, stage: int) -> CanaryStanding:
     """How the jobs of that stage are doing. Meant for stages 1 and 2, which have few."""
     rows = connection.execute(_CANARY, {"id": operation_id, "stage": stage}).all()
     deaths = [

@@ -69,7 +69,7 @@ def story(connection: Connection, job_id: UUID) -> Story:
     )
 
 
-def mark_of(connection: Connection, job_id: UUID) -> str:
+def change_tag(connection: Connection, job_id: UUID) -> str:
     """A mark that changes whenever the job has moved. Raises JobNotFound."""
     mark = connection.execute(text("SELECT state || '-' || request_count FROM jobs WHERE id = :id"), {"id": job_id})
     found: str | None = mark.scalar()

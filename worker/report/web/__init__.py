@@ -1,5 +1,5 @@
 """The failed-job report as a web page.
 
-`serve` starts it, `application` puts it together. What reaches a page has passed the `gate` (headers, host) and the
-`doorkeeper` (who asks, with which role); `pages` holds one file for each view, `templates` and `static` its looks.
+`serve` runs the server, `application` wires the routes. Every request passes `security_middleware` (host name, headers)
+and `authentication` (user and role). `pages` has one file per view; `templates` and `static` hold the HTML, CSS and JS.
 """

@@ -1,6 +1,6 @@
-"""Filters as they stand in a page's address, so that a view can be sent to a colleague.
+"""Filters in a page's address, so that a view can be shared as a link.
 
-What cannot be read is said, never skipped: with a part left out, a selection would be wider than its reader thinks.
+Report invalid parts and never skip them: without one, the selection would be wider than the user expects.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _reason(text: str) -> str:
     try:
         return Reason(text).value
     except ValueError:
-        raise ValueError("is no reason that this report knows") from None
+        raise ValueError("is not a known reason") from None
 
 
 def _status(text: str) -> int:
@@ -64,9 +64,9 @@ def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError:
-        raise ValueError("should be a moment such as 2026-01-31T08:00:00+00:00") from None
+        raise ValueError("should be a time such as 2026-01-31T08:00:00+00:00") from None
     if moment.tzinfo is None:
-        raise ValueError("should have a zone")
+        raise ValueError("should have a time zone")
     return moment
 
 
@@ -74,7 +74,7 @@ def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise ValueError("should be made of UUIDs") from None
+        raise ValueError("should be UUIDs") from None
 
 
 def _letters(text: str) -> tuple[int, ...]:
@@ -88,7 +88,7 @@ def _jobs(text: str) -> tuple[UUID, ...]:
     return tuple(_uuid(part) for part in text.split("."))
 
 
-#: Name in the address: (part of the filter, reading it, writing it).
+#: Name in the address: (field of the filter, parser, formatter).
 _PARTS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
     "tenant": ("tenant", _words, str),
     "reason": ("reason", _reason, str),
@@ -111,31 +111,31 @@ _PARTS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What an address asks for."""
+class ParsedFilter:
+    """A filter parsed from an address."""
 
     filter: FailureFilter
     typed: dict[str, str]
-    """The parts as they stand there."""
+    """The parts as typed."""
     problems: dict[str, str]
-    """Parts that cannot be read, and why: then nothing may be listed or acted on."""
+    """Invalid parts, with the reason. If there are any, list and change nothing."""
 
     @property
     def query(self) -> str:
-        """The same as a query, without a question mark."""
+        """The parts as a query string, without a question mark."""
         return urlencode(self.typed)
 
     def without(self, *names: str) -> str:
-        """The query without some parts."""
+        """The query string without some parts."""
         return urlencode({name: value for name, value in self.typed.items() if name not in names})
 
 
 def read_parts(
     query: Mapping[str, str], parts: Mapping[str, tuple[str, Callable[[str], Any], *tuple[Any, ...]]]
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
-    """The parts of a filter in an address, by `parts`: each name there, with the part's own and how it is read.
+    """Parse the parts of a filter in an address. `parts` maps each name there to (field of the filter, parser).
 
-    Returns what was read, what was typed, and why what cannot be read cannot.
+    Returns the parsed values by field, the typed texts by name, and the problems by name.
     """
     typed = {name: query[name].strip() for name in parts if query.get(name, "").strip()}
     found: dict[str, Any] = {}
@@ -149,25 +149,25 @@ def read_parts(
     return found, typed, problems
 
 
-def read_filter(query: Mapping[str, str]) -> Wanted:
-    """The filter in an address or a form."""
+def read_filter(query: Mapping[str, str]) -> ParsedFilter:
+    """Parse the filter in an address or a form."""
     found, typed, problems = read_parts(query, _PARTS)
-    return Wanted(FailureFilter() if problems else FailureFilter(**found), typed, problems)
+    return ParsedFilter(FailureFilter() if problems else FailureFilter(**found), typed, problems)
 
 
-def read_query(text: str) -> Wanted:
-    """The filter in a query that a form has carried along."""
+def read_query(text: str) -> ParsedFilter:
+    """Parse the filter in a query string."""
     return read_filter(dict(parse_qsl(text)))
 
 
 def query_for(wanted: FailureFilter) -> str:
-    """The query that asks for those failures."""
+    """The query string for a filter."""
     parts = {name: (getattr(wanted, part), write) for name, (part, _, write) in _PARTS.items()}
     return urlencode({name: write(value) for name, (value, write) in parts.items() if _narrows(value)})
 
 
 def selection(stored: Mapping[str, Any]) -> dict[str, str] | None:
-    """A kept filter by the names that it has in an address, empty for all; None where it is of an older kind."""
+    """A stored filter as the parts of an address, empty for all failures; None if an older version stored it."""
     try:
         return read_query(query_for(FailureFilter.from_dict(dict(stored)))).typed
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
@@ -175,10 +175,10 @@ def selection(stored: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _narrows(value: Any) -> bool:
-    """Whether a part of a filter is set. (An amount of 0 is: it only equals False.)"""
+    """Whether a field of a filter is set. (An amount of 0 is, although it equals False.)"""
     return value is not None and value is not False and value != ()
 
 
 def ticked(values: Iterable[str]) -> tuple[int, ...]:
-    """The dead letters whose boxes were ticked, each once. Raises ValueError for anything but ids."""
+    """The ids of the ticked dead letters, without duplicates. Raises ValueError for an invalid id."""
     return tuple(dict.fromkeys(number for value in values for number in _letters(value)))

@@ -1,4 +1,4 @@
-"""The page put together: routes, errors in words, and what all requests share."""
+"""Build the application: routes, error pages and shared state."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ from worker.fleet.reading import FleetReader
 from worker.fleet.settings import FleetSettings
 from worker.policy.rate_limit import Pace
 from worker.report.runner import OperationRunner
-from worker.report.web.asking import Report, meet, route
+from worker.report.web.authentication import Authenticator
 from worker.report.web.configuration import WebSettings
-from worker.report.web.doorkeeper import Doorkeeper
-from worker.report.web.gate import Gate
+from worker.report.web.labels import sentence
 from worker.report.web.pages import (
     act,
     audit,
     edit,
-    entry,
     export,
     files,
     find,
@@ -37,17 +35,19 @@ from worker.report.web.pages import (
     job,
     jobs,
     links,
-    machines,
     message,
+    monitoring,
     progress,
+    sign_in,
 )
 from worker.report.web.people import Role
 from worker.report.web.rendering import Renderer
+from worker.report.web.request_context import Report, request_context, route
+from worker.report.web.security_middleware import SecurityMiddleware
 from worker.report.web.sessions import Sessions
 from worker.report.web.throttle import Throttle
 from worker.report.web.webhook import PATH as WEBHOOK
 from worker.report.web.webhook import Webhook
-from worker.report.web.words import sentence
 from worker.report.webhooks.inbox import Inbox, webhook_secrets
 from worker.settings import Settings
 from worker.telemetry.metrics.registry import open_book
@@ -56,17 +56,17 @@ log = structlog.get_logger(__name__)
 
 
 def routes() -> list[BaseRoute]:
-    """Every address, and who may ask for it."""
+    """Every address, with the role that it needs."""
     return [
-        route("/healthz", machines.healthz, needs=None),
-        route("/readyz", machines.readyz, needs=None),
-        route("/metrics", machines.metrics, needs=None),
-        route("/scaling", machines.scaling, needs=None),
+        route("/healthz", monitoring.healthz, needs=None),
+        route("/readyz", monitoring.readyz, needs=None),
+        route("/metrics", monitoring.metrics, needs=None),
+        route("/scaling", monitoring.scaling, needs=None),
         Route("/static/{mark}/{name}", files.static),
-        route("/login", entry.login_form, needs=None),
-        route("/login", entry.login, post=True, needs=None),
-        route("/logout", entry.logout, post=True, needs=None),
-        route("/theme", entry.theme, post=True, needs=None),
+        route("/login", sign_in.login_form, needs=None),
+        route("/login", sign_in.login, post=True, needs=None),
+        route("/logout", sign_in.logout, post=True, needs=None),
+        route("/theme", sign_in.theme, post=True, needs=None),
         route("/", front.front),
         route("/links", links.links),
         route("/links/check", links.to_links),
@@ -84,7 +84,7 @@ def routes() -> list[BaseRoute]:
         route("/messages/{number:int}", message.message),
         route("/messages/{number:int}/reveal", message.to_message),
         route("/messages/{number:int}/reveal", message.reveal, post=True, needs=Role.OPERATOR),
-        route("/act", act.look, needs=Role.OPERATOR),
+        route("/act", act.show_preview, needs=Role.OPERATOR),
         route("/act", act.confirm, post=True, needs=Role.OPERATOR),
         route("/operations", progress.activity),
         route("/audit", audit.audit_view),
@@ -100,11 +100,11 @@ def routes() -> list[BaseRoute]:
 
 
 def create_application(
-    settings: Settings, engine: Engine, environ: Mapping[str, str], *, local_name: str = "somebody on this machine"
-) -> Gate:
-    """The page as an ASGI application. Raises SettingsError.
+    settings: Settings, engine: Engine, environ: Mapping[str, str], *, local_name: str = "local user"
+) -> SecurityMiddleware:
+    """Build the ASGI application. Raises SettingsError.
 
-    `local_name` is whom the audit log names where nobody has to sign in.
+    `local_name` is the user name in the audit log when no sign-in is configured.
     """
     web = WebSettings.from_environment(environ, settings)
     secrets = webhook_secrets(environ)
@@ -113,7 +113,7 @@ def create_application(
     inbox = Inbox(engine, runner.kick)
 
     @asynccontextmanager
-    async def living(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         runner.start()
         if secrets:
             inbox.start()
@@ -123,67 +123,67 @@ def create_application(
 
     app = Starlette(
         routes=[*routes(), Route(WEBHOOK, Webhook(engine, secrets, inbox.kick))],
-        lifespan=living,
+        lifespan=lifespan,
         exception_handlers={
-            HTTPException: _refusal, JobNotFound: _not_there, OperationNotFound: _not_there, DBAPIError: _no_database,
-            CaseSealed: _sealed, Exception: _trouble,
+            HTTPException: _refusal, JobNotFound: _not_found, OperationNotFound: _not_found, DBAPIError: _no_database,
+            CaseSealed: _sealed, Exception: _internal_error,
         },
     )  # fmt: skip
-    doorkeeper = Doorkeeper(web, Throttle(settings.redis_url), local_name=local_name)
+    authenticator = Authenticator(web, Throttle(settings.redis_url), local_name=local_name)
     app.state.report = Report(
         settings,
         web,
         engine,
         Sessions(web.secret_key),
-        doorkeeper,
+        authenticator,
         Renderer(),
         runner,
         Pace.parse(settings.rate_limits),
         FleetReader(settings, FleetSettings.from_environment(environ), engine),
     )
-    # Around everything, Starlette's own answer to an unforeseen error included.
-    return Gate(app, web)
+    # Outermost, so that it also covers Starlette's own error responses.
+    return SecurityMiddleware(app, web)
 
 
-_SAID = {
-    403: ("You may not do this", "This takes another role, or another page to come from."),
-    404: ("There is no such page", "The address may be cut off, or what it named is gone."),
-    405: ("This page cannot be asked that way", "Go back, and use the page's own buttons."),
-    413: ("That is too much", "A form may be 4 MB long at most."),
+_MESSAGES = {
+    403: ("You may not do this", "It needs another role, or must come from a page of this site."),
+    404: ("There is no such page", "The address may be incomplete, or the record is gone."),
+    405: ("This page does not accept that request", "Go back, and use the buttons on the page."),
+    413: ("That is too large", "A form may have at most 4 MB."),
 }
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    title, said = _SAID.get(error.status_code, ("That cannot be answered", "Go back and try once more."))
+    title, message = _MESSAGES.get(error.status_code, ("That request failed", "Go back and try again."))
     if error.status_code == 403 and error.detail != "Forbidden":
-        title, said = "This form is out of date", error.detail
-    return await _page(request, error.status_code, title, said)
+        title, message = "This form is out of date", error.detail
+    return await _page(request, error.status_code, title, message)
 
 
-async def _not_there(request: Request, error: Exception) -> Response:
-    return await _page(request, 404, "There is no such thing here", sentence(error))
+async def _not_found(request: Request, error: Exception) -> Response:
+    return await _page(request, 404, "Not found", sentence(error))
 
 
 async def _sealed(request: Request, error: Exception) -> Response:
-    return await _page(request, 409, "This case cannot be opened", sentence(error))
+    return await _page(request, 409, "This case cannot be decrypted", sentence(error))
 
 
 async def _no_database(request: Request, error: Exception) -> Response:
     log.warning("page_without_database", path=request.url.path, error=type(error).__name__)
-    said = "Nothing was changed. It may be starting again, or be too busy: try again in a moment."
-    return await _page(request, 503, "The database does not answer", said)
+    message = "Nothing was changed. It may be restarting or overloaded: try again in a moment."
+    return await _page(request, 503, "The database does not respond", message)
 
 
-async def _trouble(request: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     number = uuid4().hex[:12]
     log.error("page_failed", path=request.url.path, incident=number, exc_info=error)
-    said = f"The page has a fault. Whoever looks after it finds more in its log under incident {number}."
-    return await _page(request, 500, "Something went wrong", said)
+    message = f"This is a bug in the page. The log has the details under incident {number}."
+    return await _page(request, 500, "Something went wrong", message)
 
 
-async def _page(request: Request, status: int, title: str, said: str) -> Response:
+async def _page(request: Request, status: int, title: str, message: str) -> Response:
     if request.url.path.endswith(".json"):
-        return JSONResponse({"error": title, "said": said}, status)
-    ask = meet(request)
-    return await run_in_threadpool(lambda: ask.page("error.html", status, title=title, said=said))
+        return JSONResponse({"error": title, "said": message}, status)
+    context = request_context(request)
+    return await run_in_threadpool(lambda: context.page("error.html", status, title=title, message=message))

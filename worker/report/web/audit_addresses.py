@@ -1,4 +1,4 @@
-"""The audit view's filter as it stands in a page's address."""
+"""The audit log's filter in a page's address."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from worker.report.web.addresses import read_parts
 
 
 @dataclass(frozen=True, slots=True)
-class WantedActs:
-    """What an address asks for."""
+class ParsedAuditFilter:
+    """An audit filter parsed from an address."""
 
     filter: AuditFilter
     typed: dict[str, str]
-    """The parts as they stand there."""
+    """The parts as typed."""
     problems: dict[str, str]
-    """Parts that cannot be read, and why: then nothing is listed."""
+    """Invalid parts, with the reason. If there are any, list nothing."""
 
     @property
     def query(self) -> str:
-        """The same as a query, without a question mark."""
+        """The parts as a query string, without a question mark."""
         return urlencode(self.typed)
 
 
@@ -53,10 +53,10 @@ def _day_after(text: str) -> datetime:
     try:
         return _day(text) + timedelta(days=1)
     except OverflowError:
-        raise ValueError("is the last day that there is") from None
+        raise ValueError("is too late a day") from None
 
 
-#: Name in the address: part of the filter, and reading it. Days are in UTC, the first and the last one included.
+#: Name in the address: (field of the filter, parser). Days are in UTC; both ends are included.
 _PARTS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "who": ("actor", _words),
     "action": ("action", _words),
@@ -66,7 +66,7 @@ _PARTS: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 
 
-def read_audit_filter(query: Mapping[str, str]) -> WantedActs:
-    """The filter in an address."""
+def read_audit_filter(query: Mapping[str, str]) -> ParsedAuditFilter:
+    """Parse the filter in an address."""
     found, typed, problems = read_parts(query, _PARTS)
-    return WantedActs(AuditFilter() if problems else AuditFilter(**found), typed, problems)
+    return ParsedAuditFilter(AuditFilter() if problems else AuditFilter(**found), typed, problems)

@@ -1,4 +1,4 @@
-"""A case as a form, and a form as a case: what was not touched keeps its very value."""
+"""Convert a case to a form and back. Untouched fields keep their exact value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.case.fields import as_text, leaves
 from worker.report.edit import MISSING, Draft
 from worker.report.formatting import parse_amount
 
-#: Fields that a case may lack, and people may want to add (referral-partners/integration-guides/case-submission).
+#: Fields to offer when a case lacks them (referral-partners/integration-guides/case-submission).
 _OFFERED = (
     "currencyCode", "amountToRecover", "date", "dueDate", "creditorReference", "claimDescription", "comments",
     "debtor.type", "debtor.name", "debtor.address", "debtor.zipCode", "debtor.city", "debtor.countryAlpha2",
@@ -19,13 +19,13 @@ _OFFERED = (
 )  # fmt: skip
 _NUMBERS = ("amount",)
 _FLAGS = ("allowPendingContracts", "isTest")
-#: What a form's names begin with, so that no field of a case can be taken for one of ours.
+#: Prefix of the case's fields in the form, so that they can't collide with our own.
 PREFIX = "case:"
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One place of the case."""
+    """One field of the form."""
 
     number: int
     """Its place in the form."""
@@ -34,11 +34,11 @@ class Field:
     problems: list[str]
     long: bool
     added: bool
-    """The case does not have it."""
+    """Whether the case lacks it."""
 
 
 class NotANumber(ValueError):
-    """A field that holds a number was given something else."""
+    """The value of a numeric field is not a number."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(problem)
@@ -46,23 +46,23 @@ class NotANumber(ValueError):
 
 
 def fields_of(draft: Draft, typed: Mapping[str, str], problems: Mapping[str, str]) -> list[Field]:
-    """The form: fields with problems first, then the case's other fields, then those that could be added.
+    """The form's fields: those with problems first, then the case's other fields, then those that can be added.
 
-    `typed` is what somebody has entered already, `problems` what is wrong with that; both by path.
+    `typed` holds the values entered so far, `problems` their errors; both by path.
     """
     has = {path: value for path, value in leaves(draft.case) if not isinstance(value, dict | list)}
-    said = {**draft.errors, **draft.other_errors}
-    paths = list(dict.fromkeys([*has, *(p for p in said if _can_be_added(draft.case, p)), *_offered(draft.case)]))
+    errors = {**draft.errors, **draft.other_errors}
+    paths = list(dict.fromkeys([*has, *(p for p in errors if _can_be_added(draft.case, p)), *_offered(draft.case)]))
     found = []
     for number, path in enumerate(paths):
         text = typed.get(path, as_text(has[path]) if path in has and has[path] is not None else "")
-        wrong = ([problems[path]] if path in problems else []) + list(said.get(path, []))
+        wrong = ([problems[path]] if path in problems else []) + list(errors.get(path, []))
         found.append(Field(number, path, text, wrong, len(text) > 90 or "\n" in text, path not in has))
     return sorted(found, key=lambda field: (not field.problems, field.added))
 
 
 def corrected(case: dict[str, Any], typed: Mapping[str, str]) -> dict[str, Any]:
-    """The case with what was entered. An emptied field is taken out. Raises NotANumber."""
+    """The case with the entered values. An emptied field is removed. Raises NotANumber."""
     has = dict(leaves(case))
     changes: dict[str, Any] = {}
     for path, text in typed.items():
@@ -81,7 +81,7 @@ def corrected(case: dict[str, Any], typed: Mapping[str, str]) -> dict[str, Any]:
 
 
 def typed_in(form: Mapping[str, Any]) -> dict[str, str]:
-    """What a form says of the case's fields, by path."""
+    """The submitted values of the case's fields, by path."""
     return {
         name.removeprefix(PREFIX): value.replace("\r\n", "\n")
         for name, value in form.items()

@@ -1,4 +1,4 @@
-"""Bar charts as SVG, drawn here: no script, no style attribute, nothing from elsewhere."""
+"""Bar charts as SVG, without scripts, style attributes or external files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from markupsafe import Markup
 
 from worker.report.formatting import span
 
-#: In units of the drawing, which is stretched to the width that there is.
+#: In drawing units; the browser stretches the chart to the available width.
 HEIGHT, STEP, BAR = 44, 10, 7
-#: A bar for few failures beside one for many can still be seen.
+#: Minimum height, so that a small bar beside a large one stays visible.
 LOWEST = 3
 
 
 def bars(counts: Sequence[int], *, start: datetime, width: timedelta, peak: int | None = None) -> Markup:
-    """How many there were in each span of time, oldest first. The drawing says the same in words."""
+    """A bar chart of counts per time span, oldest first, with a text alternative."""
     highest = max(peak or 0, *counts, 1)
     parts = [Markup('<rect class="ground" x="0" y="{}" width="{}" height="1"/>').format(HEIGHT - 1, len(counts) * STEP)]
     for place, count in enumerate(counts):
@@ -33,10 +33,10 @@ def bars(counts: Sequence[int], *, start: datetime, width: timedelta, peak: int 
 
 
 def describe(counts: Sequence[int], start: datetime, width: timedelta) -> str:
-    """The chart for those who do not see it."""
+    """The chart's text alternative."""
     total = sum(counts)
     if not total:
-        return "No failures in this time"
+        return "No failures in this period"
     most = max(range(len(counts)), key=lambda place: counts[place])
     noun = "failure" if total == 1 else "failures"
     when = (start + most * width).strftime("%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""The page's own settings, beside those that it shares with the worker."""
+"""Settings of the web page, in addition to the worker's."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from worker.settings import Settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: Characters of a key that somebody gives; a shorter one could be guessed.
+#: Minimum length of REPORT_SECRET_KEY; a shorter one could be guessed.
 SHORTEST_KEY = 32
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """Who may use the page, and how it knows them."""
+    """Users, and how they are authenticated."""
 
     users: dict[str, User]
     secret_key: bytes = field(repr=False)
     proxy_header: str
-    """The request header in which a company's proxy names the user; empty: none."""
+    """The request header in which a proxy names the user; empty: none."""
     proxy_addresses: tuple[Network, ...]
-    """From where that header, and the X-Forwarded ones, are believed."""
+    """Addresses from which that header and the X-Forwarded ones are trusted."""
     proxy_roles: dict[str, Role]
 
     @property
-    def anybody(self) -> bool:
-        """Whether nobody has to say who they are: then only this machine may ask."""
+    def local_only(self) -> bool:
+        """Whether no sign-in is configured: then only this machine may use the page."""
         return not self.users and not self.proxy_header
 
     @classmethod
@@ -52,7 +52,7 @@ class WebSettings:
         if header and not addresses:
             raise SettingsError(
                 "REPORT_PROXY_ADDRESSES should name the addresses of the proxy whose REPORT_PROXY_USER_HEADER is"
-                " believed, e.g. 10.0.0.5 or 10.0.0.0/24"
+                " trusted, e.g. 10.0.0.5 or 10.0.0.0/24"
             )
         return cls(
             users=parse_users(users_text),
@@ -63,8 +63,8 @@ class WebSettings:
         )
 
     def require_safe(self, host: str) -> None:
-        """Raises SettingsError when anybody on a network could use the page without saying who they are."""
-        if self.anybody and host.strip("[]") not in LOOPBACK:
+        """Raise SettingsError if the page would be open to the network without a sign-in."""
+        if self.local_only and host.strip("[]") not in LOOPBACK:
             raise SettingsError(
                 f"without REPORT_USERS the report serves this machine only (--host 127.0.0.1), not {host!r}: make an"
                 " entry with `case-worker hash-password` and set REPORT_USERS, or REPORT_PROXY_USER_HEADER behind a"
@@ -89,8 +89,8 @@ def _networks(text: str) -> tuple[Network, ...]:
 def _key(given: str, users: str, database_url: str) -> bytes:
     """The key that signs sessions.
 
-    Without one of its own it is derived from what all processes of a deployment share and no outsider knows: the
-    password hashes and the database's URL. So sessions outlive a restart, and end when a user or password changes.
+    Without REPORT_SECRET_KEY it is derived from secrets that all processes of a deployment share: the password hashes
+    and DATABASE_URL. So sessions survive a restart, and end when a user or password changes.
     """
     if given and len(given) < SHORTEST_KEY:
         raise SettingsError(f"REPORT_SECRET_KEY should have at least {SHORTEST_KEY} characters, chosen at random")

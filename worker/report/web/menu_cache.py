@@ -1,4 +1,4 @@
-"""What the filter's menus offer, read again for each page, or now and then where there is much to read."""
+"""Cache the options of the filter's menus when reading them is slow."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 from worker.ledger import queries
 from worker.ledger.queries import Menus
 
-#: Seconds that reading may take each time, and for which a slower answer is kept. A menu may be a little behind: what
-#: is not in it can still be typed into the address, and what has gone finds nothing.
+#: Seconds above which a read counts as slow, and for which its result is cached. A menu may be slightly stale: a
+#: missing value can still be typed into the address, and a removed one finds nothing.
 QUICK, KEPT = 0.03, 30.0
 
 
 class MenuCache:
-    """One process's memory of the menus."""
+    """One process's cached menus."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,7 +24,7 @@ class MenuCache:
         self._until = 0.0
 
     def read(self, connection: Connection) -> Menus:
-        """The menus as they are, or were at most KEPT seconds ago."""
+        """The menus, at most KEPT seconds old."""
         with self._lock:
             if self._kept and time.monotonic() < self._until:
                 return self._kept

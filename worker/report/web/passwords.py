@@ -1,8 +1,8 @@
-"""Password hashes with the standard library's scrypt, as text that fits into an environment variable.
+"""Password hashes with the standard library's scrypt, as text for an environment variable.
 
 `scrypt.15.8.1.SALT.DIGEST`: the cost as a power of two, block size, parallelism, then salt and digest in URL-safe
-base64. No character of it means anything to a shell, to docker compose or to REPORT_USERS, which is why it is not the
-usual form with dollar signs.
+base64. It avoids the usual dollar signs, because no character may have a meaning in a shell, docker compose or
+REPORT_USERS.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import os
 import threading
 import unicodedata
 
-#: 2 ** 15 rounds with blocks of 8: 32 MiB and about 0.1 s for each try.
+#: 2 ** 15 rounds with blocks of 8: 32 MiB and about 0.1 s per check.
 COST, BLOCK, PARALLEL = 15, 8, 1
 SHORTEST = 10
-#: Checks at one time in this process: each takes 32 MiB, and nobody may fill the memory by logging in.
+#: Parallel checks in this process: each takes 32 MiB, so that login attempts can't exhaust the memory.
 _slots = threading.BoundedSemaphore(2)
 
 
 def hash_password(password: str) -> str:
-    """A hash for REPORT_USERS, with a salt of its own. Raises ValueError for a password that is too short."""
+    """Hash a password for REPORT_USERS, with a new salt. Raises ValueError if it is too short."""
     if len(password) < SHORTEST:
         raise ValueError(f"should have at least {SHORTEST} characters")
     salt = os.urandom(16)
@@ -32,14 +32,14 @@ def hash_password(password: str) -> str:
 
 
 def matches(password: str, stored: str) -> bool:
-    """Whether the hash was made from that password. `stored` has passed `check_hash`."""
+    """Return whether the password fits the hash. `stored` must have passed `check_hash`."""
     cost, block, parallel, salt, digest = _parts(stored)
     with _slots:
         return hmac.compare_digest(digest, _digest(password, salt, cost, block, parallel))
 
 
 def check_hash(stored: str) -> None:
-    """Raises ValueError for text that is no hash of ours."""
+    """Raise ValueError unless the text is a hash of this format."""
     _parts(stored)
 
 
@@ -57,7 +57,7 @@ def _parts(stored: str) -> tuple[int, int, int, bytes, bytes]:
 
 
 def _digest(password: str, salt: bytes, cost: int, block: int, parallel: int) -> bytes:
-    # The same letters may be typed in two Unicode forms, depending on the keyboard.
+    # Keyboards produce the same letter in different Unicode forms.
     typed = unicodedata.normalize("NFKC", password).encode()
     memory = 128 * block * (2**cost + parallel + 2)
     return hashlib.scrypt(typed, salt=salt, n=2**cost, r=block, p=parallel, maxmem=memory + 1024 * 1024, dklen=32)
@@ -71,6 +71,6 @@ def _bytes(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-#: What an unknown name's password is compared with, so that the answer takes as long as for a known one. Nothing has it
-#: for its digest but by the chance of a guessed 256-bit number.
-NOBODY = f"scrypt.{COST}.{BLOCK}.{PARALLEL}.{_text(os.urandom(16))}.{_text(os.urandom(32))}"
+#: Compared with an unknown user's password, so that the response takes as long as for a known one. Its digest is
+#: random, so no password matches.
+DUMMY_HASH = f"scrypt.{COST}.{BLOCK}.{PARALLEL}.{_text(os.urandom(16))}.{_text(os.urandom(32))}"

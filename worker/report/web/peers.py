@@ -1,4 +1,4 @@
-"""Who is at the other end of a request: the browser itself, or a proxy that we were told to believe."""
+"""The client of a request: the browser itself, or a trusted proxy in front of it."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from worker.report.web.configuration import WebSettings
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What is known of the other end."""
+    """What is known about the client."""
 
     address: str
-    """The browser's address, as far as it can be known."""
+    """The browser's address, as far as trusted proxies report it."""
     secure: bool
-    """Whether the browser speaks https, with us or with the proxy."""
-    believed: bool
-    """Whether the request came from a configured proxy."""
-    named: str | None
-    """Whom the proxy names."""
+    """Whether the browser uses https, to us or to the proxy."""
+    trusted: bool
+    """Whether the request comes from a configured proxy."""
+    user: str | None
+    """The user that the proxy names."""
 
 
 def peer_of(scope: Scope, settings: WebSettings) -> Peer:
-    """Look at where the request came from; forwarding headers count only when that is a configured proxy."""
+    """Read the client from the request; use forwarding headers only if it comes from a configured proxy."""
     headers = Headers(scope=scope)
     address = str((scope.get("client") or ("", 0))[0])
     secure = scope.get("scheme") == "https"
-    if not _in(address, settings):
-        return Peer(address, secure, believed=False, named=None)
+    if not _is_trusted(address, settings):
+        return Peer(address, secure, trusted=False, user=None)
     forwarded = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip()
-    named = _one(headers.getlist(settings.proxy_header)) if settings.proxy_header else None
-    return Peer(_browser(headers, address, settings), secure or forwarded == "https", believed=True, named=named)
+    user = _single_value(headers.getlist(settings.proxy_header)) if settings.proxy_header else None
+    return Peer(_client_address(headers, address, settings), secure or forwarded == "https", trusted=True, user=user)
 
 
-def _browser(headers: Headers, address: str, settings: WebSettings) -> str:
-    """The last address in X-Forwarded-For that is not a proxy of ours: what stands before it, anybody could write."""
+def _client_address(headers: Headers, address: str, settings: WebSettings) -> str:
+    """The last address in X-Forwarded-For that is not our proxy: the client may have written the ones before it."""
     for listed in reversed(",".join(headers.getlist("x-forwarded-for")).split(",")):
         found = listed.strip()
         if not _is_address(found):
             break
         address = found
-        if not _in(found, settings):
+        if not _is_trusted(found, settings):
             break
     return address
 
 
-def _one(values: list[str]) -> str | None:
-    """The header's value, if it came once: of two, one may be the browser's own."""
+def _single_value(values: list[str]) -> str | None:
+    """The header's value if it occurs once; of two, the browser may have sent one."""
     value = values[0].strip() if len(values) == 1 else ""
     return value if value and value.isprintable() and len(value) <= 100 else None
 
 
-def _in(address: str, settings: WebSettings) -> bool:
+def _is_trusted(address: str, settings: WebSettings) -> bool:
     if not _is_address(address):
         return False
     parsed = ipaddress.ip_address(address)

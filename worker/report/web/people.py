@@ -1,4 +1,4 @@
-"""Who may use the page, and what each may do."""
+"""Users, their roles, and the settings that list them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _BETWEEN = re.compile(r"[\s,]+")
 
 
 class Role(StrEnum):
-    """What somebody may do."""
+    """What a user may do."""
 
     VIEWER = "viewer"
-    """Look at everything that is not personal data, check client links, export."""
+    """Read everything except personal data, check client links, export."""
     OPERATOR = "operator"
     """Also reveal personal data, replay, edit and discard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who is let in."""
+    """An authenticated user."""
 
     name: str
     role: Role
     can_sign_out: bool = False
-    """Whether this page has let them in itself, so that it can also let them out."""
+    """Whether they signed in on this page (and not at a proxy), so that it can sign them out."""
 
     @property
     def may_act(self) -> bool:
-        """Whether they may change anything or see personal data."""
+        """Whether they may make changes and see personal data."""
         return self.role is Role.OPERATOR
 
 
@@ -47,13 +47,13 @@ class User:
     password_hash: str = field(repr=False)
 
     @property
-    def mark(self) -> str:
-        """Changes with the password; a session that carries another mark is over."""
+    def password_fingerprint(self) -> str:
+        """Changes with the password, which ends sessions that carry the old one."""
         return hashlib.sha256(self.password_hash.encode()).hexdigest()[:16]
 
 
 def parse_users(text: str) -> dict[str, User]:
-    """The entries of REPORT_USERS, `name:role:password-hash`, separated by white space or commas.
+    """Parse REPORT_USERS: entries `name:role:password-hash`, separated by white space or commas.
 
     Raises SettingsError.
     """
@@ -65,7 +65,7 @@ def parse_users(text: str) -> dict[str, User]:
             check_hash(password_hash)
             user = User(_name(name), Role(role), password_hash)
         except ValueError:
-            # The entry holds a hash, so it is not repeated.
+            # The entry holds a hash, so it is not shown.
             raise SettingsError(
                 f"REPORT_USERS: entry {number} should be name:role:password-hash with role viewer or operator and a"
                 " hash made by `case-worker hash-password`"
@@ -77,7 +77,7 @@ def parse_users(text: str) -> dict[str, User]:
 
 
 def parse_roles(text: str) -> dict[str, Role]:
-    """The entries of REPORT_PROXY_ROLES, `name:role`; the name `*` stands for everybody else. Raises SettingsError."""
+    """Parse REPORT_PROXY_ROLES: entries `name:role`; `*` is the role of all other users. Raises SettingsError."""
     roles: dict[str, Role] = {}
     for entry in _entries(text):
         name, _, role = entry.rpartition(":")
@@ -85,7 +85,7 @@ def parse_roles(text: str) -> dict[str, Role]:
             roles[_name(name)] = Role(role)
         except ValueError:
             raise SettingsError(
-                f"REPORT_PROXY_ROLES: {entry!r} should be name:viewer or name:operator (* for everybody else)"
+                f"REPORT_PROXY_ROLES: {entry!r} should be name:viewer or name:operator (* for all other users)"
             ) from None
     return roles
 

@@ -1,6 +1,6 @@
-"""Templates, how values become text in them, and which values of a case are masked.
+"""Render templates: filters that format values, and masking of a case's personal data.
 
-Everything is escaped; foreign text is also made harmless to read.
+Everything is escaped; untrusted text is also made safe to display.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from markupsafe import Markup
 from worker.case.fields import as_text, is_harmless, leaves, one_line
 from worker.report import formatting
 from worker.report.edit import MISSING, Change
-from worker.report.web.words import FAMILIES, STATES, TITLES, title
+from worker.report.web.labels import FAMILIES, STATES, TITLES, title
 
-#: Characters of a foreign text that a list shows; the job's page has all of it.
+#: Characters of an untrusted text in a list; the job's page shows all of it.
 SHORT = 280
 
 
 class Renderer:
-    """Makes pages."""
+    """Renders pages."""
 
     def __init__(self) -> None:
         self._templates = Environment(
@@ -45,31 +45,31 @@ class Renderer:
         }  # fmt: skip
 
     def render(self, template: str, facts: Mapping[str, Any]) -> str:
-        """The page's HTML."""
+        """Render the page's HTML."""
         return self._templates.get_template(template).render({"now": datetime.now(UTC), **facts})
 
 
 def static_files() -> dict[str, bytes]:
-    """What is served under /static/."""
+    """The files served under /static/, by name."""
     return {entry.name: entry.read_bytes() for entry in files("worker.report.web").joinpath("static").iterdir()}
 
 
-#: A file's address changes with what is in it, so that browsers may keep it for ever.
+#: A file's address contains a hash of its content, so that browsers may cache it forever.
 _MARKS = {name: hashlib.sha256(content).hexdigest()[:12] for name, content in static_files().items()}
 
 
 def static_url(name: str) -> str:
-    """Where a file of ours is."""
+    """The address of a static file."""
     return f"/static/{_MARKS[name]}/{name}"
 
 
 def is_static(mark: str, name: str) -> bool:
-    """Whether that address is of the file as it is now."""
+    """Whether the address belongs to the current version of the file."""
     return _MARKS.get(name) == mark
 
 
 def foreign(text: object, longest: int | None = None) -> Markup:
-    """Somebody else's text: one line, no control or direction characters, set apart from its surroundings."""
+    """Untrusted text: one line, no control or direction characters, isolated from the text around it."""
     line = one_line(str(text))
     if longest is not None and len(line) > longest:
         line = line[:longest].rstrip() + " …"
@@ -77,12 +77,12 @@ def foreign(text: object, longest: int | None = None) -> Markup:
 
 
 def short(text: object) -> Markup:
-    """The beginning of somebody else's text."""
+    """The beginning of an untrusted text."""
     return foreign(text, SHORT)
 
 
 def amount(value: Decimal | str) -> str:
-    """An amount with separators, to the digit: 18,750.00."""
+    """An exact amount with separators: 18,750.00."""
     whole, _, fraction = formatting.number(Decimal(value)).partition(".")
     return f"{int(whole):,}.{fraction}" if whole not in {"-0", ""} else f"{whole}.{fraction}"
 
@@ -93,7 +93,7 @@ def grouped(count: int) -> str:
 
 
 def ago(at: datetime | None) -> Markup | str:
-    """How long ago, with the exact moment for those who want it."""
+    """How long ago, with the exact time in the tooltip."""
     if at is None:
         return "never"
     seconds = (datetime.now(UTC) - at).total_seconds()
@@ -102,18 +102,18 @@ def ago(at: datetime | None) -> Markup | str:
 
 
 def moment(at: datetime) -> Markup:
-    """A moment in UTC."""
+    """A date and time in UTC."""
     return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), formatting.moment(at))
 
 
 def clock(at: datetime) -> Markup:
-    """A moment's time of day in UTC, the date being told elsewhere."""
+    """The time of day in UTC, where the date is shown elsewhere."""
     shown = at.astimezone(UTC).strftime("%H:%M:%S")
     return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), shown)
 
 
 def day(at: datetime) -> str:
-    """A moment's date in UTC."""
+    """The date in UTC."""
     return f"{at.astimezone(UTC):%A, %-d %B %Y}"
 
 
@@ -122,20 +122,20 @@ def age(seconds: float) -> str:
     return _coarse(seconds)
 
 
-def link(url: object, words: str | None = None) -> Markup:
-    """An http(s) address as a link that tells the other side nothing of us; anything else only as text."""
-    text = one_line(str(url))
+def link(url: object, text: str | None = None) -> Markup:
+    """An http(s) address as a link without a referrer; anything else as text."""
+    address = one_line(str(url))
     if not is_web_address(str(url)):
-        return foreign(text, SHORT)
-    shown = words or (text if len(text) <= 80 else text[:80] + " …")
+        return foreign(address, SHORT)
+    shown = text or (address if len(address) <= 80 else address[:80] + " …")
     return Markup(
         '<a class="out" href="{}" target="_blank" rel="noopener noreferrer">{}<span class="unseen"> (opens a new tab)'
         "</span></a>"
-    ).format(text, shown)
+    ).format(address, shown)
 
 
 def is_web_address(url: str) -> bool:
-    """Whether a link to it may be made: http or https, with a host, and nothing odd in it."""
+    """Whether it is safe to link to: http or https, with a host, and without unusual characters."""
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -146,7 +146,7 @@ def is_web_address(url: str) -> bool:
 
 
 def query_of(**parts: object) -> str:
-    """A query from the parts that are not empty, with its question mark; empty without any."""
+    """A query string of the non-empty parts, with its question mark; empty without any."""
     text = urlencode({name: str(value) for name, value in parts.items() if value not in (None, "", False)})
     return f"?{text}" if text else ""
 
@@ -181,16 +181,16 @@ FILTERS = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One value of a case, or what stands for it."""
+    """One value of a case, or a placeholder."""
 
     path: str
     value: str | None
-    """None: it is hidden."""
+    """None if it is hidden."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShownChange:
-    """One place where two wordings differ; what is hidden, or not there, is None."""
+    """One difference between two versions of a case; None if hidden or missing."""
 
     path: str
     hidden: bool
@@ -199,14 +199,14 @@ class ShownChange:
 
 
 def shown_case(case: Any, *, revealed: bool) -> list[Shown]:
-    """Every value of a case, those that may not be seen left out."""
+    """Every value of a case; without `revealed`, personal data is hidden."""
     return [
         Shown(path, as_text(value) if revealed or is_harmless(path, value) else None) for path, value in leaves(case)
     ]
 
 
 def shown_change(change: Change, *, revealed: bool) -> ShownChange:
-    """Where two wordings differ, and how, as far as it may be seen."""
+    """A difference between two versions; without `revealed`, personal data is hidden."""
     seen = all(side is MISSING or is_harmless(change.path, side) for side in (change.old, change.new))
     if not revealed and not seen:
         return ShownChange(change.path, hidden=True, old=None, new=None)

@@ -1,4 +1,4 @@
-"""Running the page: one process with threads, its log in the project's own form."""
+"""Run the web page: one process with threads, logging like the worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that requests under way get when the process is asked to end.
+#: Seconds that open requests get at shutdown.
 SHUTDOWN_TIMEOUT = 10
 
 
@@ -29,9 +29,9 @@ def serve(
     local_name: str,
     tell: Callable[[str], None],
 ) -> None:
-    """Serve until a signal comes; `tell` is given the address, once it can be asked for.
+    """Serve until a signal arrives. `tell` gets a line with the address once the socket listens.
 
-    Raises SettingsError, also for an address that cannot be had.
+    Raises SettingsError, also if the address cannot be used.
     """
     app = create_application(settings, engine, environ, local_name=local_name)
     app.settings.require_safe(host)
@@ -39,7 +39,7 @@ def serve(
         app,
         log_config=None,
         access_log=False,
-        # What a proxy says is judged in `peers`, which must see the real other end.
+        # `peers` evaluates proxy headers itself, and must see the real client address.
         proxy_headers=False,
         server_header=False,
         lifespan="on",
@@ -50,8 +50,8 @@ def serve(
     name, number = listener.getsockname()[:2]
     if not settings.encryption_keys:
         log.warning("cases_not_encrypted", setting="CASE_ENCRYPTION_KEYS")
-    whom = "everybody on this machine" if app.settings.anybody else "those who sign in"
-    tell(f"The report is at http://{f'[{name}]' if ':' in name else name}:{number}/ for {whom}. Ctrl-C ends it.")
+    whom = "all users of this machine" if app.settings.local_only else "users who sign in"
+    tell(f"The report is at http://{f'[{name}]' if ':' in name else name}:{number}/ for {whom}. Press Ctrl-C to stop.")
     try:
         uvicorn.Server(config).run(sockets=[listener])
     finally:
@@ -59,7 +59,7 @@ def serve(
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Listening before anything is said, so that whoever reads the line can ask at once."""
+    """Listen before the address is printed, so that its reader can open it at once."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind)
@@ -71,5 +71,5 @@ def _listen(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise SettingsError(f"--host {host} --port {port} cannot be listened on: {error.strerror}") from None
+        raise SettingsError(f"--host {host} --port {port} cannot be used: {error.strerror}") from None
     return listener

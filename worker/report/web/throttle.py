@@ -1,4 +1,4 @@
-"""Slowing down whoever guesses passwords: counted over all processes where there is a Redis, else in this one."""
+"""Limit sign-in attempts against password guessing: across all processes with Redis, else in this process."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from redis import RedisError
 
 log = structlog.get_logger(__name__)
 
-#: Tries for one name from one address; from one address; for one name from everywhere (slow guessing by many).
+#: Attempts for one name from one address; from one address; for one name from all addresses (distributed guessing).
 PAIR, ADDRESS, NAME = parse("6 per 5 minutes"), parse("60 per 5 minutes"), parse("100 per hour")
 
 
 class Throttle:
-    """Counts tries to sign in."""
+    """Counts sign-in attempts."""
 
     def __init__(self, redis_url: str) -> None:
         """`redis_url` may be empty."""
         self._own = FixedWindowRateLimiter(MemoryStorage())
         self._shared = FixedWindowRateLimiter(_storage(redis_url)) if redis_url else None
 
-    def wait(self, address: str, name: str) -> float:
-        """Count one try. Returns the seconds until the next is allowed; 0 if this one is."""
+    def count_attempt(self, address: str, name: str) -> float:
+        """Count one attempt. Returns 0 if it is allowed, else the seconds until the next one is."""
         for limit, keys in _limits(address, name):
             if left := self._hit(limit, keys):
                 return left
         return 0.0
 
-    def forgive(self, address: str, name: str) -> None:
-        """The password was right: earlier slips of the pen are forgotten."""
+    def reset(self, address: str, name: str) -> None:
+        """Forget earlier attempts after the right password."""
         limit, keys = _limits(address, name)[0]
         self._own.clear(limit, *keys)
         if self._shared:
@@ -48,7 +48,7 @@ class Throttle:
             try:
                 return _take(self._shared, limit, keys)
             except (RedisError, StorageError):
-                # Nobody is kept out because Redis is away; this process goes on counting by itself.
+                # Without Redis, users can still sign in; this process counts alone.
                 log.warning("throttle_not_shared")
         return _take(self._own, limit, keys)
 
@@ -65,7 +65,7 @@ def _limits(address: str, name: str) -> list[tuple[RateLimitItem, tuple[str, ...
 
 
 def _place(address: str) -> str:
-    """The address; of IPv6 the network, since one machine has any number of addresses in it."""
+    """The address; for IPv6 the /64 network, because one machine can use every address in it."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -78,5 +78,5 @@ def _storage(redis_url: str) -> Storage:
     storage = storage_from_string(
         url, key_prefix="case-worker:login", socket_timeout=1, socket_connect_timeout=1, wrap_exceptions=True
     )
-    assert isinstance(storage, Storage)  # an asynchronous one has a URL of its own kind
+    assert isinstance(storage, Storage)  # asynchronous ones have another URL scheme
     return storage

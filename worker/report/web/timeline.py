@@ -1,4 +1,4 @@
-"""One job's life as a list of entries, each with a headline, labels, and what there is to say."""
+"""One job's timeline: entries with a headline, labels and text."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from worker.ledger.queries import Story
 from worker.ledger.states import AttemptOutcome, State, Trigger
-from worker.report.audit_descriptions import past_of
-from worker.report.formatting import milliseconds, said
+from worker.report.audit_descriptions import past_tense
+from worker.report.formatting import describe_error, milliseconds
 from worker.report.story import MEANINGS, OPEN, PRIORITIES
 from worker.report.waiting import describe_pause
-from worker.report.web.words import title
+from worker.report.web.labels import title
 
 _TRIGGERS = {
-    Trigger.INITIAL: "first try",
-    Trigger.RETRY: "tried again",
-    Trigger.UNAUTHORIZED_RETRY: "once more, with a fresh token",
+    Trigger.INITIAL: "first attempt",
+    Trigger.RETRY: "retry",
+    Trigger.UNAUTHORIZED_RETRY: "retried with a fresh token",
     Trigger.REPLAY: "after a replay",
 }
 _TONES = {
@@ -31,25 +31,25 @@ _TONES = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened."""
+    """One event in the timeline."""
 
     at: datetime
     what: str
     tone: str = "plain"
     labels: list[str] = field(default_factory=list)
     text: str | None = None
-    """Somebody else's words, or ours."""
+    """Text from the API or from us."""
     note: str | None = None
     url: str | None = None
 
     @property
     def date(self) -> str:
-        """The day, in UTC, under which it stands."""
+        """The day in UTC, by which entries are grouped."""
         return self.at.astimezone(UTC).date().isoformat()
 
 
 def timeline(story: Story, why_it_waits: Sequence[str], now: datetime) -> list[Entry]:
-    """Everything that happened to the job, oldest first; last, what holds it now."""
+    """All events of the job, oldest first; last, what it waits for now."""
     job = story.job
     entries = [Entry(job["created_at"], "Enqueued", "rule", [f"{PRIORITIES[job['priority']]} priority"])]
     entries += [
@@ -60,7 +60,7 @@ def timeline(story: Story, why_it_waits: Sequence[str], now: datetime) -> list[E
     entries += [_act(entry) for entry in story.audit]
     if job["state"] == State.SUBMITTED:
         entries.append(_submitted(story))
-    # The sort is stable: where two things share a transaction's time, the order above tells it right.
+    # The sort is stable: entries with the same transaction time keep the order above.
     entries.sort(key=lambda entry: entry.at)
     return entries + [Entry(now, "Waits now", "data", text=reason) for reason in why_it_waits]
 
@@ -76,29 +76,29 @@ def _attempt(attempt: dict[str, Any]) -> Entry:
     if attempt["outcome"] is None:
         return Entry(attempt["started_at"], f"Attempt {attempt['number']}", "data", labels, OPEN)
     outcome = AttemptOutcome(attempt["outcome"])
-    told = said(attempt["error_type"], attempt["error_message"])
+    message = describe_error(attempt["error_type"], attempt["error_message"])
     meaning = MEANINGS[outcome]
     if outcome is AttemptOutcome.UNAUTHORIZED and attempt["trigger"] == Trigger.UNAUTHORIZED_RETRY:
         meaning = "the API did not accept the fresh token either, so the client link is invalid"
-    text = f"{meaning[:1].upper()}{meaning[1:]}." + (f" It said: {told}" if told else "")
+    text = f"{meaning[:1].upper()}{meaning[1:]}." + (f" Message: {message}" if message else "")
     return Entry(attempt["started_at"], f"Attempt {attempt['number']}", _TONES.get(outcome, "trouble"), labels, text)
 
 
 def _death(letter: dict[str, Any]) -> Entry:
     detail = letter["detail"]
     labels = ["invalid client link"] if letter["invalid_client_link"] else []
-    told = said(detail.get("type"), detail.get("message"))
+    message = describe_error(detail.get("type"), detail.get("message"))
     what = f"Dead: {title(letter['reason'], detail.get('type'))}"
-    return Entry(letter["created_at"], what, "trouble", labels, told or None, url=letter["solution_url"])
+    return Entry(letter["created_at"], what, "trouble", labels, message or None, url=letter["solution_url"])
 
 
 def _act(entry: dict[str, Any]) -> Entry:
     detail = entry["detail"]
-    done = past_of(entry["action"])
+    done = past_tense(entry["action"])
     what = f"{done[:1].upper()}{done[1:]} by {entry['actor']}"
     keys = {
         "renewed": "new submission key",
-        "kept": "same submission key, since the outcome was unknown",
+        "kept": "same submission key, because the outcome was unknown",
     }
     labels = [keys[detail["submission_key"]]] if detail.get("submission_key") in keys else []
     if detail.get("operation"):

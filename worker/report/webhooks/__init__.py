@@ -1,5 +1,5 @@
-"""Debitura's webhooks: links that heal themselves.
+"""Debitura's webhooks: replay the failures that an event resolves, such as a repaired client link.
 
-`signature` says whether Debitura sent it, `events` what it says, `cures` which failures are over by it, and `inbox`
-works on what was kept: it begins the replays. `worker.report.web.webhook` is where they arrive.
+`worker.report.web.webhook` receives them, `events` parses them and has the event rules, and `inbox` checks signatures
+and processes stored events.
 """

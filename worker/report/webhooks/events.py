@@ -1,4 +1,7 @@
-"""What an event of Debitura says, and which failures it resolves. (referral-partners/integration-guides/webhooks)."""
+"""Parse Debitura's events, and map them to the failures that they resolve.
+
+See referral-partners/integration-guides/webhooks.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from worker.ledger.states import Reason
 
 CLIENT_LINKED = "client.linked"
 CONTRACT_SIGNED = "client.onboarding.contract_signed"
-#: Every event of the documentation. Any other is counted as `other`.
+#: All documented events. Any other is counted as `other`.
 DOCUMENTED = frozenset(
     {
         "client.onboarding.poa_signed",
@@ -32,7 +35,7 @@ LONGEST_ID = 255
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. Nothing else of its payload is taken: it names people."""
+    """One event. The rest of the payload is ignored: it holds personal data."""
 
     id: str
     name: str
@@ -40,18 +43,18 @@ class Event:
 
     @property
     def counted_as(self) -> str:
-        """Its name, or `other` for one that the documentation does not know."""
+        """Its name, or `other` if it is not documented."""
         return self.name if self.name in DOCUMENTED else OTHER
 
 
 def read_event(body: bytes) -> Event:
-    """The event in a webhook's body. Raises ValueError, in words, for anything that is no event."""
+    """Parse a webhook's body. Raises ValueError with the reason if it is not an event."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
         raise ValueError("the body is not JSON") from None
     if not isinstance(content, dict):
-        raise ValueError("the body is not a JSON object")  # noqa: TRY004 - one kind of error for the caller
+        raise ValueError("the body is not a JSON object")  # noqa: TRY004 - one error type for the caller
     event_id, name = content.get("id"), content.get("event")
     if not _is_text(event_id, LONGEST_ID):
         raise ValueError("it has no id")
@@ -63,7 +66,7 @@ def read_event(body: bytes) -> Event:
 
 
 def _is_text(value: Any, longest: int) -> TypeGuard[str]:
-    """Text that PostgreSQL can keep."""
+    """Whether it is text that PostgreSQL can store."""
     if not isinstance(value, str) or not 0 < len(value) <= longest or "\x00" in value:
         return False
     try:
@@ -73,22 +76,22 @@ def _is_text(value: Any, longest: int) -> TypeGuard[str]:
     return True
 
 
-def cures(event: str, tenant: str) -> tuple[FailureFilter, ...]:
-    """The failures of that tenant whose cause the event has dealt with; each is replayed as a canary of its own, so
-    that one that comes back does not keep the others. Empty for events that cure nothing.
+def event_rules(event: str, tenant: str) -> tuple[FailureFilter, ...]:
+    """The tenant's failures that the event resolves. Replay each filter as its own canary, so that a failed one does
+    not block the others. Empty for other events.
     """
     match event:
         case "client.linked":
-            # "An existing client approves your link request": a link that was missing, withdrawn or invalid is there
-            # again (referral-partners/getting-started/authentication names both signs of an invalid one). It says
-            # nothing of contracts, whose failures show that there was a link already.
+            # "An existing client approves your link request": a missing, withdrawn or invalid link is valid again
+            # (referral-partners/getting-started/authentication names both signs of an invalid one). It does not
+            # resolve contract failures: those had a valid link.
             return (FailureFilter(tenant=tenant, invalid_links=True),)
         case "client.onboarding.contract_signed":
             # The agreement is signed and onboarding is complete (support glossary of webhook events), which is what
-            # MissingDebtCollectionContract asks for (referral-partners/error-reference). A new client has no event of
-            # its link but this one, and until it has signed the mint may answer 404
-            # (referral-partners/troubleshooting). Not cured: MissingPowerOfAttorney and MissingKycVerification, which
-            # depend on the debtor's country and on the collection partner; a second 401, which a signature cannot fix.
+            # MissingDebtCollectionContract asks for (referral-partners/error-reference). For a new client this is the
+            # only event about the link, and until it signs, minting may return 404
+            # (referral-partners/troubleshooting). Not resolved: MissingPowerOfAttorney and MissingKycVerification,
+            # which depend on the debtor's country and the collection partner; a second 401.
             return (
                 FailureFilter(
                     tenant=tenant, reason=Reason.BUSINESS_RULE.value, error_type="MissingDebtCollectionContract"
@@ -98,6 +101,6 @@ def cures(event: str, tenant: str) -> tuple[FailureFilter, ...]:
     return ()
 
 
-def cures_something(event: str) -> bool:
-    """Whether an event of that name is worked on at all."""
+def has_event_rule(event: str) -> bool:
+    """Whether an event with this name has a rule."""
     return event in {CLIENT_LINKED, CONTRACT_SIGNED}

@@ -1,6 +1,7 @@
-"""Check the signature of Debitura's webhooks, keep the events, and process each exactly once.
+"""Check the signatures of Debitura's webhooks, and process each stored event exactly once.
 
-An event is processed in the transaction that says so, whoever died in between (developer-concepts/webhooks).
+An event is processed and marked in one transaction, so that a crash loses or repeats none
+(developer-concepts/webhooks).
 """
 
 from __future__ import annotations
@@ -28,125 +29,124 @@ from worker.ledger.writer.resolve import Actor
 from worker.ledger.writer.webhooks import UnworkedEvent
 from worker.report.operations import start
 from worker.report.preview import preview
-from worker.report.webhooks.events import cures
+from worker.report.webhooks.events import event_rules
 
 log = structlog.get_logger(__name__)
 
 
-#: Who the audit log and the page say it was.
+#: The actor's name in the audit log and on the page.
 ACTOR = "debitura webhook"
-#: Seconds between two times that old events are forgotten.
-FORGET_EVERY = 3600.0
+#: Seconds between deletions of old events.
+PURGE_EVERY = 3600.0
 
 
 class Inbox:
-    """A thread of the page's process that works on events, its own process's and those of processes that died."""
+    """A thread that processes stored events, also those of processes that died."""
 
-    def __init__(self, engine: Engine, begun: Callable[[], None], *, every: float = 2.0) -> None:
-        """`begun` is called when operations were begun. `every` is in seconds: how soon another process's event is
-        noticed."""
+    def __init__(self, engine: Engine, on_started: Callable[[], None], *, every: float = 2.0) -> None:
+        """`on_started` is called after operations were started. `every` is the polling interval in seconds."""
         self._engine = engine
-        self._begun = begun
+        self._on_started = on_started
         self._every = every
         self._stop = threading.Event()
-        self._look = threading.Event()
-        self._forget_at = 0.0
-        self._stumbled: set[str] = set()
-        self._thread = threading.Thread(target=self._watch, name="webhooks", daemon=True)
+        self._wake = threading.Event()
+        self._purge_at = 0.0
+        self._failed: set[str] = set()
+        self._thread = threading.Thread(target=self._poll, name="webhooks", daemon=True)
 
     def start(self) -> None:
-        """Begin to look for events."""
+        """Start polling for events."""
         self._thread.start()
 
     def kick(self) -> None:
-        """Look at once: an event has just been kept."""
-        self._look.set()
+        """Poll now: an event was just stored."""
+        self._wake.set()
 
     def stop(self, *, within: float = 10.0) -> None:
-        """Finish the event under way. Waits at most that many seconds."""
+        """Finish the current event. Waits at most `within` seconds."""
         self._stop.set()
-        self._look.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(within)
 
-    def work_next(self) -> bool:
-        """Work on one event. False: none waits.
+    def process_next(self) -> bool:
+        """Process one event. Returns False if none is pending.
 
-        One that we stumble over is left to the next process, so that it does not keep the others; `status` shows it.
+        Leave an event that fails to the next process, so that it does not block the others; `status` shows it.
         """
         event = None
         try:
             with transaction(self._engine) as connection:
-                event = writer.take_event(connection, but=self._stumbled)
+                event = writer.take_event(connection, but=self._failed)
                 if event is None:
                     return False
-                operations = work_on(connection, event)
+                operations = process_event(connection, event)
         except Exception as error:
             if event is not None and not is_passing(error):
-                self._stumbled.add(event.id)
+                self._failed.add(event.id)
             raise
         log.info("webhook_processed", event_id=event.id, name=event.event, operations=operations)
         if operations:
-            self._begun()
+            self._on_started()
         return True
 
-    def _watch(self) -> None:
+    def _poll(self) -> None:
         while not self._stop.is_set():
             try:
-                while not self._stop.is_set() and self.work_next():
+                while not self._stop.is_set() and self.process_next():
                     pass
-                self._forget()
+                self._purge()
             except DBAPIError as error:
                 log.warning("webhooks_unreachable", error=type(error.orig).__name__, passing=is_passing(error))
             except Exception as error:
                 log.exception("webhook_inbox_failed", error=type(error).__name__)
-            self._look.wait(self._every)
-            self._look.clear()
+            self._wake.wait(self._every)
+            self._wake.clear()
 
-    def _forget(self) -> None:
-        if time.monotonic() < self._forget_at:
+    def _purge(self) -> None:
+        if time.monotonic() < self._purge_at:
             return
-        self._forget_at = time.monotonic() + FORGET_EVERY
+        self._purge_at = time.monotonic() + PURGE_EVERY
         with transaction(self._engine) as connection:
             writer.forget_old_events(connection)
 
 
-def work_on(connection: Connection, event: UnworkedEvent) -> list[int]:
-    """Begin the replays that the event allows, and say that it is worked on. Returns the operations' numbers."""
+def process_event(connection: Connection, event: UnworkedEvent) -> list[int]:
+    """Start the replays for the event, and signature it as processed. Returns the operations' numbers."""
     if event.external_tenant_id is None:
         writer.worked(connection, event.id, WebhookOutcome.NO_TENANT)
         return []
     note = f"{event.event} (event {event.id})"
-    door = {"door": "debitura webhook", "event": event.event, "event_id": event.id}
-    begun = []
-    for wanted in cures(event.event, event.external_tenant_id):
+    channel = {"door": "debitura webhook", "event": event.event, "event_id": event.id}
+    started = []
+    for wanted in event_rules(event.event, event.external_tenant_id):
         made = preview(connection, Verb.REPLAY, wanted)
         if not made.count:
             continue
         try:
-            begun.append(start(connection, made.token, actor=Actor(ACTOR, note), door=door, canary=True))
+            started.append(start(connection, made.token, actor=Actor(ACTOR, note), channel=channel, canary=True))
         except SelectionChanged:
-            # Somebody was quicker: with what is left, if anything is, they had to do.
+            # Another user acted on these failures first.
             continue
-    outcome = WebhookOutcome.REPLAYED if begun else WebhookOutcome.NOTHING_TO_REPLAY
-    writer.worked(connection, event.id, outcome, begun)
-    return begun
+    outcome = WebhookOutcome.REPLAYED if started else WebhookOutcome.NOTHING_TO_REPLAY
+    writer.worked(connection, event.id, outcome, started)
+    return started
 
 
 WEBHOOK_SECRET = "DEBITURA_WEBHOOK_SECRET"  # noqa: S105 - the variable's name, not a secret
-#: Seconds that the moment of signing may be away from our clock, either way. (Not the event's own time: one that is
-#: delivered again is signed again.)
-MOST_APART = 300
-#: Bytes of a secret at least.
-SHORTEST = 16
-#: Signatures in one header that are looked at.
-MOST_MARKS = 5
+#: Largest difference in seconds between the signature's time and our clock. (Not the event's time: a redelivery is
+#: signed again.)
+MAX_CLOCK_SKEW = 300
+#: Minimum length of a secret in bytes.
+MIN_SECRET_BYTES = 16
+#: Maximum number of signatures checked in one header.
+MAX_SIGNATURES = 5
 _PART = re.compile(r"(t|v1)=([0-9a-f]{1,64})")
 
 
 def webhook_secrets(environ: Mapping[str, str]) -> tuple[bytes, ...]:
-    """The secrets of DEBITURA_WEBHOOK_SECRET, base64-decoded; several, separated by white space, while one is replaced
-    by the next. Empty: no webhooks are taken. Raises SettingsError.
+    """The base64-decoded secrets of DEBITURA_WEBHOOK_SECRET, separated by white space (several during a rotation).
+    Empty: webhooks are off. Raises SettingsError.
     """
     found = []
     for text in setting_text(environ, WEBHOOK_SECRET).split():
@@ -154,7 +154,7 @@ def webhook_secrets(environ: Mapping[str, str]) -> tuple[bytes, ...]:
             secret = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             secret = b""
-        if len(secret) < SHORTEST:
+        if len(secret) < MIN_SECRET_BYTES:
             raise SettingsError(
                 f"{WEBHOOK_SECRET} should be the base64 text that Debitura gave for the webhook (several separated by"
                 " white space)"
@@ -164,19 +164,18 @@ def webhook_secrets(environ: Mapping[str, str]) -> tuple[bytes, ...]:
 
 
 def is_genuine(header: str, body: bytes, secrets: Sequence[bytes], *, now: float) -> bool:
-    """Whether the signature header fits the raw body under one of the secrets, and is young enough.
+    """Whether the signature header matches the raw body with one of the secrets, and is recent.
 
-    The other headers (event, timestamp) are not signed, so they say nothing. Every secret is tried, and every
-    comparison takes the same time.
+    Ignore the other headers (event, timestamp): they are not signed. Try every secret, in constant time.
     """
-    parts = [_PART.fullmatch(part.strip()) for part in header.split(",")[: MOST_MARKS + 1]]
-    moments = [part[2] for part in parts if part and part[1] == "t"]
-    marks = [part[2].encode() for part in parts if part and part[1] == "v1"]
-    if len(moments) != 1 or not moments[0].isdecimal() or len(moments[0]) > 12 or not marks:
+    parts = [_PART.fullmatch(part.strip()) for part in header.split(",")[: MAX_SIGNATURES + 1]]
+    times = [part[2] for part in parts if part and part[1] == "t"]
+    signatures = [part[2].encode() for part in parts if part and part[1] == "v1"]
+    if len(times) != 1 or not times[0].isdecimal() or len(times[0]) > 12 or not signatures:
         return False
     genuine = False
     for secret in secrets:
-        expected = hmac.new(secret, f"{moments[0]}.".encode() + body, hashlib.sha256).hexdigest().encode()
-        for mark in marks:
-            genuine |= hmac.compare_digest(expected, mark)
-    return genuine and abs(now - int(moments[0])) <= MOST_APART
+        expected = hmac.new(secret, f"{times[0]}.".encode() + body, hashlib.sha256).hexdigest().encode()
+        for signature in signatures:
+            genuine |= hmac.compare_digest(expected, signature)
+    return genuine and abs(now - int(times[0])) <= MAX_CLOCK_SKEW

@@ -1,1 +1,1 @@
-"""One file for each view: it reads the ledger, and hands plain values to a template."""
+"""The views, one file each: read the ledger and pass plain values to a template."""

@@ -1,4 +1,4 @@
-"""The report as a file, with the same filter as the page it was asked for on; and an operation's result."""
+"""Downloads: the report and the audit log with the page's filter, and an operation's result."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from worker.ledger.queries.audit import all_acts
 from worker.report.audit_descriptions import describe
 from worker.report.export import cell, write_csv, write_json
 from worker.report.web import addresses
-from worker.report.web.asking import Ask
 from worker.report.web.audit_addresses import read_audit_filter
 from worker.report.web.pages.progress import HIGHEST
+from worker.report.web.request_context import RequestContext
 
-#: Characters that are sent at a time, and bytes of a file that stay in memory.
+#: Characters sent in one piece, and bytes of a file held in memory.
 PIECE, IN_MEMORY = 64 * 1024, 4 * 1024 * 1024
 _AUDIT = ("at", "actor", "action", "what", "job_id", "note", "detail")
 _RESULT = tuple(field.name for field in fields(Item))
 
 
-def as_csv(ask: Ask) -> Response:
-    """The failures for spreadsheets; no cell is taken for a formula."""
-    wanted = _wanted(ask)
-    return _file(ask, "failures.csv", lambda out, to: write_csv(out, queries.failures(to, wanted)))
+def as_csv(context: RequestContext) -> Response:
+    """The failures as CSV for spreadsheets; no cell runs as a formula."""
+    wanted = _wanted(context)
+    return _file(context, "failures.csv", lambda out, to: write_csv(out, queries.failures(to, wanted)))
 
 
-def as_json(ask: Ask) -> Response:
-    """The failures and their causes for programs."""
-    wanted = _wanted(ask)
-    with ask.reading() as connection:
+def as_json(context: RequestContext) -> Response:
+    """The failures and their causes as JSON for programs."""
+    wanted = _wanted(context)
+    with context.snapshot() as connection:
         groups = queries.groups(connection, wanted, limit=None).groups
 
     def write(out: TextIO, to: Connection) -> None:
         failures = queries.failures(to, wanted)
         write_json(out, now=datetime.now(UTC), wanted=wanted, groups=groups, failures=failures)
 
-    return _file(ask, "failures.json", write)
+    return _file(context, "failures.json", write)
 
 
-def result(ask: Ask) -> Response:
-    """What became of each failure that an operation selected. Raises OperationNotFound."""
-    number = min(ask.request.path_params["number"], HIGHEST)
-    with ask.reading() as connection:
+def result(context: RequestContext) -> Response:
+    """The result of each failure in an operation, as CSV. Raises OperationNotFound."""
+    number = min(context.request.path_params["number"], HIGHEST)
+    with context.snapshot() as connection:
         queries.operation(connection, number)
 
     def write(out: TextIO, to: Connection) -> None:
@@ -61,12 +61,12 @@ def result(ask: Ask) -> Response:
         for item in queries.operation_items(to, number):
             writer.writerow([cell(getattr(item, name)) for name in _RESULT])
 
-    return _file(ask, f"operation-{number}.csv", write)
+    return _file(context, f"operation-{number}.csv", write)
 
 
-def audit_csv(ask: Ask) -> Response:
-    """The audit log's entries that fit, newest first; no cell is taken for a formula."""
-    wanted = read_audit_filter(ask.query)
+def audit_csv(context: RequestContext) -> Response:
+    """The matching audit entries as CSV, newest first; no cell runs as a formula."""
+    wanted = read_audit_filter(context.query)
     if wanted.problems:
         raise HTTPException(400)
 
@@ -78,26 +78,26 @@ def audit_csv(ask: Ask) -> Response:
             row = (act.at, act.actor, act.action, describe(act), act.job_id, act.note, detail)
             writer.writerow([cell(value) for value in row])
 
-    return _file(ask, "audit.csv", write)
+    return _file(context, "audit.csv", write)
 
 
-def _wanted(ask: Ask) -> FailureFilter:
-    wanted = addresses.read_filter(ask.query)
+def _wanted(context: RequestContext) -> FailureFilter:
+    wanted = addresses.read_filter(context.query)
     if wanted.problems:
         raise HTTPException(400)
     return wanted.filter
 
 
-def _file(ask: Ask, name: str, write: Callable[[TextIO, Connection], object]) -> Response:
-    """Write it whole, then send it: no connection to the ledger waits for a slow reader, and none is sent in part."""
+def _file(context: RequestContext, name: str, write: Callable[[TextIO, Connection], object]) -> Response:
+    """Write the whole file, then send it: a slow client blocks no database connection and gets no partial file."""
     file = tempfile.SpooledTemporaryFile(IN_MEMORY, "w+", encoding="utf-8", newline="")  # noqa: SIM115 - closed below
     try:
         if name.endswith(".csv"):
-            # Excel takes a file without this mark for one in the old code page, and shows Müller as MÃ¼ller.
+            # Without this byte-order mark, Excel assumes the old code page and shows Müller as MÃ¼ller.
             file.write("\ufeff")
-        # Page by page, so that no transaction stays open as long as a big file takes.
-        with ask.report.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            write(cast(TextIO, file), connection)  # it acts as the TextIO it holds
+        # Autocommit: no transaction stays open while a large file is written page by page.
+        with context.report.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            write(cast(TextIO, file), connection)  # it behaves like the TextIO inside it
     except BaseException:
         file.close()
         raise

@@ -1,4 +1,4 @@
-"""The style sheet, the script and the icon, under addresses that change with their content."""
+"""Static files (style sheet, script, icon), under addresses that change with their content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
 async def static(request: Request) -> Response:
-    """One file. Browsers may keep it for ever."""
+    """Serve one file. Browsers may cache it forever."""
     name = request.path_params["name"]
     if not is_static(request.path_params["mark"], name):
         raise HTTPException(404)

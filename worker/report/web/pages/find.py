@@ -1,23 +1,23 @@
-"""The box that finds one job by its reference or id, whether or not it has failed."""
+"""Find a job in any state by its reference or id."""
 
 from __future__ import annotations
 
 from starlette.responses import RedirectResponse, Response
 
 from worker.ledger.queries.failures import find_jobs
-from worker.report.web.asking import Ask
+from worker.report.web.request_context import RequestContext
 
-#: Jobs with the same reference that are listed at most.
+#: Jobs listed at most.
 ROWS = 50
 
 
-def find(ask: Ask) -> Response:
-    """The job itself if there is one; a list where several clients use the same reference."""
-    wanted = ask.query.get("q", "").replace("\x00", "").strip()[:1000]
+def find(context: RequestContext) -> Response:
+    """Redirect to the job if one matches; list them if several tenants use the reference."""
+    wanted = context.query.get("q", "").replace("\x00", "").strip()[:1000]
     if not wanted:
         return RedirectResponse("/jobs", 303)
-    with ask.reading() as connection:
+    with context.snapshot() as connection:
         found = find_jobs(connection, wanted, limit=ROWS + 1)
     if len(found) == 1:
         return RedirectResponse(f"/jobs/{found[0].id}", 303)
-    return ask.page("find.html", wanted=wanted, found=found[:ROWS], more=len(found) > ROWS)
+    return context.page("find.html", wanted=wanted, found=found[:ROWS], more=len(found) > ROWS)

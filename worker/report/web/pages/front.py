@@ -1,4 +1,4 @@
-"""The front page: what is stuck, why, for whom, how much money waits behind it, and what to do."""
+"""The front page: open failures by cause, their amounts, what to do, and the state of the pipeline."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from worker.ledger.writer.holds import HoldName
 from worker.report.advice import what_to_do
 from worker.report.waiting import describe_estimate, describe_fleet
 from worker.report.web import addresses, chart
-from worker.report.web.asking import Ask
+from worker.report.web.request_context import RequestContext
 
-#: Causes on the page; what comes after them is rare.
+#: Causes shown at most; the rest are rare.
 MOST = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One group, as the page shows it."""
+    """One group of failures, ready for the template."""
 
     group: Group
     amounts: list[tuple[str, Decimal]]
@@ -36,19 +36,19 @@ class Cause:
     query: str
     """The filter for its jobs."""
     is_message: bool
-    """Its failures are messages that became no job."""
+    """Whether its failures are unreadable messages, not jobs."""
 
 
-def front(ask: Ask) -> Response:
-    """Tiles, filter and causes."""
-    wanted = addresses.read_filter(ask.query)
-    with ask.reading() as connection:
+def front(context: RequestContext) -> Response:
+    """Show the tiles, the filter and the causes."""
+    wanted = addresses.read_filter(context.query)
+    with context.snapshot() as connection:
         tiles = queries.tiles(connection)
-        waits = fleet_waits(connection, ask.report.pace)
-        menus = ask.report.menus.read(connection)
+        waits = fleet_waits(connection, context.report.pace)
+        menus = context.report.menus.read(connection)
         found = Groups([], 0) if wanted.problems else queries.groups(connection, wanted.filter, limit=MOST)
         bars = queries.histogram(connection, wanted.filter, found.groups)
-    return ask.page(
+    return context.page(
         "front.html", 400 if wanted.problems else 200, tiles=tiles, stake=sums(tiles.amounts), menus=menus,
         wanted=wanted, total=found.total, causes=[_cause(group, bars, wanted) for group in found.groups],
         pipeline=pipeline(tiles, waits), axis=BUCKETS * bars.width.total_seconds(),
@@ -56,17 +56,17 @@ def front(ask: Ask) -> Response:
 
 
 def sums(amounts: dict[str, str]) -> list[tuple[str, Decimal]]:
-    """Sums by currency, in the order in which they were asked for: the currency of most jobs first."""
+    """Sums by currency, in the query's order: the currency with the most jobs first."""
     return [(currency, Decimal(total)) for currency, total in amounts.items()]
 
 
 def pipeline(tiles: Tiles, waits: FleetWaits) -> dict[str, Any]:
-    """How the pipeline is: a word, a tone, and a sentence for each reason why jobs wait."""
+    """The state of the pipeline: a label, its colour, and a sentence for each reason why jobs wait."""
     living = tiles.living
     why = describe_fleet(waits)
     names = {hold["name"] for hold in waits.holds}
     if waits.unpublished_since is not None:
-        word, tone = "Broker away", "trouble"
+        word, tone = "Broker unavailable", "trouble"
     elif tiles.leader is None:
         word, tone = "No worker is running", "trouble"
     elif HoldName.API_KEY in names:
@@ -92,7 +92,7 @@ def pipeline(tiles: Tiles, waits: FleetWaits) -> dict[str, Any]:
     }
 
 
-def _cause(group: Group, bars: Histogram, wanted: addresses.Wanted) -> Cause:
+def _cause(group: Group, bars: Histogram, wanted: addresses.ParsedFilter) -> Cause:
     key: UUID | None = group.key
     counts = bars.bars.get(key, ()) if key else ()
     more = wanted.without("cause")

@@ -1,4 +1,4 @@
-"""One job: where it stands, what to do, everything that happened to it, and its case."""
+"""One job: its status, what to do, its timeline and its case."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from worker.errors import CaseSealed
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import CaseVersion, Story
-from worker.ledger.queries.story import mark_of
+from worker.ledger.queries.story import change_tag
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.states import AuditAction
 from worker.ledger.writer.audit import audit
-from worker.report.edit import differences, opened, why_not
+from worker.report.edit import decrypted, differences, why_not_editable
 from worker.report.formatting import moment
-from worker.report.story import no_reference, open_letter, standing, to_do
+from worker.report.story import describe_status, no_reference, open_letter, to_do
 from worker.report.waiting import describe_job
-from worker.report.web.asking import Ask
+from worker.report.web.labels import sentence
 from worker.report.web.rendering import ShownChange, shown_case, shown_change
+from worker.report.web.request_context import RequestContext
 from worker.report.web.timeline import timeline
-from worker.report.web.words import sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,65 +37,66 @@ class ShownVersion:
     changes: list[ShownChange]
 
 
-def job(ask: Ask) -> Response:
-    """The job, with personal data hidden. Raises JobNotFound."""
-    return show(ask, revealed=False)
+def job(context: RequestContext) -> Response:
+    """Show the job with personal data hidden. Raises JobNotFound."""
+    return show(context, revealed=False)
 
 
-def reveal(ask: Ask) -> Response:
-    """The same with personal data, once it is written down who looked."""
-    with transaction(ask.report.engine) as connection:
-        queries.case_versions(connection, job_id(ask))
-        audit(connection, AuditAction.REVEAL, ask.acting(), ask.door, job_id=job_id(ask))
-    return show(ask, revealed=True)
+def reveal(context: RequestContext) -> Response:
+    """Show the job with personal data, after auditing the access."""
+    with transaction(context.report.engine) as connection:
+        queries.case_versions(connection, job_id(context))
+        audit(connection, AuditAction.REVEAL, context.actor(), context.channel, job_id=job_id(context))
+    return show(context, revealed=True)
 
 
-def to_job(ask: Ask) -> Response:
-    """What is shown by a button has no address of its own to come back to."""
-    return RedirectResponse(f"/jobs/{job_id(ask)}", 303)
+def to_job(context: RequestContext) -> Response:
+    """Redirect a GET on a POST-only address to the job."""
+    return RedirectResponse(f"/jobs/{job_id(context)}", 303)
 
 
-def show(ask: Ask, *, revealed: bool) -> Response:
-    """The page. Raises JobNotFound."""
-    with ask.reading() as connection:
-        told = queries.story(connection, job_id(ask))
-        versions = queries.case_versions(connection, job_id(ask))
-        waits = fleet_waits(connection, ask.report.pace)
-        cap = ask.report.settings.tenant_concurrency
-        why = describe_job(told.job, turn(connection, job_id(ask)), waits, tenant_cap=cap)
+def show(context: RequestContext, *, revealed: bool) -> Response:
+    """Render the page. Raises JobNotFound."""
+    with context.snapshot() as connection:
+        story = queries.story(connection, job_id(context))
+        versions = queries.case_versions(connection, job_id(context))
+        waits = fleet_waits(connection, context.report.pace)
+        cap = context.report.settings.tenant_concurrency
+        why = describe_job(story.job, turn(connection, job_id(context)), waits, tenant_cap=cap)
         now = queries.moment_of(connection)
-    letter = open_letter(told)
-    cases, gone = _cases(ask, told, versions)
-    return ask.page(
-        "job.html", job=told.job, letter=letter, entries=timeline(told, why, now), standing=standing(told),
-        todo=to_do(told), said=_said(letter), revealed=revealed and not gone, gone=gone,
-        case=[] if gone else shown_case(cases[-1], revealed=revealed), no_reference=no_reference(told.job),
+    letter = open_letter(story)
+    cases, gone = _cases(context, story, versions)
+    return context.page(
+        "job.html", job=story.job, letter=letter, entries=timeline(story, why, now), status_text=describe_status(story),
+        todo=to_do(story), api_error=_api_error(letter), revealed=revealed and not gone, gone=gone,
+        case=[] if gone else shown_case(cases[-1], revealed=revealed), no_reference=no_reference(story.job),
         versions=[] if gone else _versions(versions, cases, revealed=revealed),
-        editable=letter is not None and not gone and why_not(told) is None, why_not_editable=_why_not(told, letter),
+        editable=letter is not None and not gone and why_not_editable(story) is None,
+        why_not_editable=_why_not_correctable(story, letter),
     )  # fmt: skip
 
 
-def _cases(ask: Ask, told: Story, versions: list[CaseVersion]) -> tuple[list[Any], str | None]:
-    """All wordings as data, or why there is nothing to show."""
-    if purged_at := told.job["purged_at"]:
-        return [], f"It was removed {moment(purged_at)}. The job's states, attempts and dates are kept."
+def _cases(context: RequestContext, story: Story, versions: list[CaseVersion]) -> tuple[list[Any], str | None]:
+    """All versions of the case as data, or why none can be shown."""
+    if purged_at := story.job["purged_at"]:
+        return [], f"The case was removed {moment(purged_at)}. The job's states, attempts and dates are kept."
     try:
-        readable = opened(versions, told.job["id"], ask.report.protection)
+        readable = decrypted(versions, story.job["id"], context.report.protection)
     except CaseSealed as error:
         return [], sentence(error)
     return [read_json(version.case_body, where="case") for version in readable], None
 
 
-def job_id(ask: Ask) -> UUID:
-    """The job that the address names. Raises HTTPException (404)."""
+def job_id(context: RequestContext) -> UUID:
+    """The job id in the address. Raises HTTPException (404)."""
     try:
-        return UUID(ask.request.path_params["job_id"])
+        return UUID(context.request.path_params["job_id"])
     except ValueError:
         raise HTTPException(404) from None
 
 
-def _said(letter: dict[str, Any] | None) -> dict[str, Any]:
-    """What the API said, in the parts that the page shows."""
+def _api_error(letter: dict[str, Any] | None) -> dict[str, Any]:
+    """The API's error, in the parts that the page shows."""
     detail: dict[str, Any] = letter["detail"] if letter else {}
     return {
         "type": detail.get("type"),
@@ -121,12 +122,12 @@ def _versions(versions: list[CaseVersion], cases: list[Any], *, revealed: bool) 
     return made[::-1]
 
 
-def _why_not(told: Story, letter: dict[str, Any] | None) -> str | None:
-    """Why the case of a job that failed for its data cannot be corrected all the same."""
-    return why_not(told) if letter and letter["reason"] == "validation" else None
+def _why_not_correctable(story: Story, letter: dict[str, Any] | None) -> str | None:
+    """Why the case cannot be corrected although the API rejected its data, or None."""
+    return why_not_editable(story) if letter and letter["reason"] == "validation" else None
 
 
-def follow(ask: Ask) -> Response:
-    """The job's state and number of requests, as one mark that changes with them. Raises JobNotFound."""
-    with ask.reading() as connection:
-        return JSONResponse({"mark": mark_of(connection, job_id(ask))})
+def follow(context: RequestContext) -> Response:
+    """A tag that changes with the job's state and number of requests. Raises JobNotFound."""
+    with context.snapshot() as connection:
+        return JSONResponse({"mark": change_tag(connection, job_id(context))})

@@ -1,4 +1,4 @@
-"""Tenants whose client link is invalid: what waits behind each, and what is wrong with it now."""
+"""Tenants with an invalid client link: their waiting jobs, and a check of the link's current state."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from starlette.responses import RedirectResponse, Response
 from worker.ledger import queries
 from worker.ledger.queries.links import refused_tokens
 from worker.report.client_links import LinkCheck, check_link
-from worker.report.web.asking import Ask
 from worker.report.web.pages.front import sums
+from worker.report.web.request_context import RequestContext
 
 
-def links(ask: Ask) -> Response:
-    """A row per tenant, those with most jobs first."""
-    search = ask.query.get("tenant", "").replace("\x00", "").strip()[:255]
-    return _page(ask, ask.query.get("after", ""), search, None)
+def links(context: RequestContext) -> Response:
+    """List the tenants, those with the most jobs first."""
+    search = context.query.get("tenant", "").replace("\x00", "").strip()[:255]
+    return _page(context, context.query.get("after", ""), search, None)
 
 
-def check(ask: Ask) -> Response:
-    """The same page with what the API says of one tenant's link just now."""
-    tenant = ask.form.get("tenant")
+def check(context: RequestContext) -> Response:
+    """The same page, with the API's current answer about one tenant's link."""
+    tenant = context.form.get("tenant")
     if not isinstance(tenant, str) or not 1 <= len(tenant) <= 255 or "\x00" in tenant:
         return RedirectResponse("/links", 303)
-    return _page(ask, ask.text("after", 300), ask.text("search", 255), check_link(ask.report.settings, tenant))
+    return _page(
+        context, context.text("after", 300), context.text("search", 255), check_link(context.report.settings, tenant)
+    )
 
 
-def to_links(_ask: Ask) -> Response:
-    """A check is asked for by its button; somebody who comes back to its address sees the list."""
+def to_links(_context: RequestContext) -> Response:
+    """Redirect a GET on the check's POST-only address to the list."""
     return RedirectResponse("/links", 303)
 
 
-def _page(ask: Ask, after: str, search: str, checked: LinkCheck | None) -> Response:
-    with ask.reading() as connection:
+def _page(context: RequestContext, after: str, search: str, checked: LinkCheck | None) -> Response:
+    with context.snapshot() as connection:
         found = queries.invalid_links(connection, after=_place(after), search=search)
-        # A link that looks well although its tokens are refused: one job first will tell.
+        # The link looks valid although its tokens were refused: suggest a canary.
         canary = checked is not None and refused_tokens(connection, checked.tenant)
     rows = [(link, sums(link.amounts)) for link in found.links]
     following = f"{found.after[0]}:{found.after[1]}" if found.after else None
-    return ask.page("links.html", rows=rows, total=found.total, after=after, following=following, checked=checked,
+    return context.page("links.html", rows=rows, total=found.total, after=after, following=following, checked=checked,
                     search=search, canary=canary)  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What holds for every request and every answer: host names, body size, and headers that keep browsers strict."""
+"""Checks on every request (host name, body size) and security headers on every response."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from worker.environment import LOOPBACK
 from worker.report.web.configuration import WebSettings
 from worker.report.web.webhook import PATH as WEBHOOK
 
-#: Bytes of a form at most: a case of 1 MiB, percent-encoded.
+#: Largest form in bytes: a case of 1 MiB, percent-encoded.
 MAX_BODY = 4 * 1024 * 1024
-#: Nothing is loaded from elsewhere, nothing inline runs, nobody frames the page, and forms go nowhere else.
+#: Load nothing from other sites, run nothing inline, allow no framing, and post forms to this site only.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -37,15 +37,15 @@ HEADERS = {
 }
 
 
-class Gate:
-    """ASGI middleware around everything."""
+class SecurityMiddleware:
+    """The outermost ASGI middleware."""
 
     def __init__(self, app: ASGIApp, settings: WebSettings) -> None:
         self._app = app
         self.settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse what must not reach a page, and give every answer its headers."""
+        """Refuse invalid requests, and add the security headers to every response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -55,7 +55,7 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                # Cases are other people's business: no cache keeps a page, unless the page itself says so.
+                # Cases are personal data: no cache keeps a page unless the page allows it.
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
@@ -65,19 +65,20 @@ class Gate:
         await self._app(scope, _limited(receive), send_strictly)
 
     def _refusal(self, headers: Headers, path: str) -> PlainTextResponse | None:
-        """Without users, a web site could rebind its name to 127.0.0.1 and read the page through a visitor's browser:
-        then only the names of this machine are answered to. (A webhook comes by the name that the world knows, and is
-        no page: its signature decides.)"""
-        if self.settings.anybody and path != WEBHOOK and _host_name(headers.get("host", "")) not in LOOPBACK:
-            return PlainTextResponse("Ask for this page by 127.0.0.1 or localhost.\n", 421)
+        """Without users, only host names of this machine are accepted: else a web site could rebind its name to
+        127.0.0.1 and read the page through a visitor's browser. (A webhook uses the public name and is checked by its
+        signature.)
+        """
+        if self.settings.local_only and path != WEBHOOK and _host_name(headers.get("host", "")) not in LOOPBACK:
+            return PlainTextResponse("Open this page as 127.0.0.1 or localhost.\n", 421)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
-            return PlainTextResponse(f"A form may have {MAX_BODY} bytes at most.\n", 413)
+            return PlainTextResponse(f"A form may have at most {MAX_BODY} bytes.\n", 413)
         return None
 
 
 def _limited(receive: Receive) -> Receive:
-    """The body, up to MAX_BODY: a chunked one has no length to look at beforehand."""
+    """Limit the body to MAX_BODY: a chunked one announces no length."""
     seen = 0
 
     async def receive_limited() -> Message:
@@ -92,7 +93,7 @@ def _limited(receive: Receive) -> Receive:
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header, without its port; of `[::1]:80`, `::1`."""
+    """The name in a Host header without the port: `::1` for `[::1]:80`."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].lower()

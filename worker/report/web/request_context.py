@@ -1,7 +1,7 @@
-"""One request as the pages see it, and the way from a URL to a page's function.
+"""What a page knows of its request, and the route from a URL to the page's function.
 
-Pages are plain functions that run in a thread, since they read the ledger. Nothing gets to one before it is known who
-asks and that a form came from a page of ours.
+Pages are plain functions that run in a thread, because they read the ledger. Before one runs, the user is authenticated
+and a form's CSRF token is checked.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from worker.fleet.reading import FleetReader
 from worker.ledger.writer.resolve import Actor
 from worker.policy.rate_limit import Pace
 from worker.report.runner import OperationRunner
+from worker.report.web.authentication import Authenticator, Refused
 from worker.report.web.configuration import WebSettings
-from worker.report.web.doorkeeper import Doorkeeper, Refused
 from worker.report.web.menu_cache import MenuCache
 from worker.report.web.peers import Peer, peer_of
 from worker.report.web.people import Person, Role
@@ -37,8 +37,8 @@ from worker.settings import Settings
 THEMES = ("light", "dark")
 
 
-class ClosedForm(HTTPException):
-    """A form that came from elsewhere, or from a session that is over."""
+class InvalidForm(HTTPException):
+    """The form comes from another site or from an expired session."""
 
     def __init__(self) -> None:
         super().__init__(403, "This form is no longer valid. Go back, load the page again, and send it once more.")
@@ -46,13 +46,13 @@ class ClosedForm(HTTPException):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What all requests share."""
+    """The state that all requests share."""
 
     settings: Settings
     web: WebSettings
     engine: Engine
     sessions: Sessions
-    doorkeeper: Doorkeeper
+    authenticator: Authenticator
     renderer: Renderer
     runner: OperationRunner
     pace: Pace
@@ -61,13 +61,13 @@ class Report:
 
     @property
     def protection(self) -> Protection:
-        """How cases are sealed."""
+        """How cases are encrypted."""
         return self.settings.protection
 
 
 @dataclass(slots=True)
-class Ask:
-    """One request."""
+class RequestContext:
+    """One request, with its user and session."""
 
     request: Request
     report: Report
@@ -78,125 +78,120 @@ class Ask:
 
     @property
     def query(self) -> QueryParams:
-        """What stands behind the `?`."""
+        """The URL's query parameters."""
         return self.request.query_params
 
-    @property
-    def actor(self) -> Person:
-        """Whoever asks, on pages that nobody sees without having signed in."""
+    def actor(self, note: str | None = None) -> Actor:
+        """The authenticated user, for the audit log. Call it only on pages that need a role."""
         assert self.person is not None
-        return self.person
-
-    def acting(self, note: str | None = None) -> Actor:
-        """The same for the audit log."""
-        return Actor(self.actor.name, note)
+        return Actor(self.person.name, note)
 
     @property
-    def door(self) -> dict[str, Any]:
-        """For the audit log: the way by which somebody acted."""
+    def channel(self) -> dict[str, Any]:
+        """How the user acted, for the audit log."""
         return {"door": "web page", "address": self.peer.address}
 
     def text(self, name: str, longest: int = 2000) -> str:
-        """A field of the form as one text without white space around it; empty if it is not there."""
+        """A form field, stripped of surrounding white space; empty if it is missing."""
         value = self.form.get(name)
         return value.replace("\x00", "").strip()[:longest] if isinstance(value, str) else ""
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """The ledger as of one moment, so that numbers on a page agree."""
+    def snapshot(self) -> Iterator[Connection]:
+        """Read the ledger in one snapshot, so that the numbers on a page agree."""
         engine = self.report.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with engine.connect() as connection:
             yield connection
 
     def page(self, template: str, status: int = 200, **facts: Any) -> Response:
-        """A page of HTML."""
+        """Render a template as the response."""
         facts |= {
             "person": self.person,
             "form_token": self.report.sessions.form_token(self.session),
             "theme": self.request.cookies.get("theme") if self.request.cookies.get("theme") in THEMES else None,
-            "here": here(self.request),
+            "here": path_and_query(self.request),
             "path": self.request.url.path,
-            "open_to_all": self.report.web.anybody,
+            "open_to_all": self.report.web.local_only,
         }
         response = Response(self.report.renderer.render(template, facts), status, media_type="text/html")
-        # Not in answer to a form: one from another site comes without the cookie, and would end the visitor's session.
-        if self.session.fresh and self.request.method == "GET":
-            self.give(response, self.session)
+        # Not in reply to a POST: one from another site comes without the cookie, and would replace the user's session.
+        if self.session.new and self.request.method == "GET":
+            self.set_session_cookie(response, self.session)
         return response
 
-    def give(self, response: Response, session: Session) -> None:
-        """Hand the browser its session."""
+    def set_session_cookie(self, response: Response, session: Session) -> None:
+        """Give the browser its session."""
         response.set_cookie(
             cookie_name(secure=self.peer.secure), self.report.sessions.write(session), max_age=LIFETIME, path="/",
             secure=self.peer.secure, httponly=True, samesite="lax",
         )  # fmt: skip
 
 
-Handler = Callable[[Ask], Response]
+Handler = Callable[[RequestContext], Response]
 
 
 class Endpoint(Protocol):
-    """What Starlette calls."""
+    """The endpoint signature that Starlette calls."""
 
     async def __call__(self, request: Request) -> Response:
-        """Answer a request."""
+        """Return the response to a request."""
 
 
 def route(path: str, handler: Handler, *, post: bool = False, needs: Role | None = Role.VIEWER) -> Route:
-    """A page for those who have that role; for everybody if `needs` is None."""
+    """A route for users with the role `needs`; open to everyone if it is None."""
 
     async def endpoint(request: Request) -> Response:
-        ask = meet(request)
+        context = request_context(request)
         if post:
-            ask.form = await request.form(max_files=0, max_fields=2000)
-            check_form(ask)
-        if needs is not None and (refusal := await run_in_threadpool(turn_away, ask, needs)):
+            context.form = await request.form(max_files=0, max_fields=2000)
+            check_form(context)
+        if needs is not None and (refusal := await run_in_threadpool(access_refusal, context, needs)):
             return refusal
-        return await run_in_threadpool(handler, ask)
+        return await run_in_threadpool(handler, context)
 
     return Route(path, endpoint, methods=["POST" if post else "GET"])
 
 
-def meet(request: Request) -> Ask:
-    """Find out who asks. `person` is None for somebody who is not signed in."""
+def request_context(request: Request) -> RequestContext:
+    """Authenticate the request. `person` is None if the user is not signed in."""
     report: Report = request.app.state.report
     peer = peer_of(request.scope, report.web)
     session = report.sessions.read(request.cookies.get(cookie_name(secure=peer.secure)))
-    person = report.doorkeeper.admit(peer, session)
-    return Ask(request, report, peer, session, person if isinstance(person, Person) else None)
+    person = report.authenticator.authenticate(peer, session)
+    return RequestContext(request, report, peer, session, person if isinstance(person, Person) else None)
 
 
-def check_form(ask: Ask) -> None:
-    """Raises ClosedForm for a form that no page of this session has made."""
-    # Browsers say where a request comes from; the token is what counts, for those that don't.
-    if ask.request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-        raise ClosedForm
-    token = ask.form.get("form_token")
-    if not isinstance(token, str) or not ask.report.sessions.is_form_token(ask.session, token):
-        raise ClosedForm
+def check_form(context: RequestContext) -> None:
+    """Raise InvalidForm unless a page of this session made the form."""
+    # Browsers that send this header are checked early; the token decides for all of them.
+    if context.request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        raise InvalidForm
+    token = context.form.get("form_token")
+    if not isinstance(token, str) or not context.report.sessions.is_form_token(context.session, token):
+        raise InvalidForm
 
 
-def turn_away(ask: Ask, needs: Role) -> Response | None:
-    """The answer for somebody who may not see this page; None for those who may."""
-    if ask.person is None:
-        told = ask.report.doorkeeper.admit(ask.peer, ask.session)
-        if isinstance(told, Refused):
-            return ask.page("error.html", 403, title="You are not let in", said=told.why)
-        back = here(ask.request) if ask.request.method == "GET" else "/"
+def access_refusal(context: RequestContext, needs: Role) -> Response | None:
+    """The response that refuses the request, or None if the user has the role."""
+    if context.person is None:
+        result = context.report.authenticator.authenticate(context.peer, context.session)
+        if isinstance(result, Refused):
+            return context.page("error.html", 403, title="You may not use this page", message=result.why)
+        back = path_and_query(context.request) if context.request.method == "GET" else "/"
         return RedirectResponse("/login?" + urlencode({"next": back}), 303)
-    if needs is Role.OPERATOR and not ask.person.may_act:
-        said = "You may look at everything here, and act on nothing: that takes the role operator."
-        return ask.page("error.html", 403, title="This is for operators", said=said)
+    if needs is Role.OPERATOR and not context.person.may_act:
+        message = "You can read everything here, but only the role operator can change anything."
+        return context.page("error.html", 403, title="This is for operators", message=message)
     return None
 
 
-def here(request: Request) -> str:
-    """The path and query of this request, to come back to."""
+def path_and_query(request: Request) -> str:
+    """The path and query of this request, to return to later."""
     query = request.url.query
     return request.url.path + (f"?{query}" if query else "")
 
 
 def local_path(text: str) -> str:
-    """A place on this page to go to; the front page for anything that could lead elsewhere."""
+    """`text` if it is a path of this site, else `/`: prevents redirects to other sites."""
     fine = text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable() and "\\" not in text
     return text if fine else "/"

@@ -1,4 +1,4 @@
-"""Short names for what the ledger calls by its own words."""
+"""Labels for reasons, states and error types."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from worker.ledger.states import Reason, State
 TITLES: dict[str, str] = {
     Reason.SECOND_UNAUTHORIZED: "Client link invalid: second 401",
     Reason.CLIENT_LINK_NOT_FOUND: "No active client link",
-    Reason.VALIDATION: "Case data refused",
+    Reason.VALIDATION: "Case data rejected",
     Reason.BUSINESS_RULE: "Business rule",
     Reason.FORBIDDEN: "Not allowed",
     Reason.NOT_FOUND: "Not found",
     Reason.RETRIES_EXHAUSTED: "API failed at every attempt",
     Reason.OUTCOME_UNKNOWN: "Outcome unknown",
     Reason.MALFORMED_MESSAGE: "Unreadable message",
-    Reason.UNEXPECTED_RESPONSE: "Unexpected answer",
+    Reason.UNEXPECTED_RESPONSE: "Unexpected response",
 }
 
 #: A business rule's headline, by the API's error type (referral-partners/error-reference).
@@ -29,7 +29,7 @@ RULES: dict[str, str] = {
     "MissingKycVerification": "Client's identity not verified",
 }
 
-#: Who has to move, for a glance: (name of a colour in the style sheet, word).
+#: What the reason is about: (colour name in the style sheet, label).
 FAMILIES: dict[str, tuple[str, str]] = {
     Reason.SECOND_UNAUTHORIZED: ("link", "Client link"),
     Reason.CLIENT_LINK_NOT_FOUND: ("link", "Client link"),
@@ -64,6 +64,6 @@ def title(reason: str, error_type: str | None = None) -> str:
 
 
 def sentence(error: Exception) -> str:
-    """An error's message, which begins small and has no full stop, as a sentence."""
+    """An error's message as a sentence, with a capital and a full stop."""
     text = str(error)
     return f"{text[:1].upper()}{text[1:]}."
