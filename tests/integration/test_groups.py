@@ -111,7 +111,7 @@ def test_the_tiles_of_an_empty_ledger(ledger: Database) -> None:
         tiles = queries.tiles(connection)
 
     assert (tiles.open_failures, tiles.invalid_client_links, tiles.amounts, tiles.oldest) == (0, 0, {}, None)
-    assert tiles.living == {"pending": 0, "waiting": 0, "queued": 0, "submitting": 0}
+    assert tiles.living == {"pending": 0, "waiting": 0, "queued": 0, "submitting": 0, "held": 0}
     assert (tiles.submitted_today, tiles.holds, tiles.leader) == (0, [], None)
 
 

@@ -12,8 +12,11 @@ from tests.support.outages import dispatch, states
 from tests.support.pipeline import Pipeline
 from tests.support.sandbox_witness import Witness
 from worker.intake.enqueue import admit, insert
+from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.writer.tenant_links import FIRST_PROBE, free_links
+from worker.ledger.writer.webhooks import keep_event, take_event
+from worker.report.webhooks.inbox import process_event
 
 
 @pytest.fixture
@@ -154,3 +157,27 @@ def test_a_good_check_frees_them(pipeline: Pipeline, sandbox: Witness) -> None:
     assert freed >= 14
     assert left == 0
     assert by_state(pipeline).get("held", 0) == 0
+
+
+def test_the_webhook_that_a_client_is_linked_frees_them(pipeline: Pipeline, sandbox: Witness) -> None:
+    jobs_behind_a_bad_link(pipeline, sandbox, 20)
+    pipeline.ledger.rows("UPDATE dead_letters SET resolved_at = now(), resolution = 'discarded', resolved_by = 'x'")
+    pipeline.ledger.rows("UPDATE jobs SET state = 'discarded', finalized_at = now() WHERE state = 'dead'")
+
+    with transaction(pipeline.engine) as connection:
+        keep_event(connection, event_id="e-1", event="client.linked", tenant="acme")
+        event = take_event(connection)
+        assert event is not None
+        process_event(connection, event)
+
+    assert by_state(pipeline).get("held", 0) == 0
+
+
+def test_the_link_view_counts_them_with_their_money(pipeline: Pipeline, sandbox: Witness) -> None:
+    jobs_behind_a_bad_link(pipeline, sandbox, 20)
+
+    with transaction(pipeline.engine) as connection:
+        (link,) = queries.invalid_links(connection).links
+
+    assert (link.external_tenant_id, link.jobs, link.held) == ("acme", 20, by_state(pipeline)["held"])
+    assert link.amounts == {"DKK": "25010.0000"}

@@ -12,6 +12,7 @@ from tests.support.command_line import run as command
 from tests.support.databases import Database
 from tests.support.operations import items, operation
 from tests.support.pipeline import Pipeline
+from tests.support.rows import forget_stopped_links
 from tests.support.sandbox_witness import Witness
 from tests.support.web_visitor import Visitor, report
 from tests.support.webhooks import Events
@@ -35,7 +36,9 @@ def test_a_link_replays_that_tenant_s_jobs_that_died_of_it_and_no_others(
 ) -> None:
     # Given jobs that died of the link, of their data, and of another tenant's link
     sandbox.link("acme", "invalid")
-    cured = [pipeline.submit(creditorReference=f"R{n}") for n in range(3)]
+    cured = [pipeline.enqueue(creditorReference=f"R{n}") for n in range(3)]
+    pipeline.run()
+    forget_stopped_links(ledger)
     sandbox.link("acme", "missing")
     cured.append(pipeline.submit(creditorReference="R3"))
     sandbox.link("acme", "ok")
@@ -62,7 +65,9 @@ def test_after_a_restore_a_replay_by_an_event_looks_up_first(
 ) -> None:
     # Given jobs that were dead at the time of the backup; one of them was submitted in the lost hour
     sandbox.link("acme", "invalid")
-    jobs = [pipeline.submit(creditorReference=f"R{n}") for n in range(3)]
+    jobs = [pipeline.enqueue(creditorReference=f"R{n}") for n in range(3)]
+    pipeline.run()
+    forget_stopped_links(ledger)
     sandbox.link("acme", "ok")
     pipeline.submit(key="in the lost hour", creditorReference="R1")
     assert command(variables, "reconcile").exit_code == 0
@@ -200,6 +205,6 @@ def test_old_events_are_deleted_unless_they_are_unprocessed(events: Events, ledg
     events.keep(event_id="waits")
     ledger.rows("UPDATE webhook_events SET received_at = now() - interval '1 year'")
 
-    events.inbox._forget()
+    events.inbox._delete_old_events()
 
     assert ledger.rows("SELECT id FROM webhook_events") == [("waits",)]

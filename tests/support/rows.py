@@ -75,6 +75,11 @@ def change_jobs(ledger: Database, in_state: str | None = None, **columns: Any) -
     _change(ledger, "jobs", _with_state(columns), "state", in_state)
 
 
+def forget_stopped_links(ledger: Database) -> None:
+    """The next job of a tenant is sent although its link was found invalid."""
+    ledger.rows("DELETE FROM tenant_links")
+
+
 def age(ledger: Database, *jobs: UUID, days: int = 100) -> None:
     """Make these jobs final since so many days."""
     for job in jobs:
