@@ -205,6 +205,6 @@ def test_old_events_are_deleted_unless_they_are_unprocessed(events: Events, ledg
     events.keep(event_id="waits")
     ledger.rows("UPDATE webhook_events SET received_at = now() - interval '1 year'")
 
-    events.inbox._delete_old_events()
+    events.inbox._purge()
 
     assert ledger.rows("SELECT id FROM webhook_events") == [("waits",)]

@@ -10,11 +10,12 @@ import email.utils
 import json
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from worker.case.comparison import FoundCase, found_case
 from worker.debitura.http import Reply
 
 #: The API's error types that change what is right to do.
@@ -67,6 +68,8 @@ class Verdict:
     retry_after: float = 0.0
     case_id: str | None = None
     case_reference: str | None = None
+    found: FoundCase | None = None
+    """Of a look-up that found a case: what the API says of it."""
     decides: bool = False
     """Whether it says for certain what became of all requests under this key so far: a stored answer would have been
     replayed instead (developer-concepts/idempotency)."""
@@ -117,6 +120,12 @@ def judge(reply: Reply) -> Verdict:
     # A key that the API knows with another body says nothing of what became of that one.
     decides = status in {400, 422} and said["error_type"] != IDEMPOTENCY_CONFLICT
     return Verdict(Meaning.REFUSED, status, reason=_reason(status, said), decides=decides, **said)
+
+
+def judge_lookup(reply: Reply) -> Verdict:
+    """What an answer to GET /cases/by-creditor-reference/… means; a found case comes with what the API says of it."""
+    verdict = judge(reply)
+    return replace(verdict, found=found_case(_parse(reply))) if verdict.meaning is Meaning.SUBMITTED else verdict
 
 
 def is_api_error(reply: Reply) -> bool:

@@ -31,11 +31,12 @@ from worker.ledger.writer.holds import (
     start_probe,
 )
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
+from worker.ledger.writer.reconcile import mark_old_keys
 from worker.ledger.writer.release_past_capped import TenantScan, release_past_capped
 from worker.ledger.writer.reseal import wake_decryptable
 from worker.ledger.writer.tenant_links import free_stragglers, hold_stragglers, probe_links
 from worker.policy.rate_limit import Pace
-from worker.policy.retry import RetryPolicy
+from worker.policy.retry import RetryPolicy, key_trusted_for
 from worker.settings import Settings
 from worker.telemetry.logging import tenant_digest
 from worker.telemetry.metrics import count, definitions, observe
@@ -197,6 +198,7 @@ class Dispatcher:
             with transaction(self._engine) as connection:
                 roll_up(connection)
                 free_stragglers(connection)
+                mark_old_keys(connection, key_trusted=key_trusted_for(self._settings.idempotency))
                 forget_past_holds(connection)
 
     def _probe(self, connection: Connection, standing: ledger.Snapshot) -> list[ledger.Released]:

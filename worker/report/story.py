@@ -40,8 +40,8 @@ MEANINGS = {
 OPEN = "no response recorded: the request is in progress, or its worker died"
 #: For a job that may have been submitted in the time that a restore lost.
 LOOKED_UP_FIRST = (
-    "The ledger was restored from a backup, so the API may already have the case: it is sent only after a look-up by"
-    " its creditorReference finds nothing."
+    "The ledger was restored from a backup, or the Idempotency-Key is too old to be trusted, so the API may have the"
+    " case already: it is sent only after a look-up by its creditorReference finds nothing."
 )
 _STATES = {
     State.PENDING: "Ready: the dispatcher sends it in turn.",
