@@ -1,4 +1,4 @@
-"""The outage circuits: nothing dies of an outage, one probe at a time finds its end, a tenant's failures open none."""
+"""Circuit breakers: no job dies in an outage, single probes find its end, one tenant's failures open no circuit."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_fewer_failures_than_the_share_open_no_circuit(pipeline: Pipeline, monke
 
 
 def test_jobs_that_always_fail_do_not_keep_the_others_from_being_the_probe(pipeline: Pipeline) -> None:
-    """Given enough hopeless jobs to open the circuit, when a good one comes behind them, then it is the next probe."""
+    """A good job behind enough persistently failing jobs to open the circuit becomes the next probe."""
     for n in range(FAILED_JOBS_AT_LEAST):  # with one more, it could be handed back untried when the circuit opens
         pipeline.enqueue(f"hopeless-{n}", tag="sandbox:status=500")
     pipeline.run()

@@ -1,4 +1,4 @@
-"""Export and erase: everything of one tenant or reference, nothing of anybody else; what is under way is left alone."""
+"""Export and erase all data of one tenant or reference and no other; jobs under way are left alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database itself refuses contradictions, whoever writes them; and its words are the code's words."""
+"""The database rejects contradictory rows, and its enumerations match the code's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nightly purge: once a day, by the worker that leads, and never in the dispatcher's way."""
+"""The nightly purge runs once a day in the leading worker and never blocks the dispatcher."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.dispatch.retention import NightlyPurge
 
 
 class Nobody:
-    """A way to the queue that nothing is put on."""
+    """A publisher that must not be used."""
 
     def publish(self, job_ids: Any) -> None:
         raise AssertionError("nothing is pending")
@@ -51,7 +51,7 @@ def test_the_leading_worker_purges_at_night(new_pipeline: Callable[..., Pipeline
 
 
 def nightly(ledger: Database, *, after: float | None = 90 * DAY, leads: bool = True) -> None:
-    """One look, and its end."""
+    """Check once whether the purge is due, and wait for its end."""
     duty = NightlyPurge(ledger.engine, age=after, name="w", leads=lambda: leads, rest=0.0)
     duty.look()
     if duty._thread:

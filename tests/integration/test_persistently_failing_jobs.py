@@ -1,4 +1,4 @@
-"""Jobs that always fail are told from an outage: they die at their limit, and keep the circuit for what it is for."""
+"""Jobs that always fail die at their limit and don't count as an outage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pipeline(new_pipeline: PipelineMaker) -> Pipeline:
 
 
 def persistently_failing_jobs(pipeline: Pipeline, count: int = FAILED_JOBS_AT_LEAST + 2) -> list[UUID]:
-    """Jobs that always get a 500, tried once: the circuit is open, as it must be, since nobody can tell yet."""
+    """Jobs that always get a 500, tried once. The circuit is open, since this may still be an outage."""
     jobs = [pipeline.enqueue(f"hopeless-{n}", tag="sandbox:status=500") for n in range(count)]
     pipeline.run()
     assert set(pipeline.holds()) == {"customer_api"}
@@ -49,7 +49,7 @@ def counted(pipeline: Pipeline, jobs: list[UUID]) -> int:
 
 
 def time_passes(pipeline: Pipeline, seconds: int) -> None:
-    """All that the ledger remembers of good and bad answers is that much longer ago."""
+    """Move everything the ledger knows about good and bad answers into the past."""
     for table, column in (("api_use", "since"), ("circuit_closings", "closed_at"), ("jobs", "failing_since"),
                           ("attempts", "finished_at"), ("holds", "since")):  # fmt: skip
         pipeline.ledger.rows(f"UPDATE {table} SET {column} = {column} - {seconds} * interval '1 s'")
@@ -104,7 +104,7 @@ def test_new_failing_jobs_open_the_circuit_beside_persistently_failing_ones(
 def test_an_outage_that_follows_an_outage_is_one_once_nothing_good_has_come_for_a_while(
     pipeline: Pipeline, new_pipeline: PipelineMaker, sandbox: Witness, seconds: int
 ) -> None:
-    """Given jobs that an earlier outage has failed; then only the silence tells them from hopeless ones."""
+    """Jobs that failed in an earlier outage differ from persistently failing ones only by the lack of good answers."""
     jobs = jobs_of(pipeline)
     sandbox.faults(OUTAGES["customer_api"])
     pipeline.run()

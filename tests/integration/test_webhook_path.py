@@ -1,4 +1,4 @@
-"""The true path of a link that heals itself: sandbox, signed webhook, web page as a process, canary, submitted."""
+"""A restored client link end to end: sandbox, signed webhook, web process, canary, submitted case."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Vars = dict[str, str]
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Look until it is so; the test's own time limit ends it if it never is."""
+    """Wait until the condition is true; the test's timeout is the limit."""
     pause = threading.Event()
     while not true():
         pause.wait(0.02)
@@ -42,7 +42,7 @@ def test_an_event_of_a_process_that_died_is_worked_on_by_the_page_s_next_one(
 
 @contextmanager
 def page(variables: Vars) -> Iterator[str]:
-    """`case-worker web` as a process; its address."""
+    """Run `case-worker web` as a process. Yields its URL."""
     environment = {**os.environ, **variables, "DEBITURA_WEBHOOK_SECRET": encoded(SECRET)}
     with subprocess.Popen(
         [PROGRAM, "web", "--port", "0"], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

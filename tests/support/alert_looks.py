@@ -1,4 +1,4 @@
-"""The watch of one worker in the hands of a test."""
+"""One worker's alert checks, run by a test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ URLS = "https://a.example/hunter2 slack+https://b.example/hunter2"
 
 
 class Looks:
-    """The watch of one worker, look by look."""
+    """One worker's alert checks, one at a time."""
 
     def __init__(self, ledger: Database, **environ: str) -> None:
         self.ledger = ledger
@@ -33,12 +33,12 @@ class Looks:
         return [kind for kind, _ in self.told()]
 
     def time_passes(self, seconds: int) -> None:
-        """What was seen was seen so long ago; budgets are free again."""
+        """Move everything seen so far into the past, so that the alert budget is free again."""
         self.ledger.rows("UPDATE alert_conditions SET seen_at = seen_at - make_interval(secs => %s)", seconds)
         self.ledger.rows("UPDATE alerts SET created_at = created_at - make_interval(secs => %s)", seconds)
 
 
 def resolve_all(ledger: Database) -> None:
-    """Somebody replays everything."""
+    """Resolve every failure, as if a person had replayed everything."""
     ledger.rows("UPDATE dead_letters SET resolved_at = now(), resolution = 'replayed', resolved_by = 'ada'")
     ledger.rows("UPDATE jobs SET state = 'pending' WHERE state = 'dead'")
