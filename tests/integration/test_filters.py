@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from tests.support.databases import Database
-from tests.support.rows import insert_dead_job, insert_unreadable_message
+from tests.support.rows import insert_dead_job, insert_dead_letter, insert_unreadable_message
 from worker.ledger import queries
 from worker.ledger.queries import FailureFilter
 
@@ -142,11 +142,11 @@ def test_an_empty_page_has_no_neighbours(ledger: Database) -> None:
 
 def test_odd_details_of_unreadable_messages_do_not_stand_in_the_way(ledger: Database) -> None:
     """No message, however odd, may prevent its dead letter from being stored."""
-    ledger.rows(
-        "INSERT INTO dead_letters (reason, invalid_client_link, detail) SELECT 'malformed_message', false, d::jsonb"
-        """ FROM unnest(ARRAY['[]', '"x"', 'null', '7', '{"status": "2147483648"}', '{"status": {"a": 1}}',"""
-        """ '{"status": "99999", "type": 5, "message": ["x"]}', '{"message": null}']) d"""
-    )
+    for detail in (
+        "[]", '"x"', "null", "7", '{"status": "2147483648"}', '{"status": {"a": 1}}',
+        '{"status": "99999", "type": 5, "message": ["x"]}', '{"message": null}',
+    ):  # fmt: skip
+        insert_dead_letter(ledger, None, "malformed_message", detail=detail)
 
     with ledger.engine.connect() as connection:
         groups = queries.groups(connection, FailureFilter(reason="malformed_message"))

@@ -10,6 +10,7 @@ from typing import Any
 from tests.support.databases import Database
 from tests.support.pipeline import Pipeline
 from tests.support.rows import DAY, age
+from tests.support.until import until
 from worker.dispatch.dispatcher import Dispatcher
 from worker.dispatch.retention import NightlyPurge
 
@@ -24,12 +25,6 @@ class Nobody:
         pass
 
 
-def wait_until(what: Callable[[], object]) -> None:
-    until = threading.Event()
-    while not what():
-        assert not until.wait(0.01)
-
-
 def test_the_leading_worker_purges_at_night(new_pipeline: Callable[..., Pipeline]) -> None:
     pipeline = new_pipeline(PURGE_AFTER="90d")
     job = pipeline.submit()
@@ -39,7 +34,7 @@ def test_the_leading_worker_purges_at_night(new_pipeline: Callable[..., Pipeline
     thread = threading.Thread(target=dispatcher.run, kwargs={"stopped": stop.is_set})
     thread.start()
     try:
-        wait_until(lambda: pipeline.ledger.value("SELECT purged_on IS NOT NULL FROM dispatcher"))
+        until("the purge", lambda: pipeline.ledger.value("SELECT purged_on IS NOT NULL FROM dispatcher"), within=30)
     finally:
         stop.set()
         thread.join(10)

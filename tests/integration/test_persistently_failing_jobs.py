@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.outages import OUTAGES, dispatch, jobs_of, states, the_time_of_all_holds_is_over
+from tests.support.outages import OUTAGES, dispatch, jobs_of, let_holds_and_backoffs_lapse, states
 from tests.support.pipeline import Pipeline
 from tests.support.sandbox_witness import Witness
 from worker.ledger.database import transaction
@@ -36,7 +36,7 @@ def persistently_failing_jobs(pipeline: Pipeline, count: int = FAILED_JOBS_AT_LE
 def a_good_job_is_the_probe(pipeline: Pipeline) -> None:
     good = pipeline.enqueue("good")
     for _ in range(5):  # those that were handed back when it opened have not been tried either, and go before
-        the_time_of_all_holds_is_over(pipeline)
+        let_holds_and_backoffs_lapse(pipeline)
         pipeline.run(dispatch(pipeline))
         if pipeline.job(good)["state"] == "submitted":
             break
@@ -170,7 +170,7 @@ def test_where_nothing_succeeds_the_probes_become_rarer_and_status_says_so(
 ) -> None:
     jobs = persistently_failing_jobs(pipeline)
     time_passes(pipeline, open_for)
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
 
     pipeline.run(dispatch(pipeline))
 

@@ -56,7 +56,7 @@ def new_ledger(postgres: LocalPostgres) -> Iterator[Database]:
 
 
 def back_up(ledger: Database) -> bytes:
-    """Back up and restore as the runbook says."""
+    """Back up as the runbook says."""
     command = [POSTGRES / "bin" / "pg_dump", "--format=custom", "--dbname", ledger.url]
     return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
 

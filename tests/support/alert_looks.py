@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.databases import Database
+from tests.support.rows import NOW, change_dead_letters, change_jobs
 from worker.alerts.settings import AlertSettings
 from worker.alerts.watch import AlertWatch
 from worker.ledger.database import transaction
@@ -40,5 +41,5 @@ class Looks:
 
 def resolve_all(ledger: Database) -> None:
     """Resolve every failure, as if a person had replayed everything."""
-    ledger.rows("UPDATE dead_letters SET resolved_at = now(), resolution = 'replayed', resolved_by = 'ada'")
-    ledger.rows("UPDATE jobs SET state = 'pending' WHERE state = 'dead'")
+    change_dead_letters(ledger, resolved_at=NOW, resolution="replayed", resolved_by="ada")
+    change_jobs(ledger, "dead", state="pending")

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import RowMapping, text
 
 from tests.support.databases import Database
+from tests.support.rows import NOW, ago, change_jobs, let_holds_lapse
 from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
 from worker.ledger.writer import release, resolve
@@ -69,8 +70,8 @@ class Pipeline:
 
     def wake(self) -> None:
         """Let time pass: waiting jobs are due, and all holds are over."""
-        self.ledger.rows("UPDATE jobs SET due_at = now() WHERE state = 'waiting'")
-        self.ledger.rows("UPDATE holds SET until = now() - interval '1 second'")
+        change_jobs(self.ledger, "waiting", due_at=NOW)
+        let_holds_lapse(self.ledger)
         with transaction(self.engine) as connection:
             release.wake_due(connection)
 
@@ -89,7 +90,7 @@ class Pipeline:
 
     def lapse(self) -> list[UUID]:
         """Let all leases expire, and reclaim their jobs."""
-        self.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 second' WHERE state = 'submitting'")
+        change_jobs(self.ledger, "submitting", lease_until=ago("1 second"))
         with transaction(self.engine) as connection:
             expired = release.reclaim_expired(connection, policy=RetryPolicy(self.settings.max_attempts, 2, 60))
         return [job.id for job in expired]
