@@ -78,7 +78,7 @@ def test_fewer_failures_than_the_share_open_no_circuit(pipeline: Pipeline, monke
 def test_jobs_that_always_fail_do_not_keep_the_others_from_being_the_probe(pipeline: Pipeline) -> None:
     """A good job behind enough persistently failing jobs to open the circuit becomes the next probe."""
     for n in range(FAILED_JOBS_AT_LEAST):  # with one more, it could be handed back untried when the circuit opens
-        pipeline.enqueue(f"hopeless-{n}", tag="sandbox:status=500")
+        pipeline.enqueue(f"failing-{n}", tag="sandbox:status=500")
     pipeline.run()
     assert set(pipeline.holds()) == {"customer_api"}
     good = pipeline.enqueue("good")

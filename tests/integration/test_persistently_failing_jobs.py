@@ -27,7 +27,7 @@ def pipeline(new_pipeline: PipelineMaker) -> Pipeline:
 
 def persistently_failing_jobs(pipeline: Pipeline, count: int = FAILED_JOBS_AT_LEAST + 2) -> list[UUID]:
     """Jobs that always get a 500, tried once. The circuit is open, since this may still be an outage."""
-    jobs = [pipeline.enqueue(f"hopeless-{n}", tag="sandbox:status=500") for n in range(count)]
+    jobs = [pipeline.enqueue(f"failing-{n}", tag="sandbox:status=500") for n in range(count)]
     pipeline.run()
     assert set(pipeline.holds()) == {"customer_api"}
     return jobs
@@ -73,8 +73,8 @@ def test_persistently_failing_jobs_die_once_the_api_answers_another_job(
 
 
 def test_jobs_of_a_tenant_that_never_gets_a_token_die(pipeline: Pipeline, sandbox: Witness) -> None:
-    sandbox.fault("token", "status", status=500, tenant="hopeless")
-    jobs = [pipeline.enqueue("hopeless") for _ in range(FAILED_JOBS_AT_LEAST + 2)]
+    sandbox.fault("token", "status", status=500, tenant="failing")
+    jobs = [pipeline.enqueue("failing") for _ in range(FAILED_JOBS_AT_LEAST + 2)]
     pipeline.run()
     assert set(pipeline.holds()) == {"referral_api"}
     a_good_job_is_the_probe(pipeline)
