@@ -1,4 +1,4 @@
-"""Real servers for all tests: PostgreSQL and Valkey from the wheels, started once; a database for each test."""
+"""Real servers for all tests: PostgreSQL and Valkey, started once per session, and one database per test."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def database(postgres: LocalPostgres) -> Iterator[Database]:
 
 @pytest.fixture
 def empty_database(postgres: LocalPostgres) -> Iterator[Database]:
-    """A database that was never migrated."""
+    """A database without any migration."""
     with new_database(postgres, "empty") as database:
         yield database
 
@@ -85,7 +85,7 @@ def sandbox_server() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def environment(database: Database, valkey: LocalValkey, sandbox_server: SandboxServer) -> dict[str, str]:
-    """What a deployment would set: for worker processes and commands, as a child's environment."""
+    """The environment variables of a deployment, for worker processes and commands."""
     return {
         "DATABASE_URL": database.url,
         "REDIS_URL": valkey.url,

@@ -1,4 +1,4 @@
-"""Acting: correcting, replaying, the canary, cancelling, discarding, and files to take away."""
+"""Act in the browser: correct, replay, run a canary, cancel, discard, export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding out what is stuck: signing in, causes, filters, links, one job."""
+"""Find stuck jobs in the browser: sign in, causes, filters, client links, one job."""
 
 from __future__ import annotations
 

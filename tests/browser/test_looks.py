@@ -1,4 +1,4 @@
-"""Usable by everybody: accessible in light and dark, on a phone, without sideways scrolling; unharmed by any case."""
+"""The page is accessible in light and dark mode and on a phone, and no case's text can break it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPILLS = """[...document.querySelectorAll("main, main :not(input, textarea, .uns
 
 
 def complaints(page: Page, rules: Sequence[str] = RULES, *, colours: bool = True) -> list[str]:
-    """What axe finds wrong, one line for each place."""
+    """Accessibility violations found by axe, one line each."""
     options = {"runOnly": list(rules), "rules": {} if colours else {"color-contrast": {"enabled": False}}}
     found = Axe().run(page, options=options)
     return [

@@ -1,4 +1,4 @@
-"""A page that follows what goes on leaves its reader in place: nothing jumps, and the keyboard stays where it was."""
+"""Live updates keep the reader's scroll position and keyboard focus."""
 
 from __future__ import annotations
 

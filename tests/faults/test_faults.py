@@ -1,4 +1,4 @@
-"""Each fault alone, while work keeps coming: nothing is lost, nothing is submitted twice, everything settles."""
+"""Each fault alone under load: no case is lost or submitted twice, and every job finishes."""
 
 from __future__ import annotations
 

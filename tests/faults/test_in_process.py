@@ -1,4 +1,4 @@
-"""One accept and one submit through a worker in this very process, by pytest-celery's own fixtures."""
+"""One accept and one submit through a worker in this process, with pytest-celery's fixtures."""
 
 from __future__ import annotations
 

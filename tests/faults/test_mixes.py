@@ -17,7 +17,7 @@ SEED = int(os.environ.get("FAULTS_SEED") or SystemRandom().randrange(10**6))
 
 
 def mixed(number: int) -> Scenario:
-    """One round with its own dice."""
+    """One round with its own random seed."""
 
     def scenario(stage: Stage) -> None:
         Mix(stage, Random(f"{SEED}/{number}"), FAULTS).run(jobs=150, strikes=8)

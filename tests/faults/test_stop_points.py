@@ -1,4 +1,4 @@
-"""A process dies, or freezes, at each step of a job's way, exactly there: nothing is lost or sent as a second case."""
+"""A process dies or freezes at each step of a job's life: no case is lost or created twice."""
 
 from __future__ import annotations
 

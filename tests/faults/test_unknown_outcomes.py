@@ -1,4 +1,4 @@
-"""A request that may have arrived is never taken for one that did, nor for one that did not."""
+"""A request with an unknown outcome is treated neither as sent nor as not sent."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def outcomes(stage: Stage, job_id: UUID) -> list[str]:
 
 
 def shown(stage: Stage, job_id: UUID) -> str:
-    """What `case-worker show` tells a person."""
+    """The output of `case-worker show`."""
     environment = clean_environment() | stage.environment | {"DATABASE_URL": stage.database_url}
     ran = subprocess.run(
         [program("case-worker"), "show", str(job_id)], env=environment, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Each message that nobody can read is kept for a person, and the worker goes on as if nothing had come."""
+"""Each unreadable message is stored for a person, and the worker goes on."""
 
 from __future__ import annotations
 

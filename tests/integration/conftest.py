@@ -1,4 +1,4 @@
-"""A job's whole way in this process: real PostgreSQL, Valkey and sandbox; the test plays dispatcher and worker."""
+"""Fixtures for a job's life in this process: real PostgreSQL, Valkey and sandbox; the test runs each step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.settings import Settings
 
 @pytest.fixture
 def sandbox(sandbox_server: SandboxServer) -> Iterator[Witness]:
-    """The sandbox, with everything forgotten."""
+    """The sandbox, reset."""
     with Witness(sandbox_server.url) as witness:
         witness.control("reset")
         yield witness
@@ -26,7 +26,7 @@ def sandbox(sandbox_server: SandboxServer) -> Iterator[Witness]:
 
 @pytest.fixture(scope="session")
 def ledger_database(postgres: LocalPostgres) -> Iterator[Database]:
-    """One migrated database for all tests that only move rows."""
+    """One migrated database, shared by all tests that only change rows."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE ledger TEMPLATE {TEMPLATE}")
     engine = get_engine(sqlalchemy_url(postgres.url, "ledger"))
@@ -36,7 +36,7 @@ def ledger_database(postgres: LocalPostgres) -> Iterator[Database]:
 
 @pytest.fixture
 def ledger(ledger_database: Database) -> Database:
-    """An empty ledger: ten times as quick as a database of one's own."""
+    """An empty ledger. Emptying the shared one is ten times as fast as a new database."""
     # The audit log can be emptied only by who may switch its triggers off, as the tests' superuser may.
     ledger_database.rows(
         "DO $$ BEGIN SET LOCAL session_replication_role = replica;"
@@ -58,7 +58,7 @@ def ledger(ledger_database: Database) -> Database:
 
 @pytest.fixture
 def variables(ledger: Database, valkey: LocalValkey, sandbox: Witness) -> dict[str, str]:
-    """The environment of a worker on that ledger, with short waits, so that a test can see several attempts."""
+    """The environment of a worker on that ledger, with short waits so that a test can make several attempts."""
     return {
         "DATABASE_URL": ledger.url,
         "REDIS_URL": valkey.url,
@@ -74,7 +74,7 @@ def variables(ledger: Database, valkey: LocalValkey, sandbox: Witness) -> dict[s
 
 @pytest.fixture
 def new_pipeline(ledger: Database, variables: dict[str, str]) -> Iterator[Callable[..., Pipeline]]:
-    """Makes workers; keywords are variables that differ."""
+    """Make workers; keywords override environment variables."""
     made: list[Pipeline] = []
 
     def make(**changes: str) -> Pipeline:

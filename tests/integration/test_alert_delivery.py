@@ -1,4 +1,4 @@
-"""Delivering alerts: signed, retried, given up; a dead receiver keeps nobody waiting; nothing secret in the log."""
+"""Alert delivery: signed, retried, given up; a dead receiver delays no other; no secret in the log."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def leader(ledger: Database) -> None:
 
 
 class Told:
-    """One alert in the ledger, and the couriers of its receivers."""
+    """One alert in the ledger, and a delivery for each receiver."""
 
     def __init__(self, ledger: Database, *urls: str, name: str = "one", **environ: str) -> None:
         self.ledger = ledger

@@ -1,4 +1,4 @@
-"""Alerts of what stops the fleet: a refused key, a circuit, a job that waits too long; and the end of each."""
+"""Alerts about what stops the fleet: a refused key, an open circuit, a job that waits too long; and their end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures and links to be told of: each once, whoever looks and however often; floods as sums; nothing of a debtor."""
+"""Alerts about failures and client links: each once, many as one summary, and no debtor's data."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_causes_that_go_on_coming_are_told_within_a_budget_and_then_summed_up(lo
 def test_causes_that_are_gone_before_they_are_told_are_not_told(
     looks: Looks, ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody replays them while the look goes on."""
+    """A person replays the jobs during the check."""
     gone = [OpenCause(UUID(int=n), n) for n in range(4)]
     insert_dead_job(ledger)
     there = open_causes
@@ -211,7 +211,7 @@ def test_only_the_worker_that_leads_looks(ledger: Database, looks: Looks) -> Non
 def test_nothing_of_a_debtor_and_no_path_is_in_the_ledger_s_alerts(
     looks: Looks, pipeline: Pipeline, ledger: Database
 ) -> None:
-    """The message of a refusal, and an error type that is a sentence, may name somebody."""
+    """An error message, or an error type that is a sentence, may contain a name."""
     debtor = {"type": "Company", "name": "Geheim GmbH", "countryAlpha2": "DK", "email": "no mail of geheim"}
     pipeline.submit(debtor=debtor, creditorReference="geheim-1")
     insert_dead_job(ledger, message="Mr Geheim is unknown", error_type="Mr Geheim is unknown", status=400)

@@ -1,4 +1,4 @@
-"""Alerts of a real worker: a process whose dispatcher leads tells, and a receiver that hangs holds up nothing."""
+"""Alerts from a real worker process: the leader sends them, and a hanging receiver delays nothing."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def walked(ledger: Database, expected: bytes | None = None) -> ChainCheck:
 
 
 def by_force(ledger: Database, statement: str) -> None:
-    """As somebody who may switch triggers off."""
+    """Run a statement as a superuser who disables the triggers."""
     with psycopg.connect(ledger.url) as connection:
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute(statement)
@@ -92,7 +92,7 @@ def test_an_audit_entry_that_is_rolled_back_leaves_no_gap_in_the_chain(ledger: D
 
 
 def test_many_writers_at_once_make_one_chain(ledger: Database) -> None:
-    """Each with rows of its own locked, in transactions of different length."""
+    """Each writer locks its own rows, in transactions of different length."""
 
     def act(n: int) -> None:
         for turn in range(15):
@@ -112,7 +112,7 @@ def test_many_writers_at_once_make_one_chain(ledger: Database) -> None:
 
 
 def test_two_who_hold_each_other_s_rows_are_not_stopped_by_the_chain(ledger: Database) -> None:
-    """The chain's lock is the last one taken: an entry that is not committed yet keeps nobody waiting."""
+    """The chain is locked last, so an uncommitted entry blocks nobody."""
     with ledger.engine.connect() as slow:
         began = slow.begin()
         audit(slow, "slow", Actor("ada"), {})

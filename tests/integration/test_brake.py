@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.outages import dispatch, states, the_time_of_all_holds_is_over
+from tests.support.outages import dispatch, let_holds_and_backoffs_lapse, states
 from tests.support.pipeline import ACTOR, Pipeline
 from tests.support.sandbox_witness import Witness
 from worker.ledger.database import transaction
@@ -69,7 +69,7 @@ def test_a_verdict_on_everybody_stops_the_fleet_and_is_taken_back(
     # And probes go out one at a time, of changing tenants
     probed = set()
     for _ in range(4):
-        the_time_of_all_holds_is_over(pipeline)
+        let_holds_and_backoffs_lapse(pipeline)
         (probe,) = dispatch(pipeline)
         assert dispatch(pipeline) == []
         pipeline.run([probe])
@@ -80,7 +80,7 @@ def test_a_verdict_on_everybody_stops_the_fleet_and_is_taken_back(
 
     # And when the API works again, everything goes on by itself
     sandbox.faults()
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
     pipeline.run(dispatch(pipeline))
     assert pipeline.holds() == {}
     run_one_by_one(pipeline, len(jobs))
@@ -99,7 +99,7 @@ def test_a_mint_that_knows_nobody_stops_the_fleet(pipeline: Pipeline, sandbox: W
     assert set(pipeline.holds()) == {"brake"}
     assert states(pipeline, jobs) == {"pending"}
     sandbox.faults()
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
     pipeline.run(dispatch(pipeline))
     run_one_by_one(pipeline, len(jobs))
     assert states(pipeline, jobs) == {"submitted"}
@@ -141,7 +141,7 @@ def test_a_probe_that_dies_of_its_own_releases_the_brake(pipeline: Pipeline, san
     pipeline.run()
     sandbox.fault("cases", "status", contentType="application/json", **VERDICTS["validation"])
 
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
     (probe,) = dispatch(pipeline)
     pipeline.run([probe])
 
@@ -157,7 +157,7 @@ def test_jobs_that_are_truly_bad_do_not_stop_the_fleet_for_ever(pipeline: Pipeli
         if pipeline.holds():
             good = pipeline.enqueue("good")
             for _ in range(20):
-                the_time_of_all_holds_is_over(pipeline)
+                let_holds_and_backoffs_lapse(pipeline)
                 pipeline.run(dispatch(pipeline))
                 if not pipeline.holds():
                     break

@@ -1,4 +1,4 @@
-"""A broker that takes no messages is named as the reason, for as long as it takes none."""
+"""While the broker takes no messages, it is reported as the reason why jobs wait."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def words(pipeline: Pipeline) -> list[str]:
 
 
 def fail(pipeline: Pipeline, published: Recorder, *, by: str) -> object:
-    """A dispatcher cannot publish. Returns since when that is so."""
+    """Let a dispatcher fail to publish. Returns the recorded start of the outage."""
     published.failing = {published.calls}
     with pytest.raises(NotPublished):
         Dispatcher(pipeline.settings, published, name=by).tick()

@@ -1,4 +1,4 @@
-"""The outage circuits: nothing dies of an outage, one probe at a time finds its end, a tenant's failures open none."""
+"""Circuit breakers: no job dies in an outage, single probes find its end, one tenant's failures open no circuit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.outages import OUTAGES, dispatch, jobs_of, states, the_time_of_all_holds_is_over
+from tests.support.outages import OUTAGES, dispatch, jobs_of, let_holds_and_backoffs_lapse, states
 from tests.support.pipeline import Pipeline
 from tests.support.rows import set_hold
 from tests.support.sandbox_witness import Witness
@@ -33,7 +33,7 @@ def test_in_an_outage_the_circuit_opens_no_attempt_is_counted_and_nothing_dies(
 
     # When probe after probe fails
     for _ in range(5):
-        the_time_of_all_holds_is_over(pipeline)
+        let_holds_and_backoffs_lapse(pipeline)
         probe = dispatch(pipeline)
         assert len(probe) == 1
         assert dispatch(pipeline) == [], "one at a time"
@@ -46,7 +46,7 @@ def test_in_an_outage_the_circuit_opens_no_attempt_is_counted_and_nothing_dies(
 
     # And when the outage is over, one probe closes the circuit and all are submitted
     sandbox.faults()
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
     pipeline.run(dispatch(pipeline))
     assert pipeline.holds() == {}
     for _ in range(3):
@@ -76,14 +76,14 @@ def test_fewer_failures_than_the_share_open_no_circuit(pipeline: Pipeline, monke
 
 
 def test_jobs_that_always_fail_do_not_keep_the_others_from_being_the_probe(pipeline: Pipeline) -> None:
-    """Given enough hopeless jobs to open the circuit, when a good one comes behind them, then it is the next probe."""
+    """A good job behind enough persistently failing jobs to open the circuit becomes the next probe."""
     for n in range(FAILED_JOBS_AT_LEAST):  # with one more, it could be handed back untried when the circuit opens
-        pipeline.enqueue(f"hopeless-{n}", tag="sandbox:status=500")
+        pipeline.enqueue(f"failing-{n}", tag="sandbox:status=500")
     pipeline.run()
     assert set(pipeline.holds()) == {"customer_api"}
     good = pipeline.enqueue("good")
 
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
     probe = dispatch(pipeline)
     pipeline.run(probe)
 
@@ -141,12 +141,12 @@ def test_a_refused_partner_key_has_its_own_alarm_and_fails_no_job(pipeline: Pipe
     assert set(pipeline.holds()) == {"api_key"}
     assert "DEBITURA_API_KEY" in str(pipeline.ledger.value("SELECT detail FROM holds"))
 
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
     pipeline.run(dispatch(pipeline))
     assert set(pipeline.holds()) == {"api_key"}
 
     sandbox.control("api-key", accepted=True)
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
     pipeline.run(dispatch(pipeline))
     for _ in range(3):
         pipeline.run(dispatch(pipeline))

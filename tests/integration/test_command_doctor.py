@@ -1,4 +1,4 @@
-"""`case-worker doctor`: each trouble is found, named, and told how to fix; secrets stay secret."""
+"""`case-worker doctor` finds and names each problem, says how to fix it, and shows no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`case-worker enqueue`: good lines go in, bad ones are named, and nothing is doubled."""
+"""`case-worker enqueue` stores good lines once and reports bad ones."""
 
 from __future__ import annotations
 

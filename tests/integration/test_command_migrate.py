@@ -1,4 +1,4 @@
-"""`case-worker migrate`, and what the other commands say of a database that is not migrated or away."""
+"""`case-worker migrate`, and the other commands' errors about a missing, unmigrated or newer database."""
 
 from __future__ import annotations
 

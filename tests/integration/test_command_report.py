@@ -1,4 +1,4 @@
-"""`case-worker report`: causes on top, rows beneath; for people, spreadsheets and programs."""
+"""`case-worker report`: groups by cause, then rows, as text, CSV and JSON."""
 
 from __future__ import annotations
 

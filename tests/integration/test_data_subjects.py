@@ -1,4 +1,4 @@
-"""Export and erase: everything of one tenant or reference, nothing of anybody else; what is under way is left alone."""
+"""Export and erase all data of one tenant or reference and no other; jobs under way are left alone."""
 
 from __future__ import annotations
 
@@ -157,14 +157,14 @@ def test_the_same_case_enqueued_after_its_erasure_is_not_submitted_again(
 def test_unreadable_messages_that_name_the_tenant_are_exported_and_erased(
     ledger: Database, variables: dict[str, str], tmp_path: Path
 ) -> None:
-    def bury(tenant: str, reference: str) -> None:
+    def send(tenant: str, reference: str) -> None:
         sent = {"args": [], "kwargs": {"external_tenant_id": tenant, "case": {"creditorReference": reference}}}
         with transaction(ledger.engine) as connection:
             dead_letter_message(connection, {"message": "torn", "sent": json.dumps(sent)}, SEALED)
 
-    bury("acme", "R1")
-    bury("acme", "R2")
-    bury("other", "R1")
+    send("acme", "R1")
+    send("acme", "R2")
+    send("other", "R1")
     with transaction(ledger.engine) as connection:
         dead_letter_message(connection, {"message": "torn", "sent": "acme R1 {"}, SEALED)
     options = ("--tenant", "acme", "--reference", "R1")

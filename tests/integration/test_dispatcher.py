@@ -1,4 +1,4 @@
-"""The dispatcher, tick by tick, with a publisher that only remembers."""
+"""The dispatcher, tick by tick, with a publisher that only records."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_both_versions_are_kept_and_who_made_them(pipeline: Pipeline) -> None:
 
 
 def test_after_an_unknown_outcome_the_case_must_not_change(pipeline: Pipeline) -> None:
-    """The old key may own a case already: other data under it is a conflict, under another key a second case."""
+    """A case may exist under the old key: other data under it would conflict, and a new key would create a second."""
     # Given a refused job of which an earlier request may have arrived
     job = pipeline.submit(currencyCode="?")
     change_job(pipeline.ledger, job, outcome_unknown=True)
@@ -147,7 +147,7 @@ def enqueue_again(pipeline: Pipeline, case: dict[str, Any]) -> tuple[UUID, bool]
 
 
 def test_the_sender_may_send_any_version_again(pipeline: Pipeline) -> None:
-    """A redelivered message or a second click still finds its job, whoever corrected it since."""
+    """A redelivered message or a second click finds the same job, even after a correction."""
     job = pipeline.submit(key="K1", currencyCode="?")
     corrected(pipeline, job, a_case(currencyCode="EUR"))
 

@@ -1,4 +1,4 @@
-"""The door against real PostgreSQL: whose transaction, which job, and what a key protects from."""
+"""`enqueue_case` on real PostgreSQL: transactions, idempotency keys, refused input."""
 
 from __future__ import annotations
 

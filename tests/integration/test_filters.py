@@ -1,4 +1,4 @@
-"""Every part of the filter finds what it says, in pages, groups and selections alike."""
+"""Every part of the filter selects the same failures in lists, groups and bulk operations."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from uuid import UUID
 import pytest
 
 from tests.support.databases import Database
-from tests.support.rows import insert_dead_job, insert_unreadable_message
+from tests.support.rows import insert_dead_job, insert_dead_letter, insert_unreadable_message
 from worker.ledger import queries
 from worker.ledger.queries import FailureFilter
 
 
 @pytest.fixture
 def jobs(ledger: Database) -> dict[str, UUID]:
-    """Failures that differ in everything that can be filtered by."""
+    """Failures that differ in every field that a filter can use."""
     return {
         "email": insert_dead_job(ledger, "a", amount="10.50", reference="INV-1", age="3 days"),
         "zip": insert_dead_job(
@@ -36,7 +36,7 @@ def jobs(ledger: Database) -> dict[str, UUID]:
 
 
 def found(ledger: Database, wanted: FailureFilter, jobs: dict[str, UUID]) -> set[str]:
-    """Who is found, the same in all three ways of asking."""
+    """The names of the jobs found; all three queries must agree."""
     names = {job: name for name, job in jobs.items()}
     with ledger.engine.connect() as connection:
         listed = [names[f.job_id] for f in queries.failures(connection, wanted) if f.job_id]
@@ -141,12 +141,12 @@ def test_an_empty_page_has_no_neighbours(ledger: Database) -> None:
 
 
 def test_odd_details_of_unreadable_messages_do_not_stand_in_the_way(ledger: Database) -> None:
-    """What a stranger sends must never keep its dead letter from being written."""
-    ledger.rows(
-        "INSERT INTO dead_letters (reason, invalid_client_link, detail) SELECT 'malformed_message', false, d::jsonb"
-        """ FROM unnest(ARRAY['[]', '"x"', 'null', '7', '{"status": "2147483648"}', '{"status": {"a": 1}}',"""
-        """ '{"status": "99999", "type": 5, "message": ["x"]}', '{"message": null}']) d"""
-    )
+    """No message, however odd, may prevent its dead letter from being stored."""
+    for detail in (
+        "[]", '"x"', "null", "7", '{"status": "2147483648"}', '{"status": {"a": 1}}',
+        '{"status": "99999", "type": 5, "message": ["x"]}', '{"message": null}',
+    ):  # fmt: skip
+        insert_dead_letter(ledger, None, "malformed_message", detail=detail)
 
     with ledger.engine.connect() as connection:
         groups = queries.groups(connection, FailureFilter(reason="malformed_message"))

@@ -1,4 +1,4 @@
-"""Whose turn is it? Priority, then round, then age; a tenant with thousands takes turns with a tenant with one."""
+"""The order of release: priority, then round, then age, so that large and small tenants take turns."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_who_arrives_while_round_7_is_served_joins_round_7(pipeline: Pipeline) -
 
 
 def test_a_quiet_tenant_saves_up_no_credit(pipeline: Pipeline) -> None:
-    """Whoever was away does not come back with all the rounds that it has missed."""
+    """A tenant that was idle doesn't get the rounds that it missed."""
     for _ in range(10):
         pipeline.enqueue("big")
     next_up(pipeline, 8)
@@ -68,7 +68,7 @@ def test_a_quiet_tenant_saves_up_no_credit(pipeline: Pipeline) -> None:
 
 
 def test_a_retry_from_an_old_round_does_not_bring_the_old_rounds_back(pipeline: Pipeline) -> None:
-    """Who arrives while it is pending would get all the rounds since then, and go before everybody else's turn."""
+    """Otherwise a tenant that arrives meanwhile would join that old round and overtake everyone."""
     retry = pipeline.submit("early", tag="sandbox:status=500")
     busy = [pipeline.enqueue("busy") for _ in range(60)]
     assert next_up(pipeline, 50) == busy[:50]
@@ -96,7 +96,7 @@ def test_many_cases_enqueued_in_one_transaction_take_turns_too(pipeline: Pipelin
 
 
 def test_many_cases_replayed_at_once_take_turns_too(pipeline: Pipeline) -> None:
-    """Somebody relinks a client and replays its five hundred dead jobs: the others still get their turn."""
+    """After a person replays one client's five hundred dead jobs, other tenants still get their turn."""
     dead = [pipeline.enqueue("big", tag="sandbox:status=403") for _ in range(30)]
     pipeline.run()
     pipeline.replay(*dead)

@@ -1,4 +1,4 @@
-"""Every transition names the state that it expects; from any other state it moves nothing."""
+"""Every transition changes only jobs in the state that it expects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATES = ["pending", "waiting", "queued", "submitting", "submitted", "dead", "di
 
 @pytest.fixture
 def job_in(pipeline: Pipeline) -> Callable[[str], UUID]:
-    """Brings a job into a state, in the way that jobs get there."""
+    """Bring a job into a state by its normal transitions."""
 
     def make(state: str) -> UUID:
         if state in ("submitted", "dead", "discarded", "waiting"):
@@ -101,7 +101,7 @@ def results_for(job_id: UUID, number: int = 1) -> dict[str, Result]:
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("kind", ["submitted", "waiting", "handed back", "dead"])
 def test_a_late_record_moves_nothing(pipeline: Pipeline, job_in: Callable[[str], UUID], kind: str, state: str) -> None:
-    """Whoever does not hold the lease is too late, also if the job is `submitting` (for somebody else)."""
+    """A worker without the lease is too late, even if the job is `submitting` for another worker."""
     job_id = job_in(state)
     before, letters = dict(pipeline.job(job_id)), pipeline.letters(job_id)
     result = results_for(job_id)[kind]

@@ -1,4 +1,4 @@
-"""A ledger that does not do what it is asked: it is asked again, and the log says what was wrong."""
+"""A failing database operation is retried, and the log names the error."""
 
 from __future__ import annotations
 

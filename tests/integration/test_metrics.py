@@ -1,4 +1,4 @@
-"""What is measured while jobs go their way, and what the ledger says of them, as Prometheus gets it."""
+"""The metrics of jobs and of the ledger, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Nowhere:
 
 @pytest.fixture
 def look(ledger: Database, variables: dict[str, str]) -> Iterator[Look]:
-    """What /metrics shows, all counters at 0 to begin with."""
+    """Read /metrics, with all counters reset to 0 first."""
     registry.close_book()
     registry.open_book()
 

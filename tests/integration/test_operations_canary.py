@@ -1,4 +1,4 @@
-"""Canary replays: one job, then five, then the rest, and no further once one dies again."""
+"""Canary replays: one job, then five, then the rest; stopped when one dies again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.report.operations import Step, run, run_step
 
 
 class Canary:
-    """An operation, step by step, in the hands of a test that also plays the worker."""
+    """A canary operation that the test carries out step by step."""
 
     def __init__(self, pipeline: Pipeline, wanted: FailureFilter | None = None) -> None:
         self.pipeline = pipeline

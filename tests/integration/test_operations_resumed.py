@@ -1,4 +1,4 @@
-"""Bulk operations that are cancelled, or cut off and taken up by another process."""
+"""Bulk operations that are cancelled, or interrupted and resumed by another process."""
 
 from __future__ import annotations
 

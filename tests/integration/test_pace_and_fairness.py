@@ -1,4 +1,4 @@
-"""What the dispatcher releases, and in whose favour: the pace, the turn, the caps."""
+"""What the dispatcher releases: rate limits, fairness between tenants, concurrency caps."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_dispatcher_that_freezes_in_the_middle_of_a_release_holds_nobody_up_fo
 
 
 def test_counts_from_before_the_clock_was_set_back_fill_no_window_for_hours(new_pipeline: PipelineMaker) -> None:
-    """Given ten hours of counts, when the clock is set back by nine, then the last minute's are the last minute's."""
+    """After the clock is set back by nine of ten counted hours, the last minute has only its own requests."""
     pipeline = new_pipeline(WORKER_RATE_LIMITS="600/minute;1000000/day")
     pipeline.ledger.rows(
         "INSERT INTO api_use (api, since, requests) SELECT 'customer', date_trunc('minute', now())"
@@ -223,7 +223,7 @@ def test_many_mints_at_once_stay_within_the_mint_s_rate_limit(new_pipeline: Pipe
 
 
 def test_limits_that_a_rolling_restart_lowers_hold_for_whoever_leads(new_pipeline: PipelineMaker) -> None:
-    """Given workers with the old limits and workers with lower ones, taking turns in the lead."""
+    """Workers with the old limits and workers with lower limits lead in turn."""
     old = new_pipeline(WORKER_RATE_LIMITS="1000/second;30/hour", WORKER_TENANT_CONCURRENCY="100")
     new = new_pipeline(WORKER_RATE_LIMITS="500/second;20/hour", WORKER_TENANT_CONCURRENCY="100")
     for n in range(90):
@@ -257,7 +257,7 @@ def test_a_backoff_is_named_as_the_reason_for_waiting(new_pipeline: PipelineMake
 
 
 def test_when_a_window_frees_is_said_as_the_dispatcher_counts(new_pipeline: PipelineMaker) -> None:
-    """Given a limit that was lowered below what was sent, then it frees when enough of that is old, not when any is."""
+    """A limit lowered below what was sent is free only when enough of those requests are old."""
     pipeline = new_pipeline()
     pipeline.enqueue()
     pipeline.ledger.rows(

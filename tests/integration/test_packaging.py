@@ -1,4 +1,4 @@
-"""The wheel, installed as a deployment installs it, far from any checkout: a working `case-worker`."""
+"""The wheel, installed outside any checkout, is a working `case-worker`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Installation:
-    """An environment with the wheel in it, and a place to work in that has nothing to do with the checkout."""
+    """A virtual environment with the wheel, and a working directory outside the checkout."""
 
     root: Path
     variables: Vars

@@ -1,4 +1,4 @@
-"""Holds that are over, and the timelines of the jobs that waited for them."""
+"""Past holds, in the timelines of the jobs that waited for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def held(pipeline: Pipeline, job: UUID) -> list[dict[str, Any]]:
 
 
 def note(pipeline: Pipeline, name: str, began: str, ended: str) -> None:
-    """A hold that began and ended so long ago."""
+    """Insert a hold that began and ended so long ago."""
     pipeline.ledger.rows(
         f"INSERT INTO past_holds VALUES ('{name}', now() - interval '{began}', now() - interval '{ended}')"
     )

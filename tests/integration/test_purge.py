@@ -1,4 +1,4 @@
-"""Purging: what goes, what stays, and that the same case is never submitted again because of it."""
+"""Purging removes cases and keeps what is needed to never submit the same case again."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_purged_case_that_is_enqueued_again_is_the_same_job_and_is_not_submitt
 def test_a_case_that_is_enqueued_again_during_its_purge_is_still_one_job(
     ledger: Database, pipeline: Pipeline, isolation: str
 ) -> None:
-    """The key is just being replaced by its digest: whoever looks for it then must not find neither."""
+    """While the key is replaced by its digest, a search must find one of the two."""
     job = pipeline.submit(key="k")
     age(ledger, job)
     arriving = Session(ledger.engine.execution_options(isolation_level=isolation))

@@ -1,4 +1,4 @@
-"""A ledger that was restored from a backup: exactly one case each, whatever the lost hours have done."""
+"""After a restore from a backup each job still gets exactly one case."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WORKER = ["-A", "worker", "worker", "--concurrency", "1", "--without-gossip", "-
 
 @pytest.fixture
 def lost(database: Database, variables: Vars, sandbox: Witness) -> Iterator[Pipeline]:
-    """The fleet before the accident, on the ledger that will be lost."""
+    """The fleet on the ledger that will be lost."""
     pipeline = Pipeline(Settings.from_environment(variables | {"DATABASE_URL": database.url}), database)
     yield pipeline
     pipeline.close()
@@ -56,7 +56,7 @@ def new_ledger(postgres: LocalPostgres) -> Iterator[Database]:
 
 
 def back_up(ledger: Database) -> bytes:
-    """As the runbook has it."""
+    """Back up as the runbook says."""
     command = [POSTGRES / "bin" / "pg_dump", "--format=custom", "--dbname", ledger.url]
     return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
 

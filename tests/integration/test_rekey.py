@@ -1,4 +1,4 @@
-"""Rotating keys: everything under the newest one, beside running workers, cut off and begun again."""
+"""`case-worker rekey` encrypts everything with the newest key, beside running workers and after an interruption."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEWEST, OLDER = fingerprint(bytes.fromhex(NEW)), fingerprint(bytes.fromhex(OLD))
 
 
 def fill(pipeline: Pipeline) -> dict[str, UUID]:
-    """A plain job, one under the old key, a corrected one with its wordings, and two unreadable messages."""
+    """A plain job, one under the old key, a corrected one with its versions, and two unreadable messages."""
     ledger = pipeline.ledger
     jobs = {"plain": enqueue(ledger, OPEN, creditorReference="GEHEIM-1").id}
     jobs["old"] = enqueue(ledger, READABLE, creditorReference="GEHEIM-2").id

@@ -1,4 +1,4 @@
-"""No question of the report reads a whole table, however many final jobs and resolved failures there are."""
+"""No query of the report scans a whole table, however many final jobs and resolved failures exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The autoscaling signal on a real ledger: what is read for it, and what `GET /scaling` says."""
+"""The autoscaling signal, `GET /scaling`, on a real ledger."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Vars = dict[str, str]
 
 @pytest.fixture
 def signal(ledger: Database, variables: Vars) -> Any:
-    """What an autoscaler gets that asks without signing in; keywords are settings."""
+    """The answer an autoscaler gets without signing in; keywords are settings."""
 
     def ask(**settings: str) -> Any:
         visitor = Visitor(report(ledger, variables, REPORT_USERS=USERS, **settings))
@@ -123,7 +123,7 @@ def test_the_latency_is_that_of_the_last_submitted_jobs_and_of_lately_failed_one
 def test_failures_that_newer_answers_have_followed_no_longer_make_the_api_slow(
     pipeline: Pipeline, ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After an outage, a minute's timeouts would call for many times the workers that the API keeps busy."""
+    """Otherwise a minute of timeouts in an outage would ask for far too many workers."""
     failed, done = pipeline.submit(tag="sandbox:status=503"), [pipeline.submit() for _ in range(3)]
     change_attempts(ledger, failed, duration_ms=30000)
     for job_id in done:

@@ -1,4 +1,4 @@
-"""Two versions of the code on one database: the older goes on while it may, and says plainly when it may not."""
+"""Two versions of the code on one database: the older one runs while the schema allows it, or says why not."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def url_of(database: Database) -> str:
 
 @pytest.fixture
 def newer(database: Database, tmp_path: Path) -> Database:
-    """A database that a later version has migrated, and that still suits this one."""
+    """A database migrated by a later version that this version can still use."""
     migrate.upgrade(url_of(database), scripts=next_version(tmp_path))
     return database
 
 
 @pytest.fixture
 def too_new(database: Database, tmp_path: Path) -> Database:
-    """A database that a later version has migrated, and that this one cannot live with."""
+    """A database migrated by a later version that this version can't use."""
     migrate.upgrade(url_of(database), scripts=next_version(tmp_path, oldest='oldest_code = "9001"'))
     return database
 
@@ -144,7 +144,7 @@ def test_an_older_worker_refuses_a_schema_that_no_longer_suits_it_in_one_line(
 
 @pytest.fixture
 def later(postgres: LocalPostgres) -> Iterator[list[str]]:
-    """The names of two databases that are not there yet."""
+    """The names of two databases that don't exist yet."""
     names = [f"later_{uuid4().hex[:12]}" for _ in range(2)]
     yield names
     with psycopg.connect(postgres.url, autocommit=True) as connection:
@@ -153,7 +153,7 @@ def later(postgres: LocalPostgres) -> Iterator[list[str]]:
 
 
 def appear(postgres: LocalPostgres, name: str, template: str) -> Database:
-    """The database is there at last, as a copy of another."""
+    """Create the missing database as a copy of another."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     return Database(f"{postgres.url.rsplit('/', 1)[0]}/{name}", get_engine(sqlalchemy_url(postgres.url, name)))

@@ -1,4 +1,4 @@
-"""Sealed cases on their way: nobody with SQL reads them, the API gets them to the byte, a missing key loses none."""
+"""Encrypted cases: unreadable by SQL, sent to the API byte for byte, and not lost if a key is missing."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_case_whose_key_is_missing_waits_and_says_for_what(
 
 
 class Nobody:
-    """A way to the queue that leads nowhere."""
+    """A publisher that drops everything."""
 
     def publish(self, job_ids: Sequence[UUID]) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The round being served: a tenant at its cap, whose old rounds still wait, does not turn it back for newcomers."""
+"""A capped tenant's old rounds don't lower the served round that newcomers join."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CAP = 2
 
 @pytest.fixture
 def fleet(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
-    """A fleet with a slow tenant at its cap, and two quick ones."""
+    """A fleet with a slow tenant at its cap, and two fast ones."""
     fleet = new_pipeline(
         WORKER_TENANT_CONCURRENCY=str(CAP),
         WORKER_RATE_LIMITS="100000/minute",
@@ -34,7 +34,7 @@ def fleet(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
 
 
 def serve(fleet: Pipeline, *, ticks: int) -> list[UUID]:
-    """Ticks of the dispatcher; what it gives out is done at once, but for the slow tenant's."""
+    """Run the dispatcher; released jobs finish at once, except the slow tenant's."""
     published = Recorder()
     dispatcher = Dispatcher(fleet.settings, published, name="one")
     for _ in range(ticks):
@@ -55,7 +55,7 @@ def lowest_pending(fleet: Pipeline, tenant: str) -> object:
 
 
 def the_quick_are_far_ahead(fleet: Pipeline) -> None:
-    """The slow tenant fills the head of the turn, so that the others are found by walking from tenant to tenant."""
+    """Let the slow tenant fill the head of the order, so that the others are found by the tenant scan."""
     for _ in range(300):
         fleet.enqueue("slow")
     fleet.ledger.rows("UPDATE jobs SET round = round + 5000 WHERE state = 'pending' AND external_tenant_id <> 'slow'")
@@ -87,7 +87,7 @@ def test_a_newcomer_joins_the_round_of_jobs_found_past_a_capped_tenant(fleet: Pi
 def test_a_tenant_scan_in_several_steps_finds_the_lowest_round(
     fleet: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given tenants that wait in rounds 300, 100 and 200, and goes of two tenants: then it is not the 300 or 200."""
+    """With tenants in rounds 300, 100 and 200 and two tenants per step, the served round is 100."""
     monkeypatch.setattr("worker.ledger.writer.release_past_capped.WALK", 2)
     fleet.ledger.rows("DELETE FROM jobs")
     for tenant, at in (("a", 300), ("b", 100), ("c", 200)):

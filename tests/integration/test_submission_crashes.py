@@ -1,4 +1,4 @@
-"""Workers that die, sleep too long, are told to stop, or have a bug: no job is lost, and late writers step back."""
+"""Workers that die, lose their lease, are stopped or have a bug: no job is lost, and late results are dropped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.submission.send import Sender
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    """Stops each request just before it leaves, until the test lets it go."""
+    """Hold each request just before it is sent, until the test releases it."""
     gate = Gate()
     original = Sender._post
 

@@ -1,4 +1,4 @@
-"""Trouble on the way, of every kind the sandbox can make: in the end each case is there once, and the ledger knows."""
+"""Every network and API fault that the sandbox can produce: each case still exists exactly once."""
 
 from __future__ import annotations
 

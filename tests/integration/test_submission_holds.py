@@ -1,4 +1,4 @@
-"""What concerns the whole fleet: a 429 holds everybody and is nobody's attempt; a refused API key kills nothing."""
+"""A 429 holds the whole fleet and counts as no attempt; a refused API key kills no job."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_no_number_of_429s_uses_up_the_attempts(pipeline: Pipeline, sandbox: Wit
 
 
 def test_a_job_that_is_handed_back_often_uses_up_no_attempts(pipeline: Pipeline, sandbox: Witness) -> None:
-    """Through a day of holds a job is claimed and handed back many times: nothing was sent, so nothing is used up."""
+    """A job claimed and requeued many times during holds sent nothing, so it uses up no attempts."""
     sandbox.control("api-key", accepted=False)
     job_id = pipeline.submit()
     for _ in range(40):  # more than UNCOUNTED_FACTOR · max_attempts

@@ -203,7 +203,7 @@ def test_a_job_may_die_be_replayed_and_die_again(pipeline: Pipeline, sandbox: Wi
 
 
 def test_a_gateway_s_400_after_a_lost_answer_does_not_free_the_key(pipeline: Pipeline, sandbox: Witness) -> None:
-    """The case exists; a proxy refuses the retry with a page of its own; another key would double it."""
+    """The case exists, and a proxy rejects the retry; another key would create a second case."""
     job_id = pipeline.submit(tag="sandbox:drop-after-once")
     key = pipeline.job(job_id)["submission_key"]
     sandbox.fault("cases", "html", status=400, times=1)

@@ -1,4 +1,4 @@
-"""Every row of the judging table, end to end: what the API answers, and what the ledger says afterwards."""
+"""Every kind of API answer, end to end, and what the ledger stores for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trace from the enqueue to the API call, an hour later too; and nothing personal in it."""
+"""One trace from enqueue to API call, even an hour later, without personal data."""
 
 from __future__ import annotations
 

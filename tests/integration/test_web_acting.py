@@ -1,4 +1,4 @@
-"""Acting by the page: preview, confirmation, progress, result, corrections, and what the audit log remembers."""
+"""Act on the page: preview, confirm, progress, result, corrections, and the audit log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def olga(ledger: Database, variables: Vars) -> Visitor:
 
 
 def confirm(visitor: Visitor, **fields: str) -> int:
-    """Confirm what the last page previews; the operation's number."""
+    """Confirm the preview on the last page. Returns the operation's number."""
     sent = visitor.post("/act", token=visitor.hidden("token"), **fields)
     return int(sent.headers["location"].rpartition("/")[2])
 

@@ -1,4 +1,4 @@
-"""The audit view: what people did, in words, filtered, page by page, as a file; for viewers too."""
+"""The audit view: actions in words, filters, pages, export; also for viewers."""
 
 from __future__ import annotations
 

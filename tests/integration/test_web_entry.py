@@ -1,4 +1,4 @@
-"""Who gets in: passwords, sessions, proxies, and this machine alone."""
+"""Access to the page: passwords, sessions, roles, and loopback without users."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_the_cookie_is_for_browsers_alone_and_over_https_for_this_host_alone(led
 
 
 def test_signing_in_begins_another_session(ledger: Database, variables: Vars) -> None:
-    """Whoever has planted a cookie before must not share it afterwards."""
+    """A cookie planted before the sign-in must not be valid after it."""
     visitor = Visitor(report(ledger, variables, REPORT_USERS=USERS))
     visitor.get("/login")
     planted = visitor.token()

@@ -1,4 +1,4 @@
-"""Who may send which form: from a page of ours, and in a role that may act."""
+"""Forms are accepted only from our own pages and from roles that may act."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guessing passwords is slow, from wherever it is tried."""
+"""Password guessing is slowed down, from every address."""
 
 from __future__ import annotations
 

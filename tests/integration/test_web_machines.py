@@ -1,4 +1,4 @@
-"""What machines ask the page: is it alive, can it serve, how many jobs are where; and the command that starts it."""
+"""The page's endpoints for machines (liveness, readiness, metrics), and the command that starts it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_command_says_where_it_is_once_it_can_be_asked(variables: Vars) -> N
 def test_on_sigterm_what_goes_on_is_left_to_another_process(
     pipeline: Pipeline, ledger: Database, variables: Vars
 ) -> None:
-    """The page's process carries operations out; one that is not finished must not be lost with it."""
+    """The page's process carries out operations; an unfinished one must survive it."""
     pipeline.submit(currencyCode="?")
     pipeline.submit(currencyCode="?")
     visitor = Visitor(report(ledger, variables))

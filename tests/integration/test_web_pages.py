@@ -1,4 +1,4 @@
-"""What every page keeps to, what machines ask for, and what a hostile case can do to a page: nothing."""
+"""Rules for every page, lists and files, and that a hostile case can't break a page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOSTILE_TENANT = "<script>alert('t')</script>"
 
 
 class Strict(HTMLParser):
-    """Notes everything that a strict content security policy would not run, and every address."""
+    """Collect everything that a strict content security policy would block, and every URL."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Strict(HTMLParser):
 
 
 def hostile_job(pipeline: Pipeline, ledger: Database) -> str:
-    """A dead job whose every text means harm."""
+    """A dead job in which every text is hostile."""
     job = pipeline.submit(HOSTILE_TENANT, currencyCode="?", **HOSTILE)
     detail = {
         "status": 400, "type": "</span><script>alert(2)</script>", "message": "<b onmouseover=alert(3)>" + "x" * 10_000,

@@ -1,4 +1,4 @@
-"""Behind a company's proxy: who is believed about whom."""
+"""Behind a company's proxy: which headers are trusted, and from whom."""
 
 from __future__ import annotations
 

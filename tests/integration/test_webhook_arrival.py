@@ -1,4 +1,4 @@
-"""What is let in at `/webhooks/debitura`, and that nothing else is reached through it."""
+"""What `/webhooks/debitura` accepts, and that it gives access to nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links that heal themselves: an event replays what it cures, as a canary, once, whatever dies in between."""
+"""A webhook event replays the jobs it fixes, as a canary and exactly once, even if processes die."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker whose watching cannot begin ends at its start, with one line that names the setting."""
+"""A worker that can't start its monitoring ends at once, with one line that names the setting."""
 
 from __future__ import annotations
 

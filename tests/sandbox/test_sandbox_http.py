@@ -1,4 +1,4 @@
-"""The socket: what is not quite HTTP, what is too large, and how answers are typed."""
+"""The sandbox's HTTP server: malformed requests, size limits, content types."""
 
 from __future__ import annotations
 

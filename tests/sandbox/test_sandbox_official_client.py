@@ -1,4 +1,4 @@
-"""The sandbox against Debitura's own generated client: an independent witness of the shapes."""
+"""The sandbox against Debitura's official client, an independent check of its answers."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""The watch of one worker in the hands of a test."""
+"""One worker's alert checks, run by a test."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tests.support.databases import Database
+from tests.support.rows import NOW, change_dead_letters, change_jobs
 from worker.alerts.settings import AlertSettings
 from worker.alerts.watch import AlertWatch
 from worker.ledger.database import transaction
@@ -13,7 +14,7 @@ URLS = "https://a.example/hunter2 slack+https://b.example/hunter2"
 
 
 class Looks:
-    """The watch of one worker, look by look."""
+    """One worker's alert checks, one at a time."""
 
     def __init__(self, ledger: Database, **environ: str) -> None:
         self.ledger = ledger
@@ -33,12 +34,12 @@ class Looks:
         return [kind for kind, _ in self.told()]
 
     def time_passes(self, seconds: int) -> None:
-        """What was seen was seen so long ago; budgets are free again."""
+        """Move everything seen so far into the past, so that the alert budget is free again."""
         self.ledger.rows("UPDATE alert_conditions SET seen_at = seen_at - make_interval(secs => %s)", seconds)
         self.ledger.rows("UPDATE alerts SET created_at = created_at - make_interval(secs => %s)", seconds)
 
 
 def resolve_all(ledger: Database) -> None:
-    """Somebody replays everything."""
-    ledger.rows("UPDATE dead_letters SET resolved_at = now(), resolution = 'replayed', resolved_by = 'ada'")
-    ledger.rows("UPDATE jobs SET state = 'pending' WHERE state = 'dead'")
+    """Resolve every failure, as if a person had replayed everything."""
+    change_dead_letters(ledger, resolved_at=NOW, resolution="replayed", resolved_by="ada")
+    change_jobs(ledger, "dead", state="pending")

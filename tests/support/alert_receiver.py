@@ -1,4 +1,4 @@
-"""Somebody who is told: a real HTTP server that remembers what came, and answers as it is told to."""
+"""A receiver of alerts: a real HTTP server that records requests and answers as configured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 
 class AlertReceiver:
-    """Its `url` has a path that nobody must read in a log."""
+    """An alert receiver. Its `url` has a secret path that must not appear in logs."""
 
     SECRET_PATH = "/hook/s3cret-path"
 

@@ -1,4 +1,4 @@
-"""Many threads that begin at the same moment."""
+"""Run threads that start at the same moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running `case-worker` as its user would."""
+"""Run `case-worker` as a user would."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PROGRAM = Path(sys.executable).parent / "case-worker"
 
 
 def run(variables: dict[str, str], *arguments: object, stdin: str | bytes | None = None) -> Result:
-    """The command in this process. Any exception that is not an exit is the test's failure."""
+    """Run the command in this process. Exceptions other than an exit propagate."""
     return CliRunner(env=variables).invoke(main, [str(a) for a in arguments], input=stdin, catch_exceptions=False)
 
 
 def program(
     variables: dict[str, str], *arguments: object, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """The command as a process of its own, its output going into pipes."""
+    """Run the command as a process, with its output in pipes."""
     return subprocess.run(
         [PROGRAM, *(str(a) for a in arguments)],
         env={"PATH": os.environ["PATH"], **variables},

@@ -1,4 +1,4 @@
-"""A database of a test's own, and how its URL is written."""
+"""A test database and its URLs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Database:
     """One migrated, empty database."""
 
     url: str
-    """As a deployment gives it: postgresql://…"""
+    """As in DATABASE_URL: postgresql://…"""
     engine: Engine
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
-        """Run a statement of the test's own (with %s for parameters) and return its rows, if it has any."""
+        """Run a statement (with %s for parameters) and return its rows, if any."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []

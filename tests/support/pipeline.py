@@ -1,4 +1,4 @@
-"""A job's way, step by step, in the hands of a test."""
+"""Take a job through its life step by step."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import RowMapping, text
 
 from tests.support.databases import Database
+from tests.support.rows import NOW, ago, change_jobs, let_holds_lapse
 from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
 from worker.ledger.writer import release, resolve
@@ -32,7 +33,7 @@ def a_case(**fields: Any) -> dict[str, Any]:
 
 
 class Pipeline:
-    """One worker process's means, with the test in the dispatcher's place."""
+    """One worker process; the test acts as the dispatcher."""
 
     def __init__(self, settings: Settings, ledger: Database) -> None:
         self.settings = settings
@@ -53,29 +54,29 @@ class Pipeline:
             return insert(connection, admit(tenant, a_case(**case), key or str(uuid4()), priority)).id
 
     def release(self) -> list[UUID]:
-        """The dispatcher's turn: everything that is pending goes on the queue."""
+        """Release all pending jobs to the queue, as the dispatcher does."""
         with transaction(self.engine) as connection:
             return [job.id for job in release.release(connection, room=10_000)]
 
     def run(self, ids: Sequence[UUID] | None = None) -> int:
-        """The worker's turn: what is on the queue (or these ids)."""
+        """Process the released jobs, or these, as the worker does."""
         return self.runner.run(self.release() if ids is None else ids)
 
     def submit(self, tenant: str = "acme", **fields: Any) -> UUID:
-        """One case, enqueued and tried once."""
+        """Enqueue one case and try it once."""
         job = self.enqueue(tenant, **fields)
         self.run()
         return job
 
     def wake(self) -> None:
-        """Time passes: what waits is due, and no hold is in force."""
-        self.ledger.rows("UPDATE jobs SET due_at = now() WHERE state = 'waiting'")
-        self.ledger.rows("UPDATE holds SET until = now() - interval '1 second'")
+        """Let time pass: waiting jobs are due, and all holds are over."""
+        change_jobs(self.ledger, "waiting", due_at=NOW)
+        let_holds_lapse(self.ledger)
         with transaction(self.engine) as connection:
             release.wake_due(connection)
 
     def again(self) -> int:
-        """Time passes, and what waited is tried again."""
+        """Let time pass, and try the waiting jobs again."""
         self.wake()
         return self.run()
 
@@ -88,8 +89,8 @@ class Pipeline:
             return lease, claim(connection, ids, lease=lease, worker=worker, lease_seconds=seconds)
 
     def lapse(self) -> list[UUID]:
-        """All leases are over, and the dispatcher takes the jobs back."""
-        self.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 second' WHERE state = 'submitting'")
+        """Let all leases expire, and reclaim their jobs."""
+        change_jobs(self.ledger, "submitting", lease_until=ago("1 second"))
         with transaction(self.engine) as connection:
             expired = release.reclaim_expired(connection, policy=RetryPolicy(self.settings.max_attempts, 2, 60))
         return [job.id for job in expired]

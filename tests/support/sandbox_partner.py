@@ -1,4 +1,4 @@
-"""A referral partner's bare HTTP calls to the sandbox: no retries, no judgement."""
+"""A referral partner's plain HTTP calls to the sandbox, without retries."""
 
 from __future__ import annotations
 

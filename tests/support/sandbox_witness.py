@@ -1,4 +1,4 @@
-"""What the sandbox saw, and the switches that make it fail."""
+"""Read what the sandbox received, and make it fail."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Witness:
         return response.json()
 
     def faults(self, *rules: dict[str, Any]) -> None:
-        """Put these rules in force, and no others."""
+        """Set these fault rules and remove all others."""
         self.control("faults", rules=list(rules))
 
     def fault(self, endpoint: str, kind: str, **more: Any) -> None:
-        """Put one rule in force, and no other."""
+        """Set one fault rule and remove all others."""
         self.faults({"endpoint": endpoint, "kind": kind, **more})
 
     def link(self, tenant: str, state: str) -> None:
@@ -46,7 +46,7 @@ class Witness:
         self.control("links", externalTenantId=tenant, state=state)
 
     def cases(self) -> list[dict[str, Any]]:
-        """The cases that were taken."""
+        """The cases that the sandbox created."""
         return list(self.look("cases"))
 
     def posts(self, key: UUID | str | None = None) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ class Witness:
         return [r for r in found if r["method"] == "POST" and key in (None, r["idempotencyKey"], UUID_OF(r))]
 
     def statuses(self) -> list[int | None]:
-        """What was answered to each POST /cases."""
+        """The status of the answer to each POST /cases."""
         return [request["status"] for request in self.posts()]
 
     def lookups(self) -> int:
@@ -67,7 +67,7 @@ class Witness:
         return int(self.look("stats")["mints"])
 
     def mint_requests(self) -> int:
-        """How often the mint was asked, with whatever answer."""
+        """How many mint requests were made, whatever their answer."""
         return len(self.look("requests", path="/oauth/token"))
 
 

@@ -1,4 +1,4 @@
-"""A tiny real TCP server that answers each request by a script: for what no well-behaved server would do."""
+"""A small TCP server that answers by a script, for answers that no well-behaved server gives."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def reset(connection: socket.socket) -> bool:
 
 
 def silence(connection: socket.socket) -> bool:
-    """No answer, and the connection stays open until the other side has had enough."""
+    """No answer; the connection stays open until the client closes it."""
     while connection.recv(65_536):
         pass
     return False
 
 
 def drip(head: bytes, piece: bytes, pause: float) -> Action:
-    """The head, and then pieces for as long as the other side listens."""
+    """The head, then pieces until the client closes the connection."""
 
     def act(connection: socket.socket) -> bool:
         connection.sendall(head)
@@ -60,7 +60,7 @@ def drip(head: bytes, piece: bytes, pause: float) -> Action:
 
 
 class ScriptedServer:
-    """Takes connections and answers their requests with the script's actions, the last one again and again."""
+    """Answer requests with the script's actions; the last action repeats."""
 
     def __init__(self, *script: Action) -> None:
         self._script = list(script) or [answer()]

@@ -1,4 +1,4 @@
-"""Keys for tests, and doors that use them."""
+"""Encryption keys for tests, and enqueueing under them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ READABLE = Protection.from_environment({"CASE_ENCRYPTION_KEYS": OLD, "CASE_PLAIN
 def enqueue(
     ledger: Database, protection: Protection, *, tenant: str = "acme", key: str | None = None, **case: Any
 ) -> EnqueuedJob:
-    """A valid case with these fields, through the door, under that protection."""
+    """Enqueue a valid case with these fields under that protection."""
     with transaction(ledger.engine) as connection:
         return insert(connection, admit(tenant, a_case(**case), key), protection)
 
 
 def everything(ledger: Database) -> str:
-    """All rows of all tables as text: what somebody with SQL could read."""
+    """All rows of all tables as text, as anyone with SQL access could read them."""
     names = ledger.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     return "\n".join(str(row) for (name,) in names for row in ledger.rows(f"SELECT t::text FROM {name} t"))
 

@@ -20,7 +20,7 @@ class Clock:
 
 
 class MemoryCache:
-    """A shared cache for several stores; `away` plays a Redis that cannot be reached."""
+    """A shared cache for several stores; `away` simulates an unreachable Redis."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Waiting for an event, never for the clock."""
+"""Wait for a condition instead of a fixed time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LOOK_EVERY = 0.06
 
 
 class NeverHappened(AssertionError):
-    """What was waited for did not come within its time."""
+    """The condition was not met in time."""
 
 
 def until(what: str, look: Callable[[], T], *, within: float, but: Callable[[], str] = lambda: "") -> T:
-    """Look until the answer is true, and return it.
+    """Poll until the result is true, and return it.
 
     `within` is in seconds. Raises NeverHappened, which says what was waited for and what `but` found instead.
     """

@@ -1,4 +1,4 @@
-"""Somebody in front of the web page, without a browser: follows no redirect, and fills in forms as they were shown."""
+"""A visitor of the web page without a browser: follows no redirects and submits forms as shown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def report(ledger: Database, variables: Mapping[str, str], **more: str) -> Secur
 
 
 class Visitor:
-    """A browser's cookies, address and the last page."""
+    """A visitor's cookies, address and last page."""
 
     def __init__(
         self, app: SecurityMiddleware, *, address: str = "203.0.113.7", origin: str = "http://127.0.0.1:8080"
@@ -69,7 +69,7 @@ class Visitor:
         return found[1] if found else ""
 
     def sign_in(self, name: str = "olga", password: str = PASSWORD) -> httpx.Response:
-        """As a person would."""
+        """Sign in with the form."""
         return self.post("/login", at="/login", name=name, password=password)
 
 

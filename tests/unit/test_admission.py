@@ -1,4 +1,4 @@
-"""What the door lets in, what it refuses, and the key that a case gets when it brings none."""
+"""Admission of cases: what is accepted and refused, and the default idempotency key."""
 
 from __future__ import annotations
 

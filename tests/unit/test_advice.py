@@ -1,4 +1,4 @@
-"""Every reason has its advice, and every advice says what to do."""
+"""Every reason has advice that says what to do."""
 
 from __future__ import annotations
 

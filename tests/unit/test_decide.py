@@ -1,4 +1,4 @@
-"""Deciding: from what was heard to the transition, as a table and as properties."""
+"""From an outcome to the job's next state, as a table and as properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of those who run the fleet: their defaults, and one line for each mistake."""
+"""Fleet settings: defaults, and one line per error."""
 
 from __future__ import annotations
 

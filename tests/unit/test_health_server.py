@@ -1,4 +1,4 @@
-"""The small HTTP server of a worker: its pages, and that nobody who asks can hold it up."""
+"""A worker's small HTTP server: its pages, and that no client can block it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam to the network, over real sockets: what is sent, which connections are used, how much is read."""
+"""The HTTP client over real sockets: what is sent, which connections are used, how much is read."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_an_answer_at_the_limit_is_whole() -> None:
     ids=["content-length", "chunk", "bad chunk", "bad gzip"],
 )
 def test_an_answer_that_breaks_off_still_has_its_status(broken: object) -> None:
-    """The status line has come, and a 401 or 429 is a 401 or 429 without its body."""
+    """The status line arrived, and a 401 or 429 is clear without its body."""
     with ScriptedServer(broken) as server:  # type: ignore[arg-type]
         reply = client_of(server).request("POST", "/cases", {}, b"{}")
 

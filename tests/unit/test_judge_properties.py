@@ -1,4 +1,4 @@
-"""Whatever a server sends: judging never raises, waits stay within bounds, and PostgreSQL can keep what was said."""
+"""For any answer, judging never raises, waits are bounded, and PostgreSQL can store the texts."""
 
 from __future__ import annotations
 

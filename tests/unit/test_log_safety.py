@@ -1,4 +1,4 @@
-"""No exception carries values into a log line: not ours, not a library's, not through Celery's words."""
+"""No exception puts values into a log line: not ours, a library's or Celery's."""
 
 from __future__ import annotations
 

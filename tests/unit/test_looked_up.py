@@ -1,4 +1,4 @@
-"""After a restore: only the API's own word that it has no such case lets a case be sent."""
+"""After a restore a case is sent only if the API itself says that it doesn't exist."""
 
 from __future__ import annotations
 

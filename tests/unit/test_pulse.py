@@ -1,4 +1,4 @@
-"""Signs of life: whose are wanted when, and what is done about their absence."""
+"""Worker liveness: whose heartbeats are expected when, and what their absence means."""
 
 from __future__ import annotations
 

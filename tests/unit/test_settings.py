@@ -1,4 +1,4 @@
-"""Settings: read once, wrong ones refused in one line that names the variable, secrets never printed."""
+"""Settings: errors in one line that names the variable, secrets never printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tenant is called in logs."""
+"""The tenant digest in logs."""
 
 from __future__ import annotations
 

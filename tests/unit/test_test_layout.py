@@ -1,4 +1,4 @@
-"""Tests stand alone: what several of them need is in tests/support."""
+"""Tests don't import each other; shared set-up is in tests/support."""
 
 from __future__ import annotations
 

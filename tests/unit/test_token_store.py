@@ -1,4 +1,4 @@
-"""The token store over a cache in memory and a clock that only the test moves: when is a token used, when minted?"""
+"""When the token store uses or mints a token, with an in-memory cache and a fake clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telling an outage from a few bad jobs."""
+"""Tell an outage from a few bad jobs."""
 
 from __future__ import annotations
 

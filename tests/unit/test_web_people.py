@@ -1,4 +1,4 @@
-"""REPORT_USERS, password hashes, and who is believed to be whom."""
+"""REPORT_USERS, password hashes, and trusted proxy headers."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tests.support.faults.rabbitmq import LocalRabbitMQ
 
 
 class BrokerNode:
-    """One local server that stands where pytest-celery expects a container."""
+    """A local server in place of the container that pytest-celery expects."""
 
     def __init__(self, server: LocalValkey | LocalRabbitMQ) -> None:
         self.server: LocalServer = server
@@ -40,25 +40,25 @@ class BrokerNode:
         }
 
     def logs(self) -> str:
-        """Everything that it has said."""
+        """Its whole log."""
         log = self.server.folder / "server.log"
         return log.read_text(errors="replace") if log.exists() else ""
 
     def ready(self) -> bool:
-        """Whether it serves."""
+        """Whether it accepts connections."""
         return self.server.answers()
 
     def kill(self, signal: str | int = "SIGKILL") -> None:
-        """End it as a power cut would, whatever the signal's name."""
+        """Kill it at once, whatever the signal."""
         self.server.kill()
 
     def restart(self, timeout: float = 10) -> None:
-        """End it and start it again on the same port; a Valkey without persistence comes back empty."""
+        """Restart it on the same port. A Valkey without persistence comes back empty."""
         self.server.stop()
         self.server.start()
 
     def reload(self) -> None:
-        """A container's state is fetched; a server's is there."""
+        """Nothing to fetch: a server's state is known."""
 
     def teardown(self) -> None:
-        """Who started the server ends it."""
+        """Nothing to remove: whoever started the server stops it."""

@@ -1,4 +1,4 @@
-"""Stages with the servers that they may kill."""
+"""Stages with servers that a test may kill."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class LedgerJob:
 
 def differences(jobs: Sequence[LedgerJob], expected: Iterable[tuple[str, str]], cases: Requests, posts: Requests,
                 mints: Requests) -> list[str]:  # fmt: skip
-    """Everything that is not as it must be, a line each; nothing when all is well.
+    """Everything that breaks the invariant, one line each.
 
     `expected` names every job that was enqueued, as (tenant, idempotency key).
     """
@@ -93,7 +93,7 @@ def _problems(job: LedgerJob, cases: Requests, posts: Mapping[str, Requests], mi
 
 
 def agrees(reason: str, tenant: str, posts: Requests, mints: Requests) -> bool:
-    """Whether the sandbox's record of the requests under a job's key bears out why the job is dead."""
+    """Whether the sandbox's record of the job's requests explains why the job is dead."""
     statuses = [post["status"] for post in posts]
     last = statuses[-1] if statuses else None
     refused = [mint["status"] for mint in mints if mint["externalTenantId"] == tenant]

@@ -27,13 +27,13 @@ class Plan:
     scenarios: Mapping[str, Scenario]
     lanes: int
     stage: Mapping[str, Any] = field(default_factory=dict)
-    """What `Deployments.open` is to know."""
+    """Options for `Deployments.open`."""
     possible: Callable[[], object] = lambda: True
     """Whether this machine has what they need."""
 
 
 class Programme:
-    """Runs the wanted scenarios of all plans, as many at once as the machine bears."""
+    """Run the wanted scenarios of all plans, as many in parallel as the machine allows."""
 
     def __init__(self, open_stage: Callable[..., AbstractContextManager[Stage]]) -> None:
         self._open_stage = open_stage

@@ -1,4 +1,4 @@
-"""The ledger's jobs as the invariant wants to see them."""
+"""Read the ledger's jobs for the invariant."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def run(seed: str, minutes: float, *, over_amqp: bool, say: Callable[[str], None
 
 
 def _be_away(stage: Stage, fault: Fault, dice: Random, tally: Tally) -> None:
-    """One fault alone, for its minute."""
+    """One fault alone, for a minute."""
     with Traffic(stage, per_second=4):
         fault.happen(Strike(stage, dice, away=A_MINUTE))
     ended = time.monotonic()

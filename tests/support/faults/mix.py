@@ -27,7 +27,7 @@ class Outcome:
 
 
 class Mix:
-    """A round of faults on one stage. The same dice give the same faults, in the same order."""
+    """A round of faults on one stage. The same seed gives the same faults in the same order."""
 
     def __init__(self, stage: Stage, dice: Random, faults: Sequence[Fault], *, away: float = 3.0) -> None:
         self._stage, self._dice, self._faults, self._away = stage, dice, faults, away

@@ -1,4 +1,4 @@
-"""A local process that stands where pytest-celery expects a container.
+"""A local process in place of the container that pytest-celery expects.
 
 pytest-celery's nodes and clusters ask little of a container, so the same scenarios run against processes here and
 against containers where a Docker engine exists.
@@ -75,15 +75,15 @@ class ProcessNode:
 
     @property
     def celeryconfig(self) -> dict[str, Any]:
-        """What pytest-celery's app is to know of this node."""
+        """This node's settings for pytest-celery's app."""
         return {}
 
     def logs(self) -> str:
-        """Everything that it has said, over all its lives."""
+        """Its whole log, over all its starts."""
         return self.log.read_text(errors="replace")
 
     def said(self) -> str:
-        """What it has said since its last start."""
+        """Its log since its last start."""
         with self.log.open("rb") as log:
             log.seek(self._log_begins)
             return log.read().decode(errors="replace")
@@ -137,7 +137,7 @@ class ProcessNode:
         self.ready()
 
     def reload(self) -> None:
-        """A container's state is fetched; a process's is there."""
+        """Nothing to fetch: a process's state is known."""
 
     def teardown(self) -> None:
         """End it and its children, whatever state they are in."""

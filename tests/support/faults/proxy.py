@@ -69,7 +69,7 @@ class Proxy:
         self.delay, self.replies_to_lose = 0.0, 0
 
     def lose_reply(self) -> bool:
-        """Whether this reply is one of those that are to be lost."""
+        """Whether this reply is to be lost."""
         if self.replies_to_lose <= 0:
             return False
         self.replies_to_lose -= 1

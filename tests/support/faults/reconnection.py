@@ -31,7 +31,7 @@ def holding_submissions(stage: Stage) -> None:
 
 
 def holding_a_message(stage: Stage) -> None:
-    """A `cases.accept` is at work, and so not acked: what kombu 5.7.0 stumbles over."""
+    """A `cases.accept` is running and not yet acknowledged, which breaks kombu 5.7.0's reconnection."""
     with psycopg.connect(stage.database_url) as lock:
         lock.execute("LOCK TABLE jobs IN SHARE ROW EXCLUSIVE MODE")
         stage.send(2)

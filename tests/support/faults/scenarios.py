@@ -1,4 +1,4 @@
-"""What a scenario looks like: work, a fault in the middle of it, and then the invariant."""
+"""Scenarios: work, a fault during it, then the invariant."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def stopped_at(point: str, stop: Stop, *, senders: bool = False, refused: bool =
 
 
 def _prefix(action: str, point: str) -> str:
-    """Tenants for whom nobody on this stage has minted a token yet, where a mint is to be come past."""
+    """Tenants without a token on this stage, for points that only a mint reaches."""
     return f"{action}-{point}".replace("_", "-") if point in MINT_POINTS else "tenant"
 
 
 def all_die_at(point: str) -> Scenario:
-    """One worker stands still at exactly that point, and then the whole fleet is killed."""
+    """One worker stops at exactly that point, and then the whole fleet is killed."""
 
     def scenario(stage: Stage) -> None:
         stage.stops.arm(point, Stop("freeze_worker"))
@@ -86,7 +86,7 @@ def all_die_at(point: str) -> Scenario:
 
 
 def frozen_at(point: str, action: str) -> Scenario:
-    """A process freezes at exactly that point, beyond its lease; another sends its jobs; then it is let go on."""
+    """A process freezes at that point beyond its lease, another one sends its jobs, then the first one goes on."""
 
     def scenario(stage: Stage) -> None:
         stage.stops.arm(point, Stop(action))

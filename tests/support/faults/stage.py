@@ -194,7 +194,7 @@ class Stage:
             self.expected.add(("sender", f"sent-{serial}"))
 
     def send_lost_again(self) -> None:
-        """What a sender does whose broker has lost its memory: send what did not arrive once more."""
+        """Send again what did not arrive, as a sender does after its broker lost data."""
         arrived = {key for (key,) in self.rows("SELECT idempotency_key FROM jobs WHERE external_tenant_id = 'sender'")}
         for key in self.sent.keys() - arrived:
             self._send(self.sent[key])
@@ -218,7 +218,7 @@ class Stage:
     # ---- what became of it
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """What the ledger answers, past the proxy; while it cannot be reached, it is asked again."""
+        """Query the ledger, bypassing the proxy; retried while it can't be reached."""
         deadline = time.monotonic() + 2 * PATIENCE
         while True:
             try:
@@ -236,7 +236,7 @@ class Stage:
         return cursor.fetchall() if cursor.description else []
 
     def states(self) -> dict[str, int]:
-        """How many jobs are in which state."""
+        """The number of jobs in each state."""
         return dict(self.rows("SELECT state, count(*) FROM jobs GROUP BY state"))
 
     def settle(self, *, within: float = PATIENCE, broker_forgot: bool = False) -> float:
@@ -259,7 +259,7 @@ class Stage:
         return time.monotonic() - began
 
     def require_invariant(self) -> None:
-        """Raises AssertionError with everything that is lost, twice, stuck or guessed."""
+        """Check the invariant. Raises AssertionError with everything that is lost, doubled, stuck or guessed."""
         with self.engine.connect() as connection:
             jobs = all_jobs(connection)
         found = differences(jobs, self.expected, self.witness.cases(), self.witness.posts(), self.witness.mints())
@@ -271,7 +271,7 @@ class Stage:
         assert not others, f"not submitted: {others}"
 
     def trouble(self) -> str:
-        """What to look at when something does not settle."""
+        """Diagnostics for jobs that don't finish."""
         stuck = self.rows(
             "SELECT id, state, attempt_count, lease_owner, lease_until - now(), now() - queued_at, last_error FROM jobs"
             " WHERE state NOT IN ('submitted', 'dead') LIMIT 5"
@@ -294,7 +294,7 @@ class Stage:
             client.close()
 
     def wait_for_a_death(self) -> None:
-        """Wait until a worker has died: a stop point says that it kills one a moment before it does."""
+        """Wait until a worker has died; a stop point reports the kill a moment before it happens."""
         until("a worker has died", lambda: any(node.status != "running" for node in self.nodes), within=PATIENCE)
 
     def revive(self) -> None:
@@ -328,7 +328,7 @@ def prepare_ledger(server: LocalPostgres) -> None:
 
 
 def a_case(serial: int, **fields: Any) -> dict[str, Any]:
-    """A case that the sandbox takes, and no other one like it; a field that is None is left out."""
+    """A unique valid case; fields that are None are left out."""
     case = {
         "creditorReference": f"INV-{serial:06d}",
         "currencyCode": "EUR",

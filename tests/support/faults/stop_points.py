@@ -47,7 +47,7 @@ if "FAULTS_VISIBILITY" in os.environ and "visibility_timeout" in app.conf.broker
 
 
 def come_past(point: str) -> None:
-    """Do what is armed for this point, if it is our turn."""
+    """Execute the stop armed for this point, if it is this process's turn."""
     if not (FOLDER / point).exists():
         return
     with _guard:
@@ -80,7 +80,7 @@ def around(
     *,
     when: Callable[..., bool] = lambda *_: True,
 ) -> None:
-    """Put a point before and after a function, for the calls whose arguments `when` agrees to."""
+    """Put a point before and after a function, for calls whose arguments satisfy `when`."""
     original = getattr(owner, name)
 
     @functools.wraps(original)
@@ -97,7 +97,7 @@ def around(
 
 
 def after_some(owner: Any, name: str, point: str) -> None:
-    """Put a point after a function, for the calls that answer something."""
+    """Put a point after a function, for calls with a true result."""
     original = getattr(owner, name)
 
     @functools.wraps(original)

@@ -31,12 +31,12 @@ ACCEPT_POINTS = ("accept_begun", "accept_uncommitted", "accept_committed")
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """What is to happen at a point, once."""
+    """What happens once at a point."""
 
     action: str
     """kill_child, kill_worker, freeze_child, freeze_worker, hang (that thread alone), or raise."""
     nth: int = 1
-    """At the n-th time that one process comes past the point."""
+    """At the n-th time that one process reaches the point."""
     error: str = "ZeroDivisionError"
     """For `raise`: the exception's name."""
     times: int = 1
@@ -51,12 +51,12 @@ class Stops:
         folder.mkdir(exist_ok=True)
 
     def arm(self, point: str, stop: Stop) -> None:
-        """The next process that comes past this point does what `stop` says; nobody else after it."""
+        """Let the next process that reaches this point execute `stop`, and no other."""
         (self.folder / f"{point}.done").unlink(missing_ok=True)
         _write(self.folder / point, asdict(stop))
 
     def disarm(self, point: str) -> bool:
-        """Take it back. Returns False when it has happened already."""
+        """Disarm it. Returns False if it has happened already."""
         try:
             (self.folder / point).rename(self.folder / f"{point}.unused")
         except FileNotFoundError:
@@ -78,7 +78,7 @@ class Stops:
 
 
 def take(folder: Path, point: str, passed: int) -> Stop | None:
-    """In a worker: what a process that comes past the point for the `passed`-th time is to do. Only one gets it."""
+    """In a worker: take the stop for a process that reaches the point the `passed`-th time. Only one gets it."""
     armed = folder / point
     try:
         stop = Stop(**json.loads(armed.read_text()))
@@ -93,7 +93,7 @@ def take(folder: Path, point: str, passed: int) -> Stop | None:
 
 
 def tell(folder: Path, point: str, pid: int) -> None:
-    """In a worker: what was armed happens now."""
+    """In a worker: report that the stop happens now."""
     _write(folder / f"{point}.done", {"pid": pid})
 
 

@@ -1,4 +1,4 @@
-"""Work that keeps coming while something is broken."""
+"""Enqueue work continuously during faults."""
 
 from __future__ import annotations
 

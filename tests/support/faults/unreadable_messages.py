@@ -1,4 +1,4 @@
-"""Messages that nobody can read, as raw entries of a Redis list: what a broken sender or a stranger may put there."""
+"""Unreadable messages as raw entries of a Redis list, as a broken or foreign sender may write them."""
 
 from __future__ import annotations
 

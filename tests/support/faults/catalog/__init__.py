@@ -1,4 +1,4 @@
-"""The faults, one function each: it begins, lasts, and is over when the function returns."""
+"""The faults, one function each. A fault is over when its function returns."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.support.faults.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """One fault about to happen: where, by which dice, and for how long."""
+    """One occurrence of a fault: where, with which random numbers, and how long."""
 
     stage: Stage
     dice: Random
     away: float = 3.0
     """Seconds for which something that goes away stays away."""
     alone: bool = False
-    """Nothing else is broken meanwhile, so the fault must be felt: one that strikes nothing proves nothing."""
+    """Whether this is the only fault. Then it must have an effect; otherwise the test proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Two APIs that fail, hang, break off, refuse and answer late."""
+"""Faults of the two APIs: errors, hangs, broken connections, refusals, late answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def revoke_tokens(strike: Strike) -> None:
 
 
 def api_key_revoked(strike: Strike) -> None:
-    """The partner's key is refused for a while, and nobody's token is left. No job may die for it."""
+    """The partner key is refused for a while and all tokens are revoked. No job may die of it."""
     strike.stage.witness.accept_api_key(accepted=False)
     ((since,),) = strike.stage.rows("SELECT now()")
     strike.stage.witness.revoke_tokens()

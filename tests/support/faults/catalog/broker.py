@@ -1,4 +1,4 @@
-"""A broker that forgets, goes away, refuses and falls silent."""
+"""Faults of the broker: lost data, outages, refusals, silence."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def away(strike: Strike) -> None:
 
 
 def out_of_memory(strike: Strike) -> None:
-    """It answers, and takes nothing any more."""
+    """It answers, but accepts no writes."""
     with _inside(strike) as client:
         client.config_set("maxmemory", "1")
         time.sleep(strike.away)
@@ -52,7 +52,7 @@ def out_of_memory(strike: Strike) -> None:
 
 
 def demoted(strike: Strike) -> None:
-    """A failover has made it a replica: it refuses writes and throws out those who wait."""
+    """A failover makes it a replica: it refuses writes and disconnects blocked clients."""
     with _inside(strike) as client:
         client.replicaof("127.0.0.1", str(free_port()))
         time.sleep(strike.away)
@@ -67,14 +67,14 @@ def connections_cut(strike: Strike) -> None:
 
 
 def replies_lost(strike: Strike) -> None:
-    """What was asked is done, and the connection breaks before the answer arrives."""
+    """Commands are executed, but connections break before the answer arrives."""
     strike.stage.broker_proxy.replies_to_lose = 10
     time.sleep(1.5)
     strike.stage.broker_proxy.heal()
 
 
 def frozen_half_open(strike: Strike) -> None:
-    """Sockets stay open and swallow everything; nobody is told."""
+    """Connections stay open but lose all data silently."""
     strike.stage.broker_proxy.freeze(new_too=True)
     time.sleep(SILENCE)
     strike.stage.broker_proxy.heal()

@@ -1,4 +1,4 @@
-"""A ledger that goes away, gives transactions up, and takes nothing."""
+"""Faults of the database: outages, aborted transactions, refused writes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def away(strike: Strike) -> None:
 
 
 def sessions_terminated(strike: Strike) -> None:
-    """All sessions are thrown out, three times."""
+    """All sessions are terminated, three times."""
     for _ in range(3):
         _do(
             strike,
@@ -93,7 +93,7 @@ def disk_full(strike: Strike) -> None:
 
 
 def read_only(strike: Strike) -> None:
-    """A failover has left us with a server that only reads."""
+    """A failover leaves a read-only server."""
     name = strike.stage.database_url.rpartition("/")[2]
     _do(strike, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     sessions_terminated(strike)
@@ -111,14 +111,14 @@ def connections_cut(strike: Strike) -> None:
 
 
 def replies_lost(strike: Strike) -> None:
-    """Statements are done, commits among them, and the connection breaks before the answer arrives."""
+    """Statements and commits are executed, but connections break before the answer arrives."""
     strike.stage.ledger_proxy.replies_to_lose = 15
     time.sleep(1.5)
     strike.stage.ledger_proxy.heal()
 
 
 def frozen(strike: Strike) -> None:
-    """Connections swallow everything for longer than a lease, and then break."""
+    """Connections lose all data for longer than a lease, then break."""
     strike.stage.ledger_proxy.freeze(new_too=True)
     time.sleep(strike.stage.lease * 1.3)
     strike.stage.ledger_proxy.heal()

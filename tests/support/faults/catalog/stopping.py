@@ -1,4 +1,4 @@
-"""Processes that die at one exact step, whichever comes past it first."""
+"""Processes that die at one exact step, whichever reaches it first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bug_at_a_step(strike: Strike) -> None:
 
 
 def _arm(strike: Strike, point: str, stop: Stop) -> bool:
-    """Returns whether somebody came past."""
+    """Returns whether a process reached the point."""
     stops = strike.stage.stops
     stops.arm(point, stop)
     deadline = time.monotonic() + PATIENCE
