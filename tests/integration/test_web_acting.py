@@ -54,7 +54,7 @@ def test_a_replay_is_previewed_confirmed_and_carried_out(pipeline: Pipeline, led
     page = olga.get(f"/operations/{number}").text
     assert "Done." in page
     assert "fixed at the sender" in page
-    assert "Reason: <bdi" in page, "nothing of the selection is left"
+    assert "Reason: <bdi" in page, "what was selected"
     assert "2 tenants" in page
     assert "3,751.50" in page
     entries = ledger.rows("SELECT actor, action, note, detail ->> 'door' FROM audit_log WHERE job_id IS NOT NULL")

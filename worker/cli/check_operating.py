@@ -12,7 +12,7 @@ from worker.cli.check_settings import ADDRESSES, HEADER, LOG, REPORT, ROLES, Fin
 from worker.cli.ledger import engine_of
 from worker.errors import SettingsError
 from worker.ledger.queries.alerts import receivers
-from worker.ledger.queries.links import webhook_standing
+from worker.ledger.queries.links import webhook_status
 from worker.report.formatting import counted
 from worker.report.notification_status import describe_receiver
 from worker.report.web.configuration import WebSettings
@@ -82,7 +82,7 @@ def check_notifications(settings: Settings) -> Iterator[Finding]:
     checks report that."""
     try:
         with engine_of(settings).connect() as connection:
-            untold, webhooks = receivers(connection), webhook_standing(connection)
+            untold, webhooks = receivers(connection), webhook_status(connection)
     except (SQLAlchemyError, SettingsError):
         return
     for receiver in untold:
