@@ -29,7 +29,7 @@ def test_a_test_alert_goes_to_everybody_and_what_came_back_is_said(receiver: Ale
     assert result.stdout.splitlines() == [
         f"{receiver.address}: ok, HTTP 200: noted",
         f"{receiver.address}: FAILED, HTTP 404: noted",
-        f"{away}: FAILED, no connection could be made",
+        f"{away}: FAILED, the connection failed",
     ]
     assert receiver.next()["kind"] == "test"
     assert receiver.next()["text"].startswith("*A test alert* (test)")

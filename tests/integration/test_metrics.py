@@ -40,8 +40,8 @@ class Nowhere:
 @pytest.fixture
 def look(ledger: Database, variables: dict[str, str]) -> Iterator[Look]:
     """What /metrics shows, all counters at 0 to begin with."""
-    registry.close_book()
-    registry.open_book()
+    registry.disable_metrics()
+    registry.enable_metrics()
 
     def look() -> Shown:
         text = Visitor(report(ledger, variables)).get("/metrics").text
@@ -53,7 +53,7 @@ def look(ledger: Database, variables: dict[str, str]) -> Iterator[Look]:
         }
 
     yield look
-    registry.close_book()
+    registry.disable_metrics()
 
 
 def test_an_alert_is_no_request_to_an_api(look: Look) -> None:

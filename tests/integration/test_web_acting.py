@@ -186,7 +186,7 @@ def test_personal_data_is_hidden_until_somebody_asks_and_is_named(
     revealed = olga.post(f"/jobs/{job}/reveal").text
     assert "Ærøskøbing" in revealed
     assert ledger.rows("SELECT actor, action, job_id FROM audit_log") == [("olga", "reveal", job)]
-    assert "Personal data looked at by olga" in olga.get(f"/jobs/{job}").text
+    assert "Personal data viewed by olga" in olga.get(f"/jobs/{job}").text
     assert "Ærøskøbing" not in olga.html, "the next time it is hidden again"
     assert olga.get(f"/jobs/{job}/reveal").status_code == 303
 

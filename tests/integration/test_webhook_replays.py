@@ -220,6 +220,6 @@ def test_old_events_are_forgotten_and_unworked_ones_never(events: Events, ledger
     events.keep(event_id="waits")
     ledger.rows("UPDATE webhook_events SET received_at = now() - interval '1 year'")
 
-    events.inbox._forget()
+    events.inbox._purge()
 
     assert ledger.rows("SELECT id FROM webhook_events") == [("waits",)]

@@ -20,7 +20,7 @@ from worker.report.web.people import Role
 from worker.report.webhooks.inbox import WEBHOOK_SECRET, webhook_secrets
 from worker.settings import Settings
 from worker.telemetry.logging import tenant_key
-from worker.telemetry.tracing import is_installed, is_wanted
+from worker.telemetry.tracing import is_installed, is_requested
 
 #: What it means if a setting is not set.
 _UNSET = {
@@ -115,7 +115,7 @@ def _check(environ: Mapping[str, str], name: str, read: Callable[[], object]) ->
 
 def _traces(environ: Mapping[str, str]) -> Finding:
     try:
-        wanted = is_wanted(environ)
+        wanted = is_requested(environ)
     except SettingsError as error:
         return Finding("traces", Verdict.FAILED, "an OTEL_… setting is wrong", f"{error}.")
     if not wanted:
