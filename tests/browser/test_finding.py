@@ -124,5 +124,5 @@ def test_personal_data_is_revealed_by_a_button_and_that_is_remembered(shop: Pipe
 
     expect(page.get_by_text("Bådebyggeri")).to_be_visible()
     page.goto(f"/jobs/{job}")
-    expect(page.get_by_text("Personal data looked at by olga")).to_be_visible()
+    expect(page.get_by_text("Personal data viewed by olga")).to_be_visible()
     expect(page.get_by_text("Bådebyggeri")).to_have_count(0)

@@ -8,7 +8,7 @@ from tests.support.faults.lanes import Plan, Programme, Scenario
 from tests.support.faults.stage import Stage
 from tests.support.faults.stops import CHILD_POINTS, Stop
 from tests.support.until import until
-from worker.queue.poison_messages import DEATHS
+from worker.queue.poison_messages import MAX_DEATHS
 
 #: Here no attempt is open (the claim is not committed yet, or the outcome is): there is nothing to keep the error with.
 OUTSIDE = ("before_claim", "claim_uncommitted", "recorded")
@@ -50,7 +50,7 @@ def deadly_messages(stage: Stage) -> None:
     (worker,) = stage.nodes
     pid = worker.pid
     for number in (1, 2):
-        stage.stops.arm("accept_begun", Stop("kill_child", times=DEATHS))
+        stage.stops.arm("accept_begun", Stop("kill_child", times=MAX_DEATHS))
         stage.send(1)
         letters = until(f"{number} messages are kept", lambda n=number: _deadly(stage, n), within=60, but=worker.said)
         assert stage.stops.disarm("accept_begun") is False, "it took as many children as it may"

@@ -97,7 +97,7 @@ def a_wedged_consumer_goes_stale(stage: Stage) -> None:
     stage.stops.wait_for("message_taken")
     until("its file is stale", node.is_stale, within=20)
     answer = until("it is called unhealthy", lambda: _unhealthy(node), within=20, but=node.said)
-    assert answer.startswith("the consumer has not come round for ")
+    assert answer.startswith("no heartbeat of the consumer for ")
     (left,) = _folders(node)
     node.kill()
     stage.revive()

@@ -12,6 +12,7 @@ from tests.support.databases import TEMPLATE, Database, sqlalchemy_url
 from tests.support.pipeline import Pipeline
 from tests.support.sandbox_witness import Witness
 from worker.ledger.database import get_engine
+from worker.policy import brake
 from worker.sandbox.server import SandboxServer
 from worker.settings import Settings
 
@@ -54,6 +55,12 @@ def ledger(ledger_database: Database) -> Database:
     )
     ledger_database.rows("UPDATE pace SET next_at = now() - interval '1 hour'")
     return ledger_database
+
+
+@pytest.fixture(autouse=True)
+def links_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alert about a client link waits until the brake can't take the flag back; a test need not."""
+    monkeypatch.setattr(brake, "SETTLES_AFTER", 0.0)
 
 
 @pytest.fixture

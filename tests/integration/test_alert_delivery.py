@@ -121,7 +121,7 @@ def test_a_dead_receiver_keeps_no_other_waiting(ledger: Database, receiver: Aler
 
     assert receiver.next()["kind"] == "new_failure_group"
     assert {row[0] for row in told.rows()} == {"pending", "delivered"}
-    assert [row[2] for row in told.rows() if row[2]] == ["no connection could be made"]
+    assert [row[2] for row in told.rows() if row[2]] == ["the connection failed"]
 
 
 def test_what_a_process_that_died_had_taken_is_delivered_by_the_next(

@@ -115,7 +115,7 @@ def test_a_tenant_s_own_failures_never_open_a_circuit(pipeline: Pipeline, fields
         pipeline.enqueue(f"tenant-{n}", **fields)
     pipeline.run()
 
-    assert pipeline.holds() == {}
+    assert set(pipeline.holds()) <= {"brake"}
 
 
 def test_invalid_links_never_open_a_circuit(pipeline: Pipeline) -> None:

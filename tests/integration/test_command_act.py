@@ -226,7 +226,7 @@ def test_a_canary_goes_on_only_while_jobs_fare_better(
     assert result.exit_code == code
     told = result.stdout.splitlines()[-1]  # (the worker of this test logs into the same stream)
     assert told.startswith(f"{done} job{'s' if done > 1 else ''} of 1 tenant replayed: new key {done}")
-    assert ("died of the same cause again" in result.stderr) is not signed
+    assert ("died for the same cause again" in result.stderr) is not signed
 
 
 def test_ctrl_c_cancels_and_says_what_is_done(

@@ -29,7 +29,7 @@ def test_a_test_alert_goes_to_every_receiver_and_shows_the_answers(receiver: Ale
     assert result.stdout.splitlines() == [
         f"{receiver.address}: ok, HTTP 200: noted",
         f"{receiver.address}: FAILED, HTTP 404: noted",
-        f"{away}: FAILED, no connection could be made",
+        f"{away}: FAILED, the connection failed",
     ]
     assert receiver.next()["kind"] == "test"
     assert receiver.next()["text"].startswith("*A test alert* (test)")

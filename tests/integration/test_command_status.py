@@ -67,7 +67,7 @@ def test_show_tells_every_attempt_and_what_is_to_be_done(pipeline: Pipeline, var
     assert f"job {job}: dead" in text
     assert "attempt 1 (minted token " in text
     assert "401" in text
-    assert "attempt 2, sent once more with a fresh token" in text
+    assert "attempt 2, a retry with a fresh token" in text
     assert "did not accept the fresh token either, so the client link is invalid" in text
     assert "have the client linked again, then replay" in text
 

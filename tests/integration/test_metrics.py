@@ -41,8 +41,8 @@ class Nowhere:
 @pytest.fixture
 def look(ledger: Database, variables: dict[str, str]) -> Iterator[Look]:
     """Read /metrics, with all counters reset to 0 first."""
-    registry.close_book()
-    registry.open_book()
+    registry.disable_metrics()
+    registry.enable_metrics()
 
     def look() -> Shown:
         text = Visitor(report(ledger, variables)).get("/metrics").text
@@ -54,7 +54,7 @@ def look(ledger: Database, variables: dict[str, str]) -> Iterator[Look]:
         }
 
     yield look
-    registry.close_book()
+    registry.disable_metrics()
 
 
 def test_an_alert_is_no_request_to_an_api(look: Look) -> None:

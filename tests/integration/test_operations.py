@@ -116,7 +116,7 @@ def test_what_was_not_seen_is_not_acted_on(ledger: Database) -> None:
     ledger.rows("SELECT setval(pg_get_serial_sequence('dead_letters', 'id'), 5)")
     insert_dead_job(ledger)
 
-    with pytest.raises(SelectionChanged, match="3 failures would be acted on now, 2 were confirmed"):
+    with pytest.raises(SelectionChanged, match="3 failures would be affected, 2 were confirmed"):
         started(ledger, made)
 
 

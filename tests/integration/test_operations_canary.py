@@ -81,7 +81,7 @@ def test_a_canary_stops_when_its_job_fails_for_the_same_cause(pipeline: Pipeline
     # Then the rest was left alone, and it says why
     told = operation(pipeline.ledger, canary.number)
     assert (told.state, told.done) == ("stopped", 1)
-    assert f"canary job {jobs[0]} died of the same cause again (business_rule: " in str(told.message)
+    assert f"canary job {jobs[0]} died for the same cause again (business_rule: " in str(told.message)
     assert [len(pipeline.letters(job)) for job in jobs] == [2, 1, 1]
 
 
@@ -96,7 +96,7 @@ def test_a_canary_stops_and_says_so_when_its_job_fails_for_another_cause(pipelin
 
     told = operation(pipeline.ledger, canary.number)
     assert told.state == "stopped"
-    assert "died of another cause (client_link_not_found: " in str(told.message)
+    assert "died for another cause (client_link_not_found: " in str(told.message)
 
 
 def test_a_failure_in_the_second_stage_stops_a_canary(pipeline: Pipeline, sandbox: Witness) -> None:

@@ -212,7 +212,7 @@ def test_a_database_that_refuses_for_a_while_costs_nobody_their_operation(
     database: Database, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(application, "OperationRunner", partial(OperationRunner, every=0.02))
-    monkeypatch.setattr("worker.report.runner.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("worker.report.runner.MAX_PAUSE", 0.05)
     job = insert_dead_job(database)
     number = started(database, previewed(database))
     here = {**variables, "DATABASE_URL": database.url}

@@ -245,7 +245,7 @@ def test_what_a_person_has_not_found_in_debitura_is_sent(pipeline: Pipeline, var
     told = run(variables, "reconcile", "--absent", job, "--note", "searched by name and amount")
     assert (told.exit_code, told.stdout) == (0, "1 job noted as absent at the API. A replay sends them.\n")
     assert run(variables, "reconcile", "--absent", job, "--note", "again").exit_code == 1
-    assert "said not to be at the API by" in run(variables, "show", job).stdout
+    assert "confirmed absent at the API by" in run(variables, "show", job).stdout
     pipeline.replay(job)
     pipeline.run()
 

@@ -19,7 +19,7 @@ from tests.support.query_plans import plan_of
 from worker.ledger import queries
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.queries import FailureFilter, alerts
-from worker.ledger.queries.audit import AuditFilter, acts, different_actions, different_actors
+from worker.ledger.queries.audit import AuditFilter, acts, distinct_actions, distinct_actors
 from worker.ledger.queries.failures import find_jobs
 from worker.ledger.writer.days import close_days
 
@@ -112,14 +112,14 @@ def test_no_filter_makes_the_report_read_a_whole_table(
         lambda c: queries.invalid_links(c, after=(3, "tenant-7")),
         close_days,
         lambda c: alerts.group_facts(c, [found.cause for found in alerts.open_causes(c)]),
-        lambda c: alerts.bad_links_since(c, datetime.now(UTC), margin=60),
+        lambda c: alerts.bad_links_since(c, datetime.now(UTC), margin=60, settles=30),
         lambda c: alerts.still_bad_links(c, ["tenant-7", "nobody"]),
         alerts.oldest_pending,
         lambda c: acts(c, AuditFilter()),
         lambda c: acts(c, AuditFilter(actor="person-7"), older_than=5000),
         lambda c: acts(c, AuditFilter(action="reveal", since=YEARS_AGO)),
         lambda c: acts(c, AuditFilter(job=CAUSE, before=YEARS_AGO)),
-        lambda c: (different_actions(c), different_actors(c)),
+        lambda c: (distinct_actions(c), distinct_actors(c)),
         lambda c: find_jobs(c, "dead-77"),
         lambda c: find_jobs(c, "submitted-77", tenant="tenant-7"),
     ],

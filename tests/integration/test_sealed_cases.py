@@ -30,7 +30,7 @@ from worker.intake.enqueue import EnqueuedJob, admit
 from worker.ledger.database import transaction
 from worker.ledger.writer.resolve import Actor
 from worker.queue.malformed_messages import DeadLetterSink
-from worker.queue.tasks import take_in
+from worker.queue.tasks import accept_message
 from worker.report.edit import correct, draft
 from worker.settings import Settings
 
@@ -71,7 +71,7 @@ def test_at_every_door_what_the_ledger_keeps_tells_nothing_of_the_case(
     assert run(
         variables | KEYS, "enqueue", "-", stdin=line(a_case(creditorReference="GEHEIM-2")) + "\n"
     ).exit_code == 0  # fmt: skip
-    assert DeadLetterSink(ledger.url.replace("postgresql:", "postgresql+psycopg:"), SEALED).keep(
+    assert DeadLetterSink(ledger.url.replace("postgresql:", "postgresql+psycopg:"), SEALED).store(
         problem="torn", sent=json.dumps({"case": a_case(creditorReference="GEHEIM-3")}, ensure_ascii=False), queue="q"
     )
 
@@ -90,7 +90,7 @@ def test_what_comes_over_the_queue_is_sealed_too_and_nothing_that_is_wrong_with_
     def accept(keys: str, **case: Any) -> None:
         fields = {"external_tenant_id": "acme", "case": a_case(creditorReference="GEHEIM", **case)}
         task = SimpleNamespace(request=Context(id="id-1"))
-        take_in(Settings.from_environment(variables | {"CASE_ENCRYPTION_KEYS": keys}), task, (), fields)
+        accept_message(Settings.from_environment(variables | {"CASE_ENCRYPTION_KEYS": keys}), task, (), fields)
 
     # Given a case, the same once more, another one under its key, and one that cannot be compared for want of a key
     for keys, case in ((OLD, {}), (OLD, {}), (OLD, {"comments": "x"}), (NEW, {"comments": "y"})):
@@ -255,7 +255,7 @@ def test_the_page_opens_a_sealed_case_and_says_when_it_cannot(
 
 def test_the_page_opens_a_sealed_message(ledger: Database, visitor: Callable[..., Visitor]) -> None:
     url = ledger.url.replace("postgresql:", "postgresql+psycopg:")
-    DeadLetterSink(url, SEALED).keep(problem="torn", sent='{"x": "what was sent"}', queue="q")
+    DeadLetterSink(url, SEALED).store(problem="torn", sent='{"x": "what was sent"}', queue="q")
     number = ledger.value("SELECT id FROM dead_letters")
 
     shown = visitor(**KEYS).post(f"/messages/{number}/reveal", at=f"/messages/{number}").text

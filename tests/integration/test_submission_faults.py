@@ -64,7 +64,7 @@ def test_a_silent_api_is_given_up_after_the_read_timeout(
     job_id = pipeline.submit()
 
     (attempt,) = pipeline.attempts(job_id)
-    assert (attempt["outcome"], attempt["error_message"]) == ("unknown", "no answer within the time")
+    assert (attempt["outcome"], attempt["error_message"]) == ("unknown", "no response before the timeout")
     assert 250 < attempt["duration_ms"] < 5000
     assert pipeline.job(job_id)["outcome_unknown"] is True
 

@@ -143,9 +143,9 @@ def test_lapsed_holds_go_but_a_circuit_s_stays_until_a_probe_succeeds(pipeline: 
     with transaction(pipeline.engine) as connection:
         end_lapsed_holds(connection)
 
-    assert set(pipeline.holds()) == {"api_key", "customer_api", "referral_api"}
+    assert set(pipeline.holds()) == {"api_key", "customer_api", "referral_api", "brake"}
     pipeline.submit()
-    assert set(pipeline.holds()) == {"customer_api"}, "a mint has worked; this job was no probe"
+    assert set(pipeline.holds()) == {"customer_api", "brake"}, "a mint has worked; this job was no probe"
 
 
 def test_after_the_clock_was_set_back_no_hold_lasts_longer_than_it_was_to_last(pipeline: Pipeline) -> None:

@@ -172,7 +172,7 @@ def test_a_connection_that_breaks_leaves_the_outcome_unknown(
     job, (attempt,) = pipeline.job(job_id), pipeline.attempts(job_id)
     assert (job["state"], job["outcome_unknown"], job["attempt_count"]) == ("waiting", True, 1)
     assert (attempt["outcome"], attempt["http_status"]) == (outcome, None)
-    assert attempt["error_message"] == job["last_error"] == "the connection broke before the answer came"
+    assert attempt["error_message"] == job["last_error"] == "the connection broke before the response"
 
 
 def test_what_the_api_repeats_of_a_case_is_not_written_down(pipeline: Pipeline) -> None:

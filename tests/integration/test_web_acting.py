@@ -46,7 +46,7 @@ def test_a_replay_is_previewed_confirmed_and_carried_out(pipeline: Pipeline, led
     page = olga.get(f"/operations/{number}").text
     assert "Done." in page
     assert "fixed at the sender" in page
-    assert "Reason: <bdi" in page, "nothing of the selection is left"
+    assert "Reason: <bdi" in page, "what was selected"
     assert "2 tenants" in page
     assert "3,751.50" in page
     entries = ledger.rows("SELECT actor, action, note, detail ->> 'door' FROM audit_log WHERE job_id IS NOT NULL")
@@ -178,7 +178,7 @@ def test_personal_data_is_hidden_until_somebody_asks_and_is_named(
     revealed = olga.post(f"/jobs/{job}/reveal").text
     assert "Ærøskøbing" in revealed
     assert ledger.rows("SELECT actor, action, job_id FROM audit_log") == [("olga", "reveal", job)]
-    assert "Personal data looked at by olga" in olga.get(f"/jobs/{job}").text
+    assert "Personal data viewed by olga" in olga.get(f"/jobs/{job}").text
     assert "Ærøskøbing" not in olga.html, "the next time it is hidden again"
     assert olga.get(f"/jobs/{job}/reveal").status_code == 303
 

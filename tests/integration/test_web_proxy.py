@@ -45,7 +45,7 @@ def test_whoever_is_on_no_list_is_not_let_in(ledger: Database, variables: Vars) 
     behind = Visitor(report(ledger, variables, **PROXY, **roles), address="10.1.2.3")
 
     assert behind.get("/", X_Forwarded_User="mallory").status_code == 403
-    assert "mallory is not among those" in behind.html
+    assert "mallory has no role" in behind.html
 
 
 def test_an_address_is_told_apart_from_the_proxy_it_comes_through(

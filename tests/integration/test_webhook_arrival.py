@@ -183,5 +183,5 @@ def test_status_counts_the_webhooks_that_arrived(debitura: Debitura, ledger: Dat
     told = json.loads(run(variables, "status", "--json").stdout)
 
     assert told["webhooks"] == {"received": {"case.created": 1, "client.linked": 1}, "unworked": 1}
-    assert "1 event of Debitura not worked on yet" in run(variables, "status").stdout
-    assert "1 event of Debitura not worked on yet" in run(variables, "doctor").stdout
+    assert "1 event from Debitura not processed yet" in run(variables, "status").stdout
+    assert "1 event from Debitura not processed yet" in run(variables, "doctor").stdout

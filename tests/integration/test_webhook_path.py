@@ -55,7 +55,8 @@ def test_from_a_broken_link_to_a_submitted_case_by_the_true_path(
     assert pipeline.job(pipeline.submit(creditorReference="R0"))["state"] == "submitted"
     sandbox.link("acme", "invalid")
     jobs = [pipeline.submit(creditorReference=f"R{n}") for n in (1, 2)]
-    assert [pipeline.letters(job)[0]["reason"] for job in jobs] == ["second_unauthorized"] * 2
+    assert [pipeline.job(job)["state"] for job in jobs] == ["dead", "held"]
+    assert pipeline.letters(jobs[0])[0]["reason"] == "second_unauthorized"
     before = len(sandbox.cases())
 
     # When the client links again, a forger and somebody late say so in vain, and then Debitura says so, twice
@@ -83,4 +84,4 @@ def test_from_a_broken_link_to_a_submitted_case_by_the_true_path(
     # And each case is there once
     assert len(sandbox.cases()) == before + 2
     assert sandbox.look("stats")["max_cases_per_reference"] == 1
-    assert ledger.rows("SELECT actor, canary, done FROM operations") == [(ACTOR, True, 2)]
+    assert ledger.rows("SELECT actor, canary, done FROM operations") == [(ACTOR, True, 1)]

@@ -14,8 +14,8 @@ CAUSES = (
     ("forbidden", 403, "Forbidden", "not allowed"),
     ("not_found", 404, "NotFound", "no such division"),
     ("retries_exhausted", 503, "ServiceUnavailable", "the API failed at every attempt"),
-    ("outcome_unknown", None, None, "no answer came within the time"),
-    ("unexpected_response", 418, None, "an answer that is not the API's JSON"),
+    ("outcome_unknown", None, None, "no response before the timeout"),
+    ("unexpected_response", 418, None, "a response that is not the API's JSON"),
     ("validation", 400, "ValidationError", "debtor.zipCode: Too short"),
     ("business_rule", 422, "CreditorBlocked", "This creditor is blocked"),
 )

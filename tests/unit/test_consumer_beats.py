@@ -14,7 +14,7 @@ from local_servers import free_port
 
 from worker.case.protection import UNPROTECTED
 from worker.queue.app import make_app
-from worker.queue.consumer import BEAT_EVERY, make_consumer
+from worker.queue.consumer import HEARTBEAT_SECONDS, make_consumer
 from worker.settings import Settings
 
 
@@ -66,7 +66,7 @@ def test_in_the_event_loop_a_timer_beats(consumer: Any, beats: list[str], monkey
     consumer.register_with_event_loop(hub := Hub())
     ((seconds, call),) = hub.timers
     call()
-    assert (seconds, beats) == (BEAT_EVERY, ["alive"])
+    assert (seconds, beats) == (HEARTBEAT_SECONDS, ["alive"])
 
 
 def test_without_an_event_loop_each_round_beats(consumer: Any, beats: list[str]) -> None:

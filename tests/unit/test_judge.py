@@ -60,7 +60,7 @@ def test_a_success_that_broke_off_says_so() -> None:
     verdict = answered(200, raw=b'{"id": "0b0e7c1e-', whole=False)
 
     assert verdict.meaning is Meaning.UNUSABLE
-    assert "broke off" in (verdict.message or "")
+    assert "incomplete" in (verdict.message or "")
 
 
 NOT_THE_APIS = [b"", PAGE, b"{}", b"[1]", b'{"id": 1}', b"\xff\xfe\x00garbage"]
@@ -207,7 +207,7 @@ def test_a_duplicate_among_several_errors_gives_the_type_because_it_may_be_our_o
          "Amount: must be positive", {"Amount": ["must be positive"]}),
         ({"businessErrors": [{"type": "CreditorBlocked", "message": None}], "message": "blocked"}, "CreditorBlocked",
          "blocked", {}),
-        ({}, None, "an answer that is not the API's JSON", {}),
+        ({}, None, "a response that is not the API's JSON", {}),
     ],
     ids=["field lists", "legacy", "error alone", "RFC 7807", "RFC 7807 fields", "type without text", "empty object"],
 )  # fmt: skip

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from worker.debitura.http import Reply
 from worker.debitura.judge import (
     DEFAULT_RETRY_AFTER,
-    LONGEST_RETRY_AFTER,
-    SHORTEST_RETRY_AFTER,
+    MAX_RETRY_AFTER,
+    MIN_RETRY_AFTER,
     Meaning,
     judge,
     retry_after,
@@ -80,7 +80,7 @@ def test_judging_never_raises_and_all_that_it_keeps_can_be_stored(
 
 @given(bodies, st.none() | any_text)
 def test_a_429_always_waits_within_bounds(body: bytes, header: str | None) -> None:
-    assert SHORTEST_RETRY_AFTER <= judge(Reply(429, body, header)).retry_after <= LONGEST_RETRY_AFTER
+    assert MIN_RETRY_AFTER <= judge(Reply(429, body, header)).retry_after <= MAX_RETRY_AFTER
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -90,7 +90,7 @@ def test_a_sensible_number_is_obeyed_and_others_are_brought_into_bounds(seconds:
     if seconds < 0:
         assert waited == DEFAULT_RETRY_AFTER
     else:
-        assert waited == min(max(seconds, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER)
+        assert waited == min(max(seconds, MIN_RETRY_AFTER), MAX_RETRY_AFTER)
 
 
 @pytest.mark.parametrize(

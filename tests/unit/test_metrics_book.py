@@ -11,15 +11,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from worker.telemetry.metrics import count, definitions, observe
-from worker.telemetry.metrics.exposition import PREFIX, SharedFolder, shared, write_down
-from worker.telemetry.metrics.registry import close_book, is_open, open_book, open_shared_book
+from worker.telemetry.metrics.exposition import PREFIX, SharedFolder, render, shared
+from worker.telemetry.metrics.registry import disable_metrics, enable_metrics, enable_shared_metrics, is_enabled
 
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
-    close_book()
+    disable_metrics()
     yield
-    close_book()
+    disable_metrics()
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 
@@ -32,12 +32,12 @@ def samples(text: bytes) -> dict[tuple[str, ...], float]:
 
 
 def shown(folder: Path) -> dict[tuple[str, ...], float]:
-    return samples(write_down([shared(folder)], None)[0])
+    return samples(render([shared(folder)], None)[0])
 
 
 def as_a_child(folder: Path, place: str) -> None:
     """What a child does that has that place in the pool: the place is all that tells processes apart."""
-    open_shared_book(folder, lambda: place)
+    enable_shared_metrics(folder, lambda: place)
     count(definitions.MINTS, "minted", by=2)
     observe(definitions.API_REQUEST, 0.2, "POST /cases", "200")
 
@@ -45,14 +45,14 @@ def as_a_child(folder: Path, place: str) -> None:
 def test_without_a_book_nothing_is_kept_and_nothing_fails() -> None:
     count(definitions.MINTS, "minted")
     observe(definitions.TICK, 1.0)
-    assert not is_open()
+    assert not is_enabled()
 
 
 def test_in_a_process_alone_all_is_in_its_memory() -> None:
-    registry = open_book()
+    registry = enable_metrics()
     count(definitions.MINTS, "minted")
-    assert open_book() is registry
-    text, kind = write_down([registry], None)
+    assert enable_metrics() is registry
+    text, kind = render([registry], None)
     assert samples(text)["case_worker_token_mints_total", "minted"] == 1
     assert samples(text)["case_worker_token_mints_total", "refused"] == 0, "what is known is there from the start"
     assert kind.startswith("text/plain; version=0.0.4")
@@ -60,7 +60,7 @@ def test_in_a_process_alone_all_is_in_its_memory() -> None:
 
 
 def test_children_and_parent_are_summed_up_and_a_place_goes_on_counting(tmp_path: Path) -> None:
-    open_shared_book(tmp_path, lambda: "main")
+    enable_shared_metrics(tmp_path, lambda: "main")
     count(definitions.MINTS, "minted")
     as_a_child(tmp_path, "child0")
     files = sorted(file.name for file in tmp_path.iterdir())
@@ -74,14 +74,14 @@ def test_children_and_parent_are_summed_up_and_a_place_goes_on_counting(tmp_path
 
 
 def test_what_is_shared_keeps_its_help_and_type(tmp_path: Path) -> None:
-    open_shared_book(tmp_path, lambda: "main")
+    enable_shared_metrics(tmp_path, lambda: "main")
     observe(definitions.TICK, 0.02)
-    text = write_down([shared(tmp_path)], None)[0].decode()
+    text = render([shared(tmp_path)], None)[0].decode()
     assert f"# HELP {definitions.TICK.name} {definitions.TICK.help}\n# TYPE {definitions.TICK.name} histogram\n" in text
 
 
 def test_whoever_asks_for_openmetrics_gets_it() -> None:
-    text, kind = write_down([open_book()], "application/openmetrics-text; version=1.0.0")
+    text, kind = render([enable_metrics()], "application/openmetrics-text; version=1.0.0")
     assert kind.startswith("application/openmetrics-text")
     assert text.endswith(b"# EOF\n")
 

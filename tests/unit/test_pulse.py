@@ -51,25 +51,25 @@ def living_thread() -> Iterator[threading.Thread]:
 def is_touched(pulse: Liveness, file: Path) -> bool:
     file.touch()
     os.utime(file, (1, 1))
-    pulse.consumer_beats()
+    pulse.consumer_heartbeat()
     return file.stat().st_mtime > 1
 
 
 def test_a_worker_that_begins_lives_before_it_has_a_dispatcher(pulse: Liveness, file: Path) -> None:
-    assert pulse.trouble() == []
+    assert pulse.problems() == []
     assert not file.exists(), "nothing has come round yet"
     assert is_touched(pulse, file)
 
 
 def test_before_a_worker_has_begun_its_liveness_is_unknown() -> None:
-    assert Liveness("", stale_after=60).trouble() == ["the worker has not started yet"]
+    assert Liveness("", stale_after=60).problems() == ["the worker has not started yet"]
 
 
 def test_a_consumer_that_does_not_come_round_is_told_of(pulse: Liveness, clock: Clock) -> None:
     clock.now += 61
-    assert pulse.trouble() == ["the consumer has not come round for 61 s"]
-    pulse.consumer_beats()
-    assert pulse.trouble() == []
+    assert pulse.problems() == ["no heartbeat of the consumer for 61 s"]
+    pulse.consumer_heartbeat()
+    assert pulse.problems() == []
 
 
 def test_a_dispatcher_that_does_not_come_round_keeps_the_file_from_being_touched(
@@ -79,8 +79,8 @@ def test_a_dispatcher_that_does_not_come_round_keeps_the_file_from_being_touched
     assert is_touched(pulse, file)
     clock.now += 61
     assert not is_touched(pulse, file)
-    assert pulse.trouble() == ["the dispatcher has not come round for 61 s"]
-    pulse.dispatcher_beats()
+    assert pulse.problems() == ["no heartbeat of the dispatcher for 61 s"]
+    pulse.dispatcher_heartbeat()
     assert is_touched(pulse, file)
 
 
@@ -89,21 +89,21 @@ def test_a_dispatcher_whose_thread_has_ended_is_told_of_at_once(pulse: Liveness,
     thread.start()
     pulse.watch(thread)
     thread.join()
-    assert pulse.trouble() == ["the dispatcher's thread has ended"]
+    assert pulse.problems() == ["the dispatcher's thread has ended"]
     assert not is_touched(pulse, file)
 
 
 def test_a_worker_that_stops_may_fall_silent(pulse: Liveness, clock: Clock) -> None:
     clock.now += 3600
-    shutdown.tell_all()
+    shutdown.request_for_all()
     try:
-        assert pulse.trouble() == []
+        assert pulse.problems() == []
     finally:
-        shutdown.forget()
+        shutdown.reset()
 
 
 def test_whoever_ends_leaves_no_file(pulse: Liveness, file: Path) -> None:
-    pulse.consumer_beats()
+    pulse.consumer_heartbeat()
     assert file.exists()
     pulse.end()
     assert not file.exists()
@@ -116,5 +116,5 @@ def test_a_file_that_cannot_be_written_ends_the_process_with_its_setting_s_name(
 
 def test_a_file_that_can_no_longer_be_written_does_not_harm_the_consumer(pulse: Liveness, file: Path) -> None:
     file.parent.rmdir()
-    pulse.consumer_beats()
-    assert pulse.trouble() == []
+    pulse.consumer_heartbeat()
+    assert pulse.problems() == []

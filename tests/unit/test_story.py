@@ -70,10 +70,10 @@ def test_every_state_has_words(state: State) -> None:
 
 
 def test_no_answer_is_said_to_be_an_unknown_outcome() -> None:
-    text = texts(told(attempt(1, "unknown", error_message="no answer within the time")))[1]
+    text = texts(told(attempt(1, "unknown", error_message="no response before the timeout")))[1]
 
     assert "no response after 40 ms: outcome unknown: the request may have arrived" in text
-    assert text.endswith("(no answer within the time)")
+    assert text.endswith("(no response before the timeout)")
 
 
 def test_an_open_attempt_is_under_way_or_lost_with_its_worker() -> None:

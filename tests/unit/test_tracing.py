@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import SettingsError
-from worker.telemetry.tracing import is_wanted, parse_traceparent, trace_id_of
+from worker.telemetry.tracing import is_requested, parse_traceparent, trace_id_of
 
 GOOD = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -54,7 +54,7 @@ def test_whatever_is_taken_fits_the_ledger_and_a_header(value: str) -> None:
     ],
 )
 def test_traces_are_taken_where_the_settings_ask_for_them(environ: dict[str, str], wanted: bool) -> None:
-    assert is_wanted(environ) is wanted
+    assert is_requested(environ) is wanted
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_traces_are_taken_where_the_settings_ask_for_them(environ: dict[str, str
 )
 def test_a_setting_that_cannot_be_served_is_named(environ: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=next(iter(environ))):
-        is_wanted(environ)
+        is_requested(environ)
 
 
 def test_without_settings_nothing_is_imported_and_a_span_is_nothing() -> None:
@@ -72,13 +72,13 @@ import sys
 from worker import enqueue_case
 assert not [name for name in sys.modules if name.startswith("opentelemetry")]
 import worker.submission.attempt, worker.submission.recorder, worker.cli
-from worker.telemetry.tracing import begin_tracing, current_traceparent, end_tracing, span
-assert not begin_tracing({})
+from worker.telemetry.tracing import start_tracing, current_traceparent, stop_tracing, span
+assert not start_tracing({})
 with span("x", job_id="1") as nothing:
     nothing.note(a=1)
     nothing.fail("b")
     assert current_traceparent() is None
-end_tracing()
+stop_tracing()
 assert "worker.telemetry.open_telemetry" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
@@ -89,8 +89,8 @@ def test_settings_without_the_extra_are_a_warning_and_not_the_end() -> None:
 import importlib.util
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *more: None if name.startswith("opentelemetry") else found(name, *more)
-from worker.telemetry.tracing import begin_tracing
-assert not begin_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
+from worker.telemetry.tracing import start_tracing
+assert not start_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
 """
     done = subprocess.run([sys.executable, "-c", script], check=True, timeout=60, capture_output=True, text=True)
     assert "tracing_not_installed" in done.stdout

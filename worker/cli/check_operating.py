@@ -12,7 +12,7 @@ from worker.cli.check_settings import ADDRESSES, HEADER, LOG, REPORT, ROLES, Fin
 from worker.cli.ledger import engine_of
 from worker.errors import SettingsError
 from worker.ledger.queries.alerts import receivers
-from worker.ledger.queries.links import webhook_standing
+from worker.ledger.queries.links import webhook_status
 from worker.report.formatting import counted
 from worker.report.notification_status import describe_receiver
 from worker.report.web.configuration import WebSettings
@@ -20,7 +20,7 @@ from worker.report.web.people import Role
 from worker.report.webhooks.inbox import WEBHOOK_SECRET, webhook_secrets
 from worker.settings import Settings
 from worker.telemetry.logging import tenant_key
-from worker.telemetry.tracing import is_installed, is_wanted
+from worker.telemetry.tracing import is_installed, is_requested
 
 #: What it means if a setting is not set.
 _UNSET = {
@@ -82,7 +82,7 @@ def check_notifications(settings: Settings) -> Iterator[Finding]:
     checks report that."""
     try:
         with engine_of(settings).connect() as connection:
-            untold, webhooks = receivers(connection), webhook_standing(connection)
+            untold, webhooks = receivers(connection), webhook_status(connection)
     except (SQLAlchemyError, SettingsError):
         return
     for receiver in untold:
@@ -115,7 +115,7 @@ def _check(environ: Mapping[str, str], name: str, read: Callable[[], object]) ->
 
 def _traces(environ: Mapping[str, str]) -> Finding:
     try:
-        wanted = is_wanted(environ)
+        wanted = is_requested(environ)
     except SettingsError as error:
         return Finding("traces", Verdict.FAILED, "an OTEL_… setting is wrong", f"{error}.")
     if not wanted:

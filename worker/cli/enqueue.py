@@ -22,7 +22,7 @@ from worker.intake.enqueue import insert, to_look_up_first
 from worker.intake.ndjson import BadLine, GoodLine, read_lines, why
 from worker.ledger.database import transaction
 from worker.report.formatting import counted
-from worker.telemetry.tracing import begin_tracing, end_tracing
+from worker.telemetry.tracing import start_tracing, stop_tracing
 
 #: The most lines in one transaction.
 CHUNK = 200
@@ -62,7 +62,7 @@ def enqueue(*, file: BinaryIO, look_up_first: bool) -> int:
     unchanged, with exact numbers. Bad lines are listed at the end and do not stop the others.
     """
     settings, engine = open_ledger()
-    begin_tracing(os.environ)
+    start_tracing(os.environ)
     intake = Intake()
     with progress("enqueueing", _size(file)) as tell:
         try:
@@ -74,7 +74,7 @@ def enqueue(*, file: BinaryIO, look_up_first: bool) -> int:
         except OSError as error:
             intake.stopped = f"the file cannot be read on: {error.strerror}"
         finally:
-            end_tracing()
+            stop_tracing()
     return _sum_up(intake)
 
 

@@ -15,7 +15,7 @@ from worker.errors import JobNotFound
 from worker.ledger import queries
 from worker.ledger.queries.alerts import receivers
 from worker.ledger.queries.failures import find_jobs
-from worker.ledger.queries.links import webhook_standing
+from worker.ledger.queries.links import webhook_status
 from worker.ledger.queries.restores import look_up_until
 from worker.ledger.queries.waiting import fleet_waits, turn
 from worker.ledger.writer.days import close_days_if_allowed
@@ -38,7 +38,7 @@ def status(*, json_wanted: bool) -> None:
     with one_moment(engine) as connection:
         found = queries.counts(connection)
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
-        untold, webhooks = receivers(connection), webhook_standing(connection)
+        untold, webhooks = receivers(connection), webhook_status(connection)
         restored = look_up_until(connection)
     if json_wanted:
         more = notification_status.as_data(untold, webhooks) | {"look_up_first_until": restored}

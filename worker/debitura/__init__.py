@@ -1,1 +1,1 @@
-"""The two APIs: clients, token cache, judging replies; no SQL and no Celery."""
+"""The two APIs: clients, token cache and evaluation of responses; no SQL and no Celery."""

@@ -1,5 +1,4 @@
-"""The calls that this project makes, one function each. Every request is sent once; repeating is the ledger's
-matter."""
+"""The API calls, one function each. Every request is sent once; the ledger handles retries."""
 
 from __future__ import annotations
 
@@ -20,13 +19,13 @@ from worker.errors import (
     PartnerKeyRejected,
 )
 
-#: Seconds a token must at least be good for; a stranger value in `expiresIn` is an answer that cannot be used.
-SHORTEST_TOKEN = 1
+#: Minimum lifetime of a token in seconds; a response with a shorter one is unusable.
+MIN_TOKEN_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
 class MintedToken:
-    """A tenant's token as it came from the mint."""
+    """A tenant's newly minted token."""
 
     value: str
     expires_in: float
@@ -36,9 +35,9 @@ class MintedToken:
 def post_case(
     customer: HttpClient, *, token: str, submission_key: str, body: bytes, traceparent: str | None = None
 ) -> Reply:
-    """POST /cases with these very bytes (referral-partners/integration-guides/case-submission).
+    """POST /cases with exactly these bytes (referral-partners/integration-guides/case-submission).
 
-    With a `traceparent`, the request says which trace it belongs to (W3C trace context).
+    `traceparent` links the request to a trace (W3C trace context).
     Raises NotSent or MaybeArrived.
     """
     headers = {
@@ -60,7 +59,7 @@ def mint_token(referral: HttpClient, *, api_key: str, external_tenant_id: str) -
     """POST /oauth/token (referral-partners/getting-started/authentication).
 
     Raises ClientLinkNotFound (404), PartnerKeyRejected (401, 403), MintRefused (other 4xx), MintRateLimited (429) or
-    MintUnavailable (5xx, no or unusable answer).
+    MintUnavailable (5xx, no or unusable response).
     """
     body = json.dumps({"externalTenantId": external_tenant_id}).encode()
     try:
@@ -70,18 +69,17 @@ def mint_token(referral: HttpClient, *, api_key: str, external_tenant_id: str) -
     match reply.status:
         case 200 | 201:
             return _token_in(reply)
-        case status if 400 <= status < 500 and _is_a_gateways(reply):
-            # A gateway's words, not the API's: no client link may be called invalid for a wrong address of ours.
+        case status if 400 <= status < 500 and _is_from_gateway(reply):
+            # A gateway replied, not the API: a wrong URL of ours must not mark a client link as invalid.
             raise MintUnavailable(
-                f"POST /oauth/token answers {status} with something that is not the API's JSON:"
-                " is DEBITURA_REFERRAL_API_URL right?"
+                f"POST /oauth/token answers {status} without the API's JSON: is DEBITURA_REFERRAL_API_URL right?"
             )
         case 404:
             raise ClientLinkNotFound(_message(reply) or "no active client link for this externalTenantId")
         case 401 | 403:
             raise PartnerKeyRejected(
                 f"POST /oauth/token answers {reply.status}:"
-                " DEBITURA_API_KEY is wrong, revoked, or of the other environment"
+                " DEBITURA_API_KEY is wrong, revoked, or for the other environment"
             )
         case 429:
             raise MintRateLimited(retry_after(reply))
@@ -91,25 +89,24 @@ def mint_token(referral: HttpClient, *, api_key: str, external_tenant_id: str) -
 
 
 def check_partner_key(referral: HttpClient, *, api_key: str) -> None:
-    """Ask whether the partner API key is accepted, without naming any tenant of anybody's.
+    """Check that the API accepts the partner key, without using a real tenant id.
 
-    GET /clients/{externalTenantId} for an id that nobody has: 404 means that the key was accepted and the client is
-    not there (referral-partners/getting-started/authentication). Raises PartnerKeyRejected (401, 403), MintRateLimited
-    (429) or MintUnavailable (5xx, no answer, or one that says nothing of the key).
+    GET /clients/{externalTenantId} for a random id: 404 means that the key was accepted and the client does not exist
+    (referral-partners/getting-started/authentication). Raises PartnerKeyRejected (401, 403), MintRateLimited (429) or
+    MintUnavailable (5xx, no response, or one from something other than the API).
     """
     try:
         reply = referral.request("GET", f"/clients/case-worker-check-{uuid4()}", {"XApiKey": api_key})
     except (NotSent, MaybeArrived) as error:
         raise MintUnavailable(f"GET /clients: {error}") from None
     match reply.status:
-        case 403 | 404 if _is_a_gateways(reply):
+        case 403 | 404 if _is_from_gateway(reply):
             raise MintUnavailable(
-                f"GET /clients answers {reply.status} with something that is not the API's JSON:"
-                " is DEBITURA_REFERRAL_API_URL right?"
+                f"GET /clients answers {reply.status} without the API's JSON: is DEBITURA_REFERRAL_API_URL right?"
             )
         case 401 | 403:
             raise PartnerKeyRejected(
-                f"GET /clients answers {reply.status}: DEBITURA_API_KEY is wrong, revoked, or of the other environment"
+                f"GET /clients answers {reply.status}: DEBITURA_API_KEY is wrong, revoked, or for the other environment"
             )
         case 200 | 404:
             return
@@ -120,21 +117,20 @@ def check_partner_key(referral: HttpClient, *, api_key: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ClientLink:
-    """An active client link, as the Referral API shows it."""
+    """An active client link in the Referral API."""
 
     onboarding_done: bool
     onboarding_url: str | None
-    """Where the client finishes onboarding; None when there is nothing left to do, or no usable address came."""
+    """Where the client finishes onboarding; None if it is done or the API sent no usable address."""
 
 
 def check_client_link(referral: HttpClient, *, api_key: str, external_tenant_id: str) -> ClientLink:
-    """GET /clients/{externalTenantId}: what stands between a client and their cases
-    (referral-partners/getting-started/authentication).
+    """GET /clients/{externalTenantId}: the state of a client link (referral-partners/getting-started/authentication).
 
     Raises ClientLinkNotFound (404), PartnerKeyRejected (401, 403), MintRateLimited (429) or MintUnavailable (anything
-    else, no or unusable answer).
+    else, no or unusable response).
     """
-    # A name of dots alone would be taken for a way up in the path.
+    # A name of only dots would be resolved as a parent path.
     dots = not external_tenant_id.strip(".")
     name = external_tenant_id.replace(".", "%2E") if dots else quote(external_tenant_id, safe="")
     try:
@@ -144,14 +140,13 @@ def check_client_link(referral: HttpClient, *, api_key: str, external_tenant_id:
     match reply.status:
         case 200:
             return _link_in(reply)
-        case 403 | 404 if _is_a_gateways(reply):
+        case 403 | 404 if _is_from_gateway(reply):
             raise MintUnavailable(
-                f"GET /clients answers {reply.status} with something that is not the API's JSON:"
-                " is DEBITURA_REFERRAL_API_URL right?"
+                f"GET /clients answers {reply.status} without the API's JSON: is DEBITURA_REFERRAL_API_URL right?"
             )
         case 401 | 403:
             raise PartnerKeyRejected(
-                f"GET /clients answers {reply.status}: DEBITURA_API_KEY is wrong, revoked, or of the other environment"
+                f"GET /clients answers {reply.status}: DEBITURA_API_KEY is wrong, revoked, or for the other environment"
             )
         case 404:
             raise ClientLinkNotFound(_message(reply) or "no active client link for this externalTenantId")
@@ -181,7 +176,7 @@ def _token_in(reply: Reply) -> MintedToken:
         token, lifetime = content["accessToken"], float(content["expiresIn"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise MintUnavailable("POST /oauth/token answers 200 without a usable token") from None
-    if not isinstance(token, str) or not _header_safe(token) or not SHORTEST_TOKEN <= lifetime < 10**9:
+    if not isinstance(token, str) or not _header_safe(token) or not MIN_TOKEN_SECONDS <= lifetime < 10**9:
         raise MintUnavailable("POST /oauth/token answers 200 without a usable token")
     return MintedToken(token, lifetime)
 
@@ -190,10 +185,10 @@ def _header_safe(token: str) -> bool:
     return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
-def _is_a_gateways(reply: Reply) -> bool:
-    """Whether a 4xx comes from something between us and the API.
+def _is_from_gateway(reply: Reply) -> bool:
+    """Whether a 4xx comes from a gateway between us and the API.
 
-    A 401 never does. A 403 without a body is taken as the API's: the partner key is then in doubt, and no job fails.
+    A 401 never does. A 403 without a body counts as the API's: then the partner key is in doubt, and no job fails.
     """
     if reply.status in {401, 429} or (reply.status == 403 and not reply.body.strip()):
         return False

@@ -1,7 +1,6 @@
-"""One seam to the network: every foreign exception becomes ours, every answer a small plain value.
+"""The only access to the network: library exceptions become ours, responses become plain values.
 
-The question that matters after a failure is whether the request may have arrived. `NotSent` means certainly not;
-`MaybeArrived` means that nobody on this side knows.
+After a failure it matters whether the request may have arrived. `NotSent`: it did not. `MaybeArrived`: unknown.
 """
 
 from __future__ import annotations
@@ -21,50 +20,52 @@ from requests.utils import get_environ_proxies
 from worker.errors import MaybeArrived, NotSent
 from worker.telemetry.metrics import definitions, observe
 
-#: Bytes of an answer that are read at most. A case's answer has a few kilobytes.
+#: Maximum bytes read of a response. A case's response has a few kilobytes.
 MAX_BODY = 1024 * 1024
 CONNECT_TIMEOUT = 5.0
-#: The paths that are asked for, the longer ones first; what follows them names a tenant or a case.
+#: Path prefixes for metrics, longer ones first; the rest of a path identifies a tenant or case.
 ENDPOINTS = ("/cases/by-creditor-reference", "/cases", "/oauth/token", "/clients")
 USER_AGENT = f"case-worker/{version('case-worker')} (debt-collection case submission)"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer, whatever its form."""
+    """An HTTP response with any content."""
 
     status: int
     body: bytes
     retry_after: str | None = None
-    """The Retry-After header as it came; the API documents none, a gateway may send one."""
+    """The raw Retry-After header; the API documents none, but a gateway may send one."""
     whole: bool = True
-    """False: the body was longer than MAX_BODY, or ended before its announced length."""
+    """False if the body was longer than MAX_BODY or incomplete."""
 
 
 class HttpClient:
-    """Kept-alive connections to one API, shared by the threads of this process.
+    """Persistent connections to one API, shared by the threads of this process.
 
-    `timeout` is the read timeout in seconds: the longest silence that is waited for, and, for the whole answer, twice
-    that, so that a body which drips cannot hold a thread for ever.
+    `timeout` is the read timeout in seconds. The whole response may take twice as long, so that a slow body cannot
+    block a thread forever.
     """
 
     def __init__(self, base_url: str, *, timeout: float, connections: int, measured: bool = True) -> None:
-        """`measured`: whether it is one of Debitura's APIs, whose requests are counted."""
+        """`measured`: whether to record metrics; for Debitura's APIs only."""
         self.base_url = base_url
         self._measured = measured
         self._timeout = timeout
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
-        # What requests would work out again for each request is worked out once: proxies and the CA bundle of the
-        # environment, and no cookies, ever: one tenant's must not travel with another's request.
+        # Determine proxies and the CA bundle once, not per request. Never send cookies: one tenant's must not be sent
+        # with another's request.
         self._session = requests.Session()
         self._proxies = get_environ_proxies(base_url)
         merged = self._session.merge_environment_settings(base_url, {}, stream=True, verify=None, cert=None)
-        self._verify: bool | str = merged["verify"] or True  # an environment may name a CA bundle, never switch it off
+        self._verify: bool | str = (
+            merged["verify"] or True
+        )  # the environment may set a CA bundle, but not disable verification
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.trust_env = False
 
     def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Reply:
-        """Send one request, once. Raises NotSent or MaybeArrived; any answer at all is a Reply."""
+        """Send a request once. Raises NotSent or MaybeArrived; any response is returned as a Reply."""
         prepared = requests.PreparedRequest()
         prepared.prepare_method(method)
         prepared.url = self.base_url + path
@@ -83,8 +84,8 @@ class HttpClient:
                 proxies=self._proxies,
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            self._measure(sent_at, method, path, "not_sent" if _never_left(error) else "no_answer")
-            raise (NotSent if _never_left(error) else MaybeArrived)(_in_words(error)) from None
+            self._measure(sent_at, method, path, "not_sent" if _is_not_sent(error) else "no_answer")
+            raise (NotSent if _is_not_sent(error) else MaybeArrived)(_describe(error)) from None
         reply = _read(response, give_up_at)
         self._measure(sent_at, method, path, str(reply.status))
         return reply
@@ -95,13 +96,13 @@ class HttpClient:
 
 
 def _endpoint(path: str) -> str:
-    """The path without what names a tenant or a case."""
+    """The path without the part that identifies a tenant or case."""
     return next((known for known in ENDPOINTS if path == known or path.startswith(f"{known}/")), "other")
 
 
 def _read(response: requests.Response, give_up_at: float) -> Reply:
-    """Read the body piece by piece, up to MAX_BODY bytes and not beyond the time. An incomplete body is still a Reply:
-    its status line has come, and that may be all that is needed."""
+    """Read the body in pieces, up to MAX_BODY bytes and until `give_up_at`. An incomplete body still gives a Reply: the
+    status may be enough."""
     raw: urllib3.HTTPResponse = response.raw
     pieces: list[bytes] = []
     size, whole = 0, True
@@ -122,10 +123,10 @@ def _read(response: requests.Response, give_up_at: float) -> Reply:
     return Reply(response.status_code, body, response.headers.get("Retry-After"), whole)
 
 
-def _never_left(error: Exception) -> bool:
-    """Whether no connection was made at all (name look-up, connect, certificate, proxy)."""
+def _is_not_sent(error: Exception) -> bool:
+    """Whether the connection failed before the request (DNS, connect, certificate, proxy)."""
     if isinstance(error, requests.exceptions.SSLError):
-        # A TLS error in the middle of a connection proves nothing; one over the certificate came before any request.
+        # Only a certificate error is sure to come before the request; other TLS errors may come later.
         return "CERTIFICATE_VERIFY_FAILED" in str(error)
     if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError)):
         return True
@@ -133,14 +134,14 @@ def _never_left(error: Exception) -> bool:
     return isinstance(reason, urllib3.exceptions.NewConnectionError)
 
 
-def _in_words(error: Exception) -> str:
-    """What happened, in words that hold nothing of the request. (requests' own text repeats the URL.)"""
+def _describe(error: Exception) -> str:
+    """Describe the error without the request's content. (requests' own text includes the URL.)"""
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return "no connection within the time"
+        return "no connection before the timeout"
     if isinstance(error, requests.exceptions.ReadTimeout):
-        return "no answer within the time"
+        return "no response before the timeout"
     if isinstance(error, requests.exceptions.SSLError):
         return "the TLS connection failed: certificate or protocol"
-    if _never_left(error):
-        return "no connection could be made"
-    return "the connection broke before the answer came"
+    if _is_not_sent(error):
+        return "the connection failed"
+    return "the connection broke before the response"

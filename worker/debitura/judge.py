@@ -1,7 +1,7 @@
-"""Judging a reply: a pure function from an HTTP answer to what it means. Nothing here waits, sends or writes.
+"""Judge a response: a pure function from an HTTP response to its meaning.
 
 Sources: developer-concepts/error-handling, referral-partners/error-reference, developer-concepts/rate-limiting,
-developer-concepts/idempotency. A gateway may answer in the API's place, with HTML or nothing, so no form is assumed.
+developer-concepts/idempotency. A gateway may reply instead of the API, with HTML or nothing, so assume no format.
 """
 
 from __future__ import annotations
@@ -18,47 +18,46 @@ from uuid import UUID
 from worker.case.comparison import FoundCase, found_case
 from worker.debitura.http import Reply
 
-#: The API's error types that change what is right to do.
+#: The API's error types that need special handling.
 DUPLICATE_REFERENCE = "DuplicateReference"
 IDEMPOTENCY_CONFLICT = "IdempotencyConflict"
 
-#: Seconds. A 429 without a usable number is waited out for the shortest window that the API has; one with an absurd
-#: number for at most its longest.
+#: Seconds to wait after a 429: the API's shortest window if it gives no usable number, at most its longest window.
 DEFAULT_RETRY_AFTER = 60.0
-LONGEST_RETRY_AFTER = 86_400.0
-SHORTEST_RETRY_AFTER = 1.0
+MAX_RETRY_AFTER = 86_400.0
+MIN_RETRY_AFTER = 1.0
 
-#: Characters kept of any one text of the API.
+#: Maximum characters stored of one text from the API.
 MAX_TEXT = 4000
 
 
 class Meaning(StrEnum):
-    """What an answer to POST /cases says."""
+    """The meaning of a response to POST /cases."""
 
     SUBMITTED = "submitted"
-    """The case exists; its id and reference came along."""
+    """The case exists; the response has its id and reference."""
     UNAUTHORIZED = "unauthorized"
-    """The token is not accepted (401)."""
+    """The token was rejected (401)."""
     REFUSED = "refused"
-    """Final until a person acts; `reason` says which kind of person."""
+    """Final until a person acts; `reason` says why."""
     CONFLICT = "conflict"
-    """409: another request with this key is in flight. Try again with the same key."""
+    """409: another request with this key is in progress. Retry with the same key."""
     RATE_LIMITED = "rate_limited"
     """429: wait `retry_after` seconds."""
     SERVER_ERROR = "server_error"
-    """5xx, 408 or 425, or an answer that is not the API's: trouble there or on the way. Try again with the same key."""
+    """5xx, 408, 425, or not the API's response: a fault of the API or the network. Retry with the same key."""
     UNUSABLE = "unusable"
-    """A 2xx without a case in it: the case may exist, but this answer does not say which."""
+    """A 2xx without a case id: the case may exist, but the response does not identify it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came, what it means, and everything that it said."""
+    """A response's meaning and details."""
 
     meaning: Meaning
     status: int
     reason: str | None = None
-    """The dead-letter reason that this answer leads to, if it is final or stays so to the last attempt."""
+    """The dead-letter reason if this response is final, or if it is still the result of the last attempt."""
     error_type: str | None = None
     message: str | None = None
     fields: dict[str, list[str]] = field(default_factory=dict)
@@ -71,18 +70,18 @@ class Verdict:
     found: FoundCase | None = None
     """Of a look-up that found a case: what the API says of it."""
     decides: bool = False
-    """Whether it says for certain what became of all requests under this key so far: a stored answer would have been
-    replayed instead (developer-concepts/idempotency)."""
+    """Whether it determines the outcome of all requests with this key so far: otherwise the API would have replayed a
+    stored response (developer-concepts/idempotency)."""
     excerpt: str | None = None
-    """The beginning of a body that is not the API's documented JSON, for a person to look at."""
+    """The beginning of a body that is not the API's documented JSON, for a person to read."""
 
     def describe(self) -> str:
-        """One line for people, e.g. `422 MissingKycVerification: Verify your identity first`."""
-        said = ": ".join(part for part in (self.error_type, self.message) if part)
-        return f"{self.status} {said}".strip()
+        """One line of text, e.g. `422 MissingKycVerification: Verify your identity first`."""
+        error = ": ".join(part for part in (self.error_type, self.message) if part)
+        return f"{self.status} {error}".strip()
 
     def detail(self) -> dict[str, Any]:
-        """Everything worth keeping, for the dead letter."""
+        """The details to store in the dead letter."""
         everything = {
             "status": self.status,
             "type": self.error_type,
@@ -96,30 +95,30 @@ class Verdict:
 
 
 def judge(reply: Reply) -> Verdict:
-    """What an answer to POST /cases means, by status first: a proxy's body says less than its status."""
+    """Judge a response to POST /cases, by status first: a proxy's body is less reliable than its status."""
     status, content = reply.status, _parse(reply)
     if 200 <= status < 300:
         return _judge_success(reply, content)
-    said = _what_it_says(reply, content)
+    error = _parse_error(reply, content)
     match status:
         case 401:
-            return Verdict(Meaning.UNAUTHORIZED, status, **said)
+            return Verdict(Meaning.UNAUTHORIZED, status, **error)
         case 409:
-            return Verdict(Meaning.CONFLICT, status, **said)
+            return Verdict(Meaning.CONFLICT, status, **error)
         case 429:
             seconds, asked = retry_after(reply), _asked_wait(reply)
-            said["message"] = f"{said['message']} (asks to wait {asked}; waiting {seconds:g} s)"
-            return Verdict(Meaning.RATE_LIMITED, status, retry_after=seconds, **said)
+            error["message"] = f"{error['message']} (asks to wait {asked}; waiting {seconds:g} s)"
+            return Verdict(Meaning.RATE_LIMITED, status, retry_after=seconds, **error)
         case 408 | 425:
-            return Verdict(Meaning.SERVER_ERROR, status, **said)
+            return Verdict(Meaning.SERVER_ERROR, status, **error)
         case _ if status >= 500:
-            return Verdict(Meaning.SERVER_ERROR, status, **said)
+            return Verdict(Meaning.SERVER_ERROR, status, **error)
         case _ if status < 400 or not is_api_error(reply):
-            # A redirect, or a page of a firewall or gateway: it says nothing of the case.
-            return Verdict(Meaning.SERVER_ERROR, status, reason="unexpected_response", **said)
-    # A key that the API knows with another body says nothing of what became of that one.
-    decides = status in {400, 422} and said["error_type"] != IDEMPOTENCY_CONFLICT
-    return Verdict(Meaning.REFUSED, status, reason=_reason(status, said), decides=decides, **said)
+            # A redirect, or a page from a firewall or gateway: it says nothing about the case.
+            return Verdict(Meaning.SERVER_ERROR, status, reason="unexpected_response", **error)
+    # A conflict with another body does not determine the outcome of that body.
+    decides = status in {400, 422} and error["error_type"] != IDEMPOTENCY_CONFLICT
+    return Verdict(Meaning.REFUSED, status, reason=_reason(status, error), decides=decides, **error)
 
 
 def judge_lookup(reply: Reply) -> Verdict:
@@ -131,10 +130,10 @@ def judge_lookup(reply: Reply) -> Verdict:
 def is_api_error(reply: Reply) -> bool:
     """Whether an error's body is the API's own JSON, in any documented form (developer-concepts/error-handling).
 
-    An empty body, a web page or other JSON comes from something between us and the API. (A 401 is always taken as the
+    An empty body, a web page or other JSON comes from a gateway between us and the API. (A 401 always counts as the
     API's.)
     """
-    return "excerpt" not in _what_it_says(reply, _parse(reply))
+    return "excerpt" not in _parse_error(reply, _parse(reply))
 
 
 def _judge_success(reply: Reply, content: Any) -> Verdict:
@@ -144,7 +143,7 @@ def _judge_success(reply: Reply, content: Any) -> Verdict:
             Meaning.UNUSABLE,
             reply.status,
             reason="unexpected_response",
-            message="a success without a case id in it" if reply.whole else "a success whose body broke off",
+            message="a success without a case id" if reply.whole else "a success with an incomplete body",
             excerpt=_excerpt(reply.body),
         )
     return Verdict(
@@ -158,20 +157,20 @@ def _judge_success(reply: Reply, content: Any) -> Verdict:
     )
 
 
-def _reason(status: int, said: dict[str, Any]) -> str:
-    if said["error_type"] in {DUPLICATE_REFERENCE, IDEMPOTENCY_CONFLICT}:
-        return "business_rule"  # documented as 400 or 422; nothing in the fields is wrong
+def _reason(status: int, error: dict[str, Any]) -> str:
+    if error["error_type"] in {DUPLICATE_REFERENCE, IDEMPOTENCY_CONFLICT}:
+        return "business_rule"  # documented as 400 or 422; the fields are valid
     known = {400: "validation", 413: "validation", 403: "forbidden", 404: "not_found", 422: "business_rule"}
     return known.get(status, "unexpected_response")
 
 
-def _what_it_says(reply: Reply, content: Any) -> dict[str, Any]:
-    """The error in any of the documented forms: businessErrors, {error, message}, RFC 7807, field lists."""
-    nothing = {"error_type": None, "message": _no_json_message(reply), "excerpt": _excerpt(reply.body)}
+def _parse_error(reply: Reply, content: Any) -> dict[str, Any]:
+    """Parse the error in any documented form: businessErrors, {error, message}, RFC 7807, field lists."""
+    unknown = {"error_type": None, "message": _no_json_message(reply), "excerpt": _excerpt(reply.body)}
     if not isinstance(content, dict):
-        return nothing
+        return unknown
     business = _business_errors(content.get("businessErrors"))
-    # Of several errors, the one that changes what is right to do gives the type.
+    # Of several errors, prefer the type that needs special handling.
     first = next((e for e in business if e["type"] == DUPLICATE_REFERENCE), business[0] if business else {})
     fields = _fields(content)
     legacy = {name: _text(content.get(name)) for name in ("error", "message", "type", "title", "detail")}
@@ -180,7 +179,7 @@ def _what_it_says(reply: Reply, content: Any) -> dict[str, Any]:
     if fields and not business:
         message = "; ".join(f"{name}: {', '.join(texts)}" for name, texts in fields.items())[:MAX_TEXT]
     if not (message or business):
-        return nothing
+        return unknown
     return {
         "error_type": first.get("type") or legacy["type"] or (legacy["error"] if legacy["error"] != message else None),
         "message": message,
@@ -225,7 +224,7 @@ def retry_after(reply: Reply) -> float:
     """Seconds to wait after a 429, from the body's `retryAfter` or a Retry-After header (seconds or a date).
 
     The documented place is the body (developer-concepts/rate-limiting). Missing, negative, absurd or non-numeric values
-    are brought into SHORTEST_RETRY_AFTER … LONGEST_RETRY_AFTER.
+    are clamped to MIN_RETRY_AFTER … MAX_RETRY_AFTER.
     """
     content = _parse(reply)
     value = content.get("retryAfter") if isinstance(content, dict) else None
@@ -236,11 +235,11 @@ def retry_after(reply: Reply) -> float:
             seconds = _seconds_until(reply.retry_after)
     if seconds is None or seconds < 0:
         return DEFAULT_RETRY_AFTER
-    return min(max(seconds, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER)
+    return min(max(seconds, MIN_RETRY_AFTER), MAX_RETRY_AFTER)
 
 
 def _asked_wait(reply: Reply) -> str:
-    """What a 429 asks for, as it came, for the record."""
+    """The raw wait that a 429 asks for, for the stored message."""
     content = _parse(reply)
     value = content.get("retryAfter", reply.retry_after) if isinstance(content, dict) else reply.retry_after
     return "nothing in particular" if value is None else clean(json.dumps(value))[:50]
@@ -250,7 +249,7 @@ def _seconds_until(date: str) -> float | None:
     try:
         moment = email.utils.parsedate_tz(date)
         return email.utils.mktime_tz(moment) - time.time() if moment else None
-    except (ValueError, OverflowError, IndexError, TypeError):  # a year 99999; the parser is not made for malice
+    except (ValueError, OverflowError, IndexError, TypeError):  # e.g. the year 99999, which the parser cannot handle
         return None
 
 
@@ -265,7 +264,7 @@ def _number(value: Any) -> float | None:
 
 
 def _parse(reply: Reply) -> Any:
-    """The body as JSON, or None for anything else (HTML, nothing, half an answer, nesting without end)."""
+    """The body as JSON, or None (HTML, empty, incomplete, nested too deeply)."""
     if not reply.body:
         return None
     try:
@@ -276,12 +275,12 @@ def _parse(reply: Reply) -> Any:
 
 def _no_json_message(reply: Reply) -> str:
     if not reply.body:
-        return "an answer without a body"
-    return "an answer that is not the API's JSON" if reply.whole else "an answer whose body broke off"
+        return "a response without a body"
+    return "a response that is not the API's JSON" if reply.whole else "a response with an incomplete body"
 
 
 def clean(value: str) -> str:
-    """Text that PostgreSQL can keep: no NUL, no lone surrogates."""
+    """Text that PostgreSQL can store: no NUL, no lone surrogates."""
     return value.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
 
 
@@ -294,7 +293,7 @@ def _excerpt(body: bytes) -> str | None:
 
 
 def _web_address(value: Any) -> str | None:
-    """An http(s) link or nothing: what the API sends is shown to people as a link."""
+    """The value if it is an http(s) URL, else None: users see it as a link."""
     text = _text(value)
     return text if text and text.lower().startswith(("https://", "http://")) else None
 

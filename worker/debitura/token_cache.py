@@ -1,7 +1,7 @@
-"""The shared token cache in Redis or Valkey. Who reads it learns nothing that could be used.
+"""The shared token cache in Redis or Valkey, with encrypted entries.
 
-Entries are encrypted with a key derived from the partner API key, and named by a keyed hash of the tenant. Redis may
-vanish at any time: then nothing is found, nothing is kept, and for a moment nobody asks again.
+Entries are encrypted with a key derived from the partner API key, and named by a keyed hash of the tenant. If Redis is
+unreachable, reads find nothing, writes are skipped, and Redis is not tried again during a cooldown.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from worker.debitura.tokens import CachedToken
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for one round trip; the cache must never cost more time than a mint.
+#: Seconds for one round trip; the cache must not take longer than a mint.
 SOCKET_TIMEOUT = 1.0
-#: Seconds for which Redis is left alone after it could not be reached.
-REST_AFTER_FAILURE = 2.0
+#: Seconds without new tries after Redis was unreachable.
+COOLDOWN_SECONDS = 2.0
 
 _DROP = """
 local entry = redis.call('GET', KEYS[1])
@@ -44,11 +44,11 @@ T = TypeVar("T")
 
 
 class RedisTokenCache:
-    """One entry per environment and tenant: `fingerprint:ciphertext`, living as long as the token is used."""
+    """One entry per environment and tenant: `fingerprint:ciphertext`, which expires with the token."""
 
     def __init__(self, url: str, *, api_key: str, environment: str, lock_seconds: float, connections: int) -> None:
-        """`lock_seconds`: after that time a mint lock is free again, should its holder have died."""
-        # A lost connection of the pool costs one new try at once; a Redis that is away must not cost more than that.
+        """`lock_seconds`: when a mint lock expires, in case its holder died."""
+        # Retry a lost pool connection once; an unreachable Redis must not take longer.
         self._client = redis.Redis.from_url(
             url,
             socket_timeout=SOCKET_TIMEOUT,
@@ -62,18 +62,18 @@ class RedisTokenCache:
         self._naming_key = secret[32:]
         self._prefix = f"case-worker:token:{environment}:"
         self._lock_ms = int(lock_seconds * 1000)
-        self._rests_until = 0.0
+        self._cooldown_until = 0.0
         self._guard = threading.Lock()
 
     def get(self, tenant: str) -> CachedToken | None:
-        """The tenant's token, in one round trip. Its times are Redis's own: workers' clocks may differ."""
+        """The tenant's token, in one round trip. Times come from Redis, because workers' clocks may differ."""
         name = self._name(tenant)
 
         def read() -> list[Any]:
             pipeline = self._client.pipeline(transaction=False)
             pipeline.get(name)
             pipeline.pttl(name)
-            # An error in place of an answer (an entry that is not text) is as good as no entry, and no reason to rest.
+            # An error reply (an entry that is not text) counts as no entry, and starts no cooldown.
             answers: list[Any] = pipeline.execute(raise_on_error=False)
             return answers
 
@@ -85,17 +85,17 @@ class RedisTokenCache:
             left = milliseconds_left / 1000
             return CachedToken(content["token"], seconds_left=left, age=content["seconds"] - left)
         except (InvalidToken, ValueError, KeyError, TypeError):
-            # Written under another partner key, or not by us: as good as no entry.
+            # Written with another partner key, or not by us: treat it as missing.
             return None
 
     def put(
         self, tenant: str, token: str, fingerprint: str, seconds: float, lock: str | None, age: float = 0.0
     ) -> None:
-        """Keep the token and let go of the mint lock, in one round trip."""
+        """Store the token and release the mint lock, in one round trip."""
         content = json.dumps({"token": token, "seconds": seconds + age}).encode()
         name = self._name(tenant)
 
-        def keep() -> None:
+        def store() -> None:
             pipeline = self._client.pipeline(transaction=False)
             pipeline.set(
                 name, fingerprint.encode() + b":" + self._fernet.encrypt(content), px=max(int(seconds * 1000), 1)
@@ -104,25 +104,25 @@ class RedisTokenCache:
                 pipeline.eval(_UNLOCK, 1, name + ":mint", lock)
             pipeline.execute()
 
-        self._try(keep)
+        self._try(store)
 
     def drop(self, tenant: str, fingerprint: str) -> None:
-        """Forget the token if it is still the one with that fingerprint: compare and delete, in one step."""
+        """Delete the token if it still has this fingerprint: an atomic compare and delete."""
         self._try(lambda: self._client.eval(_DROP, 1, self._name(tenant), fingerprint + ":"))
 
     def lock(self, tenant: str) -> str | None:
-        """Take the mint lock for `lock_seconds`; None when somebody else has it or Redis is away."""
+        """Acquire the mint lock for `lock_seconds`; None if another worker holds it or Redis is unreachable."""
         ours = secrets.token_hex(8)
         taken = self._try(lambda: self._client.set(self._name(tenant) + ":mint", ours, nx=True, px=self._lock_ms))
         return ours if taken else None
 
     def unlock(self, tenant: str, lock: str) -> None:
-        """Let go of the mint lock if it is still ours."""
+        """Release the mint lock if we still hold it."""
         self._try(lambda: self._client.eval(_UNLOCK, 1, self._name(tenant) + ":mint", lock))
 
     def reachable(self) -> bool:
-        """Whether Redis answered when it was last asked (or has had its rest since)."""
-        return time.monotonic() >= self._rests_until
+        """Whether Redis responded to the last call, or the cooldown is over."""
+        return time.monotonic() >= self._cooldown_until
 
     def _name(self, tenant: str) -> str:
         return self._prefix + hmac.new(self._naming_key, tenant.encode(), hashlib.sha256).hexdigest()[:32]
@@ -135,9 +135,9 @@ class RedisTokenCache:
         except redis.RedisError as error:
             with self._guard:
                 first = self.reachable()
-                self._rests_until = time.monotonic() + REST_AFTER_FAILURE
+                self._cooldown_until = time.monotonic() + COOLDOWN_SECONDS
             if first:
-                log.warning("token_cache_unreachable", error=type(error).__name__, rest_seconds=REST_AFTER_FAILURE)
+                log.warning("token_cache_unreachable", error=type(error).__name__, rest_seconds=COOLDOWN_SECONDS)
             return None
 
 

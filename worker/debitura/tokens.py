@@ -1,10 +1,9 @@
 """Tenant tokens: one mint per tenant and lifetime across all threads, processes and machines.
 
 Rules from referral-partners/getting-started/authentication: cache tokens per externalTenantId and reuse them until they
-expire; on a 401 mint a fresh one; there is no refresh. Three places, nearest first: this process's memory (for a few
-seconds), the shared cache, the mint. Before minting, a lock in the shared cache makes everybody else wait, and the
-cache is looked at once more. Without Redis the memory lasts for the token's whole life and the lock is this
-process's own: more mints, and no job waits.
+expire; on a 401 mint a fresh one; there is no refresh. Look-up order: this process's memory (for a few seconds), the
+shared cache, the mint. Before minting, take a lock in the shared cache and check the cache again, so that other workers
+wait. Without Redis, memory is used for the token's whole lifetime and the lock is local: more mints, but no job waits.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from worker.debitura.apis import MintedToken
 from worker.errors import MintUnavailable
 from worker.telemetry.metrics import count, definitions
 
-#: Seconds before its expiry at which a token is not used any more, so that it does not expire on the way.
+#: Seconds before expiry at which a token is no longer used, so that it does not expire in transit.
 EXPIRY_MARGIN = 60.0
-#: Seconds that a token is used from this process's memory before the shared cache is asked again.
+#: Seconds that a token is used from memory before the shared cache is checked again.
 MEMORY_SECONDS = 2.0
-#: Tenants whose tokens are remembered by one process at most.
+#: Maximum number of tenants in one process's memory.
 MEMORY_TENANTS = 10_000
-#: Seconds between two looks while somebody else mints.
-LOOK_AGAIN = 0.05
+#: Seconds between two checks while another worker mints.
+MINT_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +36,9 @@ class Token:
 
     value: str
     fingerprint: str
-    """Names the token in the ledger and the cache without giving it away."""
+    """Identifies the token in the ledger and the cache without revealing it."""
     minted: bool
-    """Whether this very call minted it."""
+    """Whether this call minted it."""
 
     def __repr__(self) -> str:
         return f"Token({self.fingerprint})"
@@ -47,42 +46,42 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class CachedToken:
-    """A token as the shared cache has it."""
+    """A token in the shared cache."""
 
     value: str
     seconds_left: float
-    """Seconds for which it is still used."""
+    """Seconds for which it may still be used."""
     age: float
     """Seconds since it was minted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A token that the Customer API refused, and how many seconds ago the refused request left."""
+    """A token that the Customer API rejected, and how many seconds ago the rejected request was sent."""
 
     fingerprint: str
     sent_ago: float
 
 
 class SharedCache(Protocol):
-    """What the token store needs of the shared cache. `None` or `False` may also mean that it cannot be reached."""
+    """The interface of the shared cache. `None` or `False` may also mean that it is unreachable."""
 
     def get(self, tenant: str) -> CachedToken | None:
-        """The tenant's token, if there is one."""
+        """The tenant's token, or None."""
 
     def put(
         self, tenant: str, token: str, fingerprint: str, seconds: float, lock: str | None, age: float = 0.0
     ) -> None:
-        """Keep a token, minted `age` seconds ago, for that many seconds, and let go of the lock."""
+        """Store a token, minted `age` seconds ago, for `seconds`, and release the lock."""
 
     def drop(self, tenant: str, fingerprint: str) -> None:
-        """Forget the tenant's token if it is still the one with that fingerprint."""
+        """Delete the tenant's token if it still has this fingerprint."""
 
     def lock(self, tenant: str) -> str | None:
-        """Take the tenant's mint lock; None when somebody else has it."""
+        """Acquire the tenant's mint lock; None if another worker holds it."""
 
     def unlock(self, tenant: str, lock: str) -> None:
-        """Let go of the mint lock if it is still ours."""
+        """Release the mint lock if we still hold it."""
 
     def reachable(self) -> bool:
         """Whether the last call reached it."""
@@ -93,13 +92,13 @@ class _Remembered:
     token: Token
     minted_at: float
     fresh_until: float
-    """Until then it is used without asking the shared cache."""
+    """Until then it is used without checking the shared cache."""
     good_until: float
-    """Until then it is used at all."""
+    """Until then it may be used."""
 
 
 class TokenStore:
-    """The process's view of all tenants' tokens. Safe for many threads."""
+    """All tenants' tokens in this process. Thread-safe."""
 
     def __init__(
         self,
@@ -110,7 +109,7 @@ class TokenStore:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`longest_mint`: seconds after which somebody else's mint is not waited for any more."""
+        """`longest_mint`: maximum seconds to wait for another worker's mint."""
         self._mint = mint
         self._cache = cache
         self._longest_mint = longest_mint
@@ -125,9 +124,9 @@ class TokenStore:
     def get(self, tenant: str, *, rejected: Rejected | None = None) -> Token:
         """A token for the tenant, cached or minted.
 
-        After a 401, `rejected` says which token was refused. Then only one that was minted after the refused request
-        had left will do: a second 401 is to prove that the link is invalid, and an older token's would prove nothing.
-        Raises what the mint raises (see `worker.debitura.apis.mint_token`).
+        After a 401, `rejected` names the rejected token. Then return only a token that was minted after the rejected
+        request was sent: a second 401 must prove that the link is invalid, and with an older token it would not. Raises
+        the errors of `worker.debitura.apis.mint_token`.
         """
         if token := self._remembered(tenant, rejected):
             return token
@@ -138,13 +137,13 @@ class TokenStore:
                 rejected = replace(rejected, sent_ago=rejected.sent_ago + self._clock() - waiting_since)
             if token := self._remembered(tenant, rejected) or self._cached(tenant, rejected):
                 return token
-            # The look may just have found out that the cache cannot be reached; then the memory is good for longer.
+            # The check may have found the cache unreachable; then memory entries are valid for longer.
             if token := self._remembered(tenant, rejected):
                 return token
             return self._mint_alone(tenant, rejected)
 
     def reject(self, tenant: str, fingerprint: str) -> None:
-        """The Customer API refused that token: forget it, unless it has been replaced already."""
+        """Remove a token that the Customer API rejected, unless it was already replaced."""
         with self._guard:
             known = self._memory.get(tenant)
             if known and known.token.fingerprint == fingerprint:
@@ -152,30 +151,30 @@ class TokenStore:
         self._cache.drop(tenant, fingerprint)
 
     def _mint_alone(self, tenant: str, rejected: Rejected | None) -> Token:
-        """Mint under the fleet's lock for this tenant, or take what its holder put into the cache."""
+        """Mint under the fleet-wide lock for this tenant, or use the token that the lock's holder minted."""
         began = self._clock()
 
-        def someone_minted() -> Token | None:
+        def minted_elsewhere() -> Token | None:
             waited = self._clock() - began
             return self._cached(tenant, rejected and replace(rejected, sent_ago=rejected.sent_ago + waited))
 
         while (lock := self._cache.lock(tenant)) is None and self._cache.reachable():
-            self._sleep(LOOK_AGAIN)
-            if token := someone_minted():
+            self._sleep(MINT_POLL_SECONDS)
+            if token := minted_elsewhere():
                 return token
             if self._clock() - began > self._longest_mint:
-                raise MintUnavailable("another worker is minting this tenant's token and does not get done")
+                raise MintUnavailable("another worker has not finished minting this tenant's token")
         if lock is None and (token := self._remembered(tenant, rejected, stale=True)):
-            # The cache answers and takes nothing (full, or read-only): what is remembered is all that there is.
+            # The cache responds but accepts no writes (full or read-only): fall back to memory.
             return token
         try:
-            if lock and (token := someone_minted()):
+            if lock and (token := minted_elsewhere()):
                 return token
-            asked_at = self._clock()
+            requested_at = self._clock()
             minted = self._mint(tenant)
             self.mints += 1
-            # It may be as old as the question: only so a token proves that it is younger than a refused request.
-            age = self._clock() - asked_at
+            # Assume that it was minted when the request was sent, to be sure that it is newer than a rejected request.
+            age = self._clock() - requested_at
             token = Token(minted.value, fingerprint_of(minted.value), minted=True)
             usable = usable_seconds(minted.expires_in)
             self._remember(tenant, token, age=age, seconds_left=usable)
@@ -191,17 +190,17 @@ class TokenStore:
         if found is None:
             return None
         token = Token(found.value, fingerprint_of(found.value), minted=False)
-        if not _will_do(token, found.age, rejected):
+        if not _is_acceptable(token, found.age, rejected):
             return None
         self._remember(tenant, token, age=found.age, seconds_left=found.seconds_left)
         count(definitions.CACHE_HITS, "shared")
         return token
 
     def _remembered(self, tenant: str, rejected: Rejected | None, *, stale: bool = False) -> Token | None:
-        """The token in memory, if the cache need not be asked (`stale`: even if it was not asked lately)."""
+        """The token in memory if the cache need not be checked (`stale`: even if not checked recently)."""
         known = self._memory.get(tenant)
         now = self._clock()
-        if known is None or now >= known.good_until or not _will_do(known.token, now - known.minted_at, rejected):
+        if known is None or now >= known.good_until or not _is_acceptable(known.token, now - known.minted_at, rejected):
             return None
         if not (stale or now < known.fresh_until or not self._cache.reachable()):
             return None
@@ -229,7 +228,7 @@ class TokenStore:
 
 
 class _TenantLock:
-    """A lock that can be held weakly, so that a million tenants don't leave a million locks."""
+    """A lock that supports weak references, so that a million tenants don't leave a million locks."""
 
     __slots__ = ("__weakref__", "_lock")
 
@@ -243,15 +242,15 @@ class _TenantLock:
         self._lock.release()
 
 
-def _will_do(token: Token, age: float, rejected: Rejected | None) -> bool:
+def _is_acceptable(token: Token, age: float, rejected: Rejected | None) -> bool:
     return rejected is None or (token.fingerprint != rejected.fingerprint and age < rejected.sent_ago)
 
 
 def usable_seconds(expires_in: float) -> float:
-    """How long a token is used: its life less the margin; a short-lived one for at least half of its life."""
+    """How long a token is used: its lifetime minus the margin, but at least half of its lifetime."""
     return max(expires_in - EXPIRY_MARGIN, expires_in / 2)
 
 
 def fingerprint_of(token: str) -> str:
-    """The first 16 hex digits of the token's SHA-256: enough to tell tokens apart, useless for anything else."""
+    """The first 16 hex digits of the token's SHA-256: enough to identify it without revealing it."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]

@@ -1,1 +1,1 @@
-"""How a worker starts, stops and shows that it lives."""
+"""A worker's start, shutdown, liveness and monitoring."""

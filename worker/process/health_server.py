@@ -1,4 +1,4 @@
-"""A small HTTP server for those who watch a worker: in a thread of its main process, GET only, a few pages."""
+"""A small HTTP server for monitoring: a thread in the worker's main process that serves a few GET paths."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from worker.errors import SettingsError
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that somebody who asks may take for it.
+#: Seconds in which a client must send its request.
 REQUEST_TIMEOUT = 10.0
 
 #: Status, content type, body.
-Answer = tuple[int, str, bytes]
-#: Given the Accept header.
-Page = Callable[[str | None], Answer]
+PageResponse = tuple[int, str, bytes]
+#: Called with the Accept header.
+Page = Callable[[str | None], PageResponse]
 
 
 class HealthServer(ThreadingHTTPServer):
-    """Answers GET for a few paths."""
+    """Serves GET for a few paths."""
 
     daemon_threads = True
-    # Whoever asks when the worker ends must not keep it.
+    # Open requests must not delay the worker's shutdown.
     block_on_close = False
 
     def __init__(self, host: str, port: int, pages: dict[str, Page]) -> None:
-        """Listen. Raises OSError."""
+        """Listen on the address. Raises OSError."""
         self.pages = pages
         self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         super().__init__((host, port), _Handler)
 
     @property
     def port(self) -> int:
-        """The port that was got, where any would do."""
+        """The actual port, if 0 was requested."""
         return int(self.server_address[1])
 
     def server_bind(self) -> None:
-        """Bind, without asking a name server who we are."""
+        """Bind without a DNS look-up of our own name."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "case-worker", self.port
 
     def start(self) -> None:
-        """Answer from now on, in a thread."""
+        """Start serving in a thread."""
         threading.Thread(target=self.serve_forever, name="metrics", daemon=True).start()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the library's signature
-        """Whoever asked has gone away, or the page has a fault: neither concerns the worker's work."""
+        """Log the error only: a lost client or a bug in a page must not affect the worker."""
         log.warning("metrics_request_failed", exc_info=True)
 
 
 def listen(host: str, port: int, pages: dict[str, Page]) -> HealthServer:
-    """A server that listens. Raises SettingsError when it cannot."""
+    """Create a listening server. Raises SettingsError if it cannot listen."""
     try:
         return HealthServer(host.strip("[]"), port, pages)
     except OSError as error:
@@ -81,8 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """No line for each scrape."""
+        """Log nothing per request."""
 
     def version_string(self) -> str:
-        """No versions for passers-by."""
+        """Don't reveal library versions."""
         return "case-worker"

@@ -1,8 +1,8 @@
-"""Whether this worker truly lives: its consumer loop comes round, and so does its dispatcher.
+"""Liveness of a worker: heartbeats of its consumer loop and its dispatcher.
 
-Both say so themselves, each in its own thread, each time round. The consumer's beat touches the file, so that a loop
-which hangs cannot be hidden by a thread that only keeps time. Neither needs the broker or the ledger for it: while one
-of them is away, both loops come round trying again, and a restart would not help.
+Each sends its heartbeat from its own loop. The consumer's heartbeat touches the liveness file, so that a separate timer
+thread can't hide a hanging loop. Heartbeats need neither broker nor ledger: while one is unavailable, both loops keep
+retrying, and a restart would not help.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ log = structlog.get_logger(__name__)
 
 
 class Liveness:
-    """The signs of life of one worker's main process."""
+    """The heartbeats of one worker's main process."""
 
     def __init__(self, file: str, *, stale_after: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`file` is touched at each beat of a worker that lives, unless it is empty. `stale_after`: seconds."""
+        """`file` is touched at each heartbeat of a healthy worker, unless empty. `stale_after` is in seconds."""
         self._file = Path(file) if file else None
         self._stale_after = stale_after
         self._clock = clock
@@ -34,52 +34,50 @@ class Liveness:
         self._file_fails = False
 
     def begin(self) -> None:
-        """The worker starts. Raises SettingsError when the file cannot be written."""
+        """Start at the worker's start. Raises SettingsError if the file is not writable."""
         self._consumer_at = self._clock()
         if self._file is None:
             return
         try:
-            # Only to see whether it can be: it is the consumer that says that it lives.
+            # Check only that it is writable: the consumer's heartbeat creates it.
             self._file.touch()
             self._file.unlink()
         except OSError as error:
-            raise SettingsError(
-                f"WORKER_LIVENESS_FILE should name a file that can be written: {error.strerror}"
-            ) from None
+            raise SettingsError(f"WORKER_LIVENESS_FILE should name a writable file: {error.strerror}") from None
 
     def watch(self, dispatcher: threading.Thread) -> None:
-        """From now on that thread has to give signs of life too."""
+        """Expect heartbeats from the dispatcher's thread from now on."""
         self._dispatcher_at = self._clock()
         self._dispatcher = dispatcher
 
-    def consumer_beats(self) -> None:
-        """In the consumer's loop, once a second: it came round."""
+    def consumer_heartbeat(self) -> None:
+        """Record a heartbeat of the consumer loop, once a second."""
         self._consumer_at = self._clock()
-        if self._file is not None and not self.trouble():
+        if self._file is not None and not self.problems():
             self._touch(self._file)
 
-    def dispatcher_beats(self) -> None:
-        """In the dispatcher's thread, each time round."""
+    def dispatcher_heartbeat(self) -> None:
+        """Record a heartbeat of the dispatcher's loop."""
         self._dispatcher_at = self._clock()
 
-    def trouble(self) -> list[str]:
-        """What does not live, in words; nothing if all does. A worker that was told to stop may fall silent."""
+    def problems(self) -> list[str]:
+        """The missing heartbeats, described; empty if healthy or shutting down."""
         if shutdown.seconds() is not None:
             return []
         found = []
         if self._consumer_at is None:
             found.append("the worker has not started yet")
         elif (silent := self._clock() - self._consumer_at) > self._stale_after:
-            found.append(f"the consumer has not come round for {silent:.0f} s")
+            found.append(f"no heartbeat of the consumer for {silent:.0f} s")
         if self._dispatcher is not None:
             if not self._dispatcher.is_alive():
                 found.append("the dispatcher's thread has ended")
             elif (silent := self._clock() - self._dispatcher_at) > self._stale_after:
-                found.append(f"the dispatcher has not come round for {silent:.0f} s")
+                found.append(f"no heartbeat of the dispatcher for {silent:.0f} s")
         return found
 
     def end(self) -> None:
-        """The worker ends: nobody is to take its file for a living one's."""
+        """Remove the file, so that a stopped worker does not look alive."""
         file, self._file = self._file, None
         if file is not None:
             file.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""A worker works on no database whose schema does not suit its code: it says so in one line, and ends with code 2.
+"""Stop a worker with exit code 2 and one line if the database's schema is not compatible with its code.
 
-A database that is away at the worker's start is waited for, as always; then it is looked at as soon as it answers, and
-nothing is dispatched, claimed or taken in before that.
+If the database is unreachable at the start, the worker waits and checks as soon as it responds. It dispatches, claims
+and accepts nothing before the check.
 """
 
 from __future__ import annotations
@@ -16,50 +16,53 @@ from worker.errors import SchemaMismatch
 from worker.ledger.database import get_engine
 from worker.ledger.migrate import require_suitable
 
-#: The process's exit code, as for a wrong setting.
+#: The exit code, as for a wrong setting.
 EXIT_CODE = 2
 
 
 class SchemaGate:
-    """Open once this process has seen that the ledger's schema suits its code."""
+    """Opens once this process has checked that the ledger's schema is compatible."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._open = False
-        self._told = threading.Lock()
+        self._reported = threading.Lock()
 
-    def begin(self) -> None:
-        """At a worker's start. Ends the process if the schema does not suit; a database that is away is waited for."""
+    def check_at_start(self) -> None:
+        """Check at the worker's start.
+
+        Exits if the schema is incompatible; does nothing if the database is unreachable.
+        """
         try:
             self.require()
         except SchemaMismatch as error:
-            _tell(error)
+            _report(error)
             sys.exit(EXIT_CODE)
         except SQLAlchemyError:
-            return  # the dispatcher says that it waits, and asks again
+            return  # the dispatcher logs that it waits, and checks again
 
     def require(self) -> None:
-        """Look, unless it has been seen. Raises SchemaMismatch, and SQLAlchemy's errors while the ledger is away."""
+        """Check once. Raises SchemaMismatch, and SQLAlchemy's errors if the ledger is unreachable."""
         if not self._open:
             require_suitable(get_engine(self._database_url))
             self._open = True
 
     def passes(self) -> bool:
-        """In the worker's main process: look, and have the whole worker end if the schema does not suit.
+        """Check in the worker's main process, and stop the whole worker if the schema is incompatible.
 
-        Raises SQLAlchemy's errors while the ledger is away.
+        Raises SQLAlchemy's errors if the ledger is unreachable.
         """
         try:
             self.require()
         except SchemaMismatch as error:
-            if self._told.acquire(blocking=False):
-                _tell(error)
-            # Celery's own way for a thread to end its worker: the consumer sees it and shuts down with that code.
+            if self._reported.acquire(blocking=False):
+                _report(error)
+            # Celery's way to stop the worker from a thread: the consumer exits with this code.
             state.should_stop = EXIT_CODE
             return False
         return True
 
 
-def _tell(error: SchemaMismatch) -> None:
+def _report(error: SchemaMismatch) -> None:
     sys.stderr.write(f"case-worker: {error}\n")
     sys.stderr.flush()

@@ -1,7 +1,7 @@
-"""Whether this worker has been told to stop: known to the parent process and, at once, to its children.
+"""The worker's shutdown request, shared by the parent process and its children.
 
-One number in memory that is shared over the fork: the moment (of the system-wide monotonic clock) at which the parent
-began its shutdown. A child that gets a signal of its own keeps that to itself.
+It is one number in memory shared across the fork: the monotonic time at which the parent began its shutdown. A child
+that gets its own signal records it only for itself.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ _shared = mmap.mmap(-1, 8)
 _own: list[float] = []
 
 
-def tell_all() -> None:
-    """In the parent: the worker shuts down. Its children know it with the next look."""
+def request_for_all() -> None:
+    """Request the shutdown of the whole worker; its children see it at their next check."""
     if seconds() is None:
         _shared[:] = struct.pack("d", time.monotonic())
 
 
-def tell_this_process() -> None:
-    """In a child: this process is to go."""
+def request_for_this_process() -> None:
+    """Request the shutdown of this child process only."""
     _own[:] = _own or [time.monotonic()]
 
 
-def told_alone() -> bool:
-    """Whether this process got a signal of its own."""
+def requested_for_this_process() -> bool:
+    """Whether this process got its own signal."""
     return bool(_own)
 
 
 def seconds() -> float | None:
-    """How many seconds ago this process was told to stop; None if it was not."""
-    told: float = struct.unpack("d", _shared[:])[0] or (_own[0] if _own else 0.0)
-    return time.monotonic() - told if told else None
+    """Seconds since the shutdown of this process was requested, or None."""
+    requested_at: float = struct.unpack("d", _shared[:])[0] or (_own[0] if _own else 0.0)
+    return time.monotonic() - requested_at if requested_at else None
 
 
-def forget() -> None:
-    """Begin again: for a worker that is started again in the same process."""
+def reset() -> None:
+    """Clear the request, for a worker that restarts in the same process."""
     _shared[:] = bytes(8)
     _own.clear()

@@ -1,1 +1,1 @@
-"""Celery and the brokers: no message is lost."""
+"""Celery and the brokers, without losing messages."""

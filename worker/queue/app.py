@@ -1,7 +1,6 @@
-"""The Celery application with its settings, and the connection that publishes ids to `cases.submit`.
+"""The Celery application with its settings, and the publisher of job ids to `cases.submit`.
 
-Each setting says why it is as it is: Celery with Redis loses, doubles or delays jobs unless it holds nothing that
-matters.
+Celery with Redis can lose, duplicate or delay messages, so the settings keep nothing important in it.
 """
 
 from __future__ import annotations
@@ -21,37 +20,37 @@ from worker.settings import Settings
 INTAKE, SUBMIT = "cases.intake", "cases.submit"
 ACCEPT_TASK, SUBMIT_TASK = "cases.accept", "cases.submit"
 
-#: Redis and Valkey. A half-open socket is noticed in seconds instead of never; see also `HEALTH_CHECK`.
+#: Redis and Valkey. Half-open sockets are detected within seconds.
 REDIS_OPTIONS = {
     "socket_timeout": 5,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 5,
-    # A message that a dead worker held comes back after this many seconds. Only cases.accept is ever held, for
-    # milliseconds (ACCEPT_PATIENCE at the worst), and a second run of it finds the job that the first one made.
+    # A dead worker's unacked message is redelivered after this many seconds. Only cases.accept is held unacked, for
+    # milliseconds (at most ACCEPT_TIMEOUT), and a second run finds the job of the first.
     "visibility_timeout": 120,
-    # One worker at a time brings such messages back, under a lock; should it die over that, the next may after as long.
+    # One worker at a time restores such messages, under a lock that expires after this many seconds if it dies.
     "unacked_mutex_expire": 10,
 }
 AMQP_OPTIONS = {"confirm_publish": True, "connect_timeout": 5, "read_timeout": 15, "write_timeout": 15}
 
 
 def make_app(settings: Settings) -> Celery:
-    """The application for these settings; its tasks are registered by `worker.queue.tasks`."""
+    """Build the application; `worker.queue.tasks` registers its tasks."""
     on_redis = not settings.broker_url.startswith(("amqp", "pyamqp"))
     arguments = {} if on_redis else {"x-queue-type": "quorum"}
     app = Celery("case-worker", broker=settings.broker_url, set_as_current=False)
     app.conf.update(
-        # JSON only: what is on the queue can do nothing but be data.
+        # JSON only: a message can never execute code.
         accept_content=["json"],
         task_serializer="json",
-        # The ledger is the truth: no results, no events, no retries of Celery's own, no ETA.
+        # The ledger is the source of truth: no results, events, Celery retries or ETA.
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
         worker_send_task_events=False,
         task_publish_retry=False,
-        # cases.submit is acked before it runs and nothing is prefetched, so that a worker never holds what the broker
-        # might restore. cases.accept says otherwise for itself.
+        # cases.submit is acked before it runs and nothing is prefetched, so a worker never holds messages that the
+        # broker could restore. cases.accept overrides this.
         task_acks_late=False,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=on_redis,
@@ -66,7 +65,7 @@ def make_app(settings: Settings) -> Celery:
         broker_transport_options=REDIS_OPTIONS if on_redis else AMQP_OPTIONS,
         broker_connection_timeout=5,
         broker_heartbeat=10,
-        # A broker that is away comes back some time: wait for it, however long.
+        # Wait for an unavailable broker without limit.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,
@@ -82,7 +81,7 @@ def make_app(settings: Settings) -> Celery:
 
 
 def _read_numbers_exactly() -> None:
-    """Decode task messages with fractions as Decimal, so that a case from the queue keeps its numbers to the digit."""
+    """Decode fractions in task messages as Decimal, so that a case from the queue keeps its exact numbers."""
 
     def loads(body: Any) -> Any:
         text = body if isinstance(body, (str, bytes)) else bytes(body)
@@ -92,14 +91,14 @@ def _read_numbers_exactly() -> None:
 
 
 def _as_plain(value: dict[str, Any]) -> Any:
-    """Celery clients in Python wrap what JSON does not have (a Decimal, a date); the plain value is what they meant."""
+    """Unwrap values that Python's Celery clients wrap because JSON lacks them (a Decimal, a date)."""
     if value.keys() == {"__type__", "__value__"} and isinstance(value["__value__"], str):
         return Decimal(value["__value__"]) if value["__type__"] == "decimal" else value["__value__"]
     return value
 
 
 class CeleryPublisher:
-    """Sends one message per call; the connection is made on first use and again after `close`."""
+    """Publishes one message per call. Connects on first use, and again after `close`."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -107,7 +106,7 @@ class CeleryPublisher:
         self._producer: Producer | None = None
 
     def publish(self, job_ids: Sequence[UUID]) -> None:
-        """Send one `cases.submit` message, once. Raises what kombu raises when it may not have been sent."""
+        """Publish one `cases.submit` message, without retries. Raises kombu's errors if it may not have been sent."""
         if self._producer is None:
             self._connection = self._app.connection_for_write()
             self._producer = Producer(self._connection, auto_declare=False)
@@ -116,7 +115,7 @@ class CeleryPublisher:
         )
 
     def close(self) -> None:
-        """Let go of the connection, whatever state it is in."""
+        """Release the connection, whatever its state."""
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
             connection.release()

@@ -1,7 +1,7 @@
-"""Messages that nobody can read: telling what is wrong with one, and keeping what was sent.
+"""Detect unreadable messages, and store them in the ledger.
 
-Celery drops such messages with a log line at best; some kill the worker and come back to kill the next. Here each
-becomes a `malformed_message` dead letter, and the worker goes on.
+Celery at best drops such messages with a log line; some crash the worker, are redelivered and crash the next one. Here
+each becomes a `malformed_message` dead letter, and the worker continues.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from worker.queue.app import ACCEPT_TASK, SUBMIT_TASK
 
 log = structlog.get_logger(__name__)
 
-#: Characters of a message that are kept.
-KEPT = 100_000
-#: Seconds for which the ledger is asked to keep a message before it goes back to its queue.
+#: Maximum characters stored of a message.
+MAX_STORED_CHARACTERS = 100_000
+#: Seconds to retry storing a message before it is requeued.
 STORE_TIMEOUT = 10.0
 
 
 class DeadLetterSink:
-    """Puts unreadable messages into the ledger."""
+    """Stores unreadable messages as dead letters."""
 
     def __init__(self, database_url: str, protection: Protection = UNPROTECTED) -> None:
         self._database_url = database_url
         self._protection = protection
 
-    def keep(self, *, problem: str, sent: str, queue: str | None, message_id: str | None = None) -> bool:
-        """Keep what was sent as a dead letter. False: the ledger cannot be reached, so it must go back to its queue."""
+    def store(self, *, problem: str, sent: str, queue: str | None, message_id: str | None = None) -> bool:
+        """Store the message as a dead letter. Returns False if the ledger is unreachable: then requeue it."""
         detail = {"message": clean(problem)[:2000], "sent": sent, "queue": queue, "message_id": message_id}
         give_up_at = time.monotonic() + STORE_TIMEOUT
 
-        def bury(connection: Connection) -> int:
+        def dead_letter(connection: Connection) -> int:
             return dead_letter_message(connection, detail, self._protection)
 
-        def enough() -> bool:
+        def timed_out() -> bool:
             return time.monotonic() > give_up_at or shutdown.seconds() is not None
 
         try:
-            number = run_with_retry(get_engine(self._database_url), bury, until=enough)
+            number = run_with_retry(get_engine(self._database_url), dead_letter, until=timed_out)
         except SQLAlchemyError as error:
             log.warning("message_put_back", queue=queue, error=type(error).__name__)
             return False
@@ -59,9 +59,9 @@ class DeadLetterSink:
 
 
 def problem_with(headers: Any, content_type: Any, decode: Callable[[], Any]) -> str | None:
-    """What keeps this message from being one of our tasks, in words; None if nothing does.
+    """Why this message is not one of our tasks, or None.
 
-    `decode` answers the body as data, and raises for a body that cannot be read.
+    `decode` returns the body as data, and raises if it cannot be decoded.
     """
     if not isinstance(headers, dict) or not isinstance(headers.get("task"), str):
         return "the message has no task header: it is not a Celery message of protocol 2"
@@ -70,33 +70,33 @@ def problem_with(headers: Any, content_type: Any, decode: Callable[[], Any]) -> 
     if not isinstance(headers.get("id"), str) or not headers["id"]:
         return "the message has no id header"
     if content_type != "application/json":
-        return f"its content type is {content_type!r}; only application/json is taken"
+        return f"its content type is {content_type!r}; only application/json is accepted"
     if headers.get("eta") is not None:
-        return "it has an eta or countdown; a case is submitted as soon as it has its turn, so send it when it is due"
+        return "it has an eta or countdown, but cases are submitted in turn; send it when it is due"
     if headers.get("expires") is not None:
-        return "it has an expiry; a case must not vanish unseen, so send it without one"
+        return "it has an expiry, but a case must not be dropped silently; send it without one"
     timelimit = headers.get("timelimit")
     if timelimit is not None and timelimit != [None, None]:
-        return "it has a time limit; none is taken here"
+        return "it has a time limit, which is not supported"
     try:
         body = decode()
-    except Exception as error:  # noqa: BLE001 - any codec may raise anything; the message is kept with what it raised
+    except Exception as error:  # noqa: BLE001 - a codec may raise any exception
         return f"its body cannot be decoded: {error}"
     return _problem_with_body(headers["task"], body)
 
 
 def _problem_with_body(task: str, body: Any) -> str | None:
-    shape_is_right = (
+    is_well_formed = (
         isinstance(body, list)
         and len(body) == 3
         and isinstance(body[0], list)
         and isinstance(body[1], dict)
         and isinstance(body[2], dict | None)
     )
-    if not shape_is_right:
-        return "its body is not [args, kwargs, embed] as protocol 2 has it"
+    if not is_well_formed:
+        return "its body is not [args, kwargs, embed] as in protocol 2"
     if any((body[2] or {}).get(part) for part in ("callbacks", "errbacks", "chain", "chord")):
-        return "it has callbacks or a chain; none are run here"
+        return "it has callbacks or a chain, which are not supported"
     if task == SUBMIT_TASK and not _names_jobs(body[0], body[1]):
         return f"{SUBMIT_TASK} takes job_ids, a list of job ids; only the dispatcher sends it"
     return None
@@ -113,14 +113,18 @@ def _names_jobs(args: list[Any], fields: dict[str, Any]) -> bool:
 
 
 def as_sent(args: Any, fields: Any) -> str:
-    """A task's arguments as they were sent, as JSON text, capped."""
-    return capped(
+    """A task's arguments as JSON text, truncated."""
+    return truncated(
         simplejson.dumps({"args": args, "kwargs": fields}, use_decimal=True, ensure_ascii=False, default=repr)
     )
 
 
-def capped(raw: Any) -> str:
-    """Text that the ledger can keep, of at most KEPT characters."""
+def truncated(raw: Any) -> str:
+    """Text that the ledger can store, truncated to MAX_STORED_CHARACTERS."""
     text = bytes(raw).decode("utf-8", "replace") if isinstance(raw, (bytes, bytearray, memoryview)) else str(raw)
     text = clean(text)
-    return text if len(text) <= KEPT else f"{text[:KEPT]} … ({len(text)} characters in all)"
+    return (
+        text
+        if len(text) <= MAX_STORED_CHARACTERS
+        else f"{text[:MAX_STORED_CHARACTERS]} … ({len(text)} characters in total)"
+    )

@@ -1,6 +1,6 @@
-"""A `cases.accept` message whose child process died over it: back to its queue, and not for ever.
+"""Requeue a `cases.accept` message whose child process died, but only a few times.
 
-Celery 5.7.0 drops such a message, or, told to requeue it, lets it kill one child after another.
+Celery 5.7.0 drops such a message or, if told to requeue it, lets it kill one child after another.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ from worker.queue.malformed_messages import DeadLetterSink, as_sent
 
 log = structlog.get_logger(__name__)
 
-#: Children that one worker loses over the same message before it is kept for a person.
-DEATHS = 3
-#: Messages whose deaths are remembered by one worker at most.
-REMEMBERED = 1000
+#: Children that one worker may lose to a message before the message becomes a dead letter.
+MAX_DEATHS = 3
+#: Messages tracked by one worker at most.
+MAX_TRACKED = 1000
 
 
 def request_class(database_url: str, protection: Protection = UNPROTECTED) -> type:
-    """The request class that puts a dead child's message back, or keeps it in that ledger."""
+    """A request class that requeues a dead child's message, or stores it in this ledger."""
     return type(
-        "KeepingRequest", (AcceptRequest,), {"sink": DeadLetterSink(database_url, protection), "deaths": Counter()}
+        "LedgerAcceptRequest", (AcceptRequest,), {"sink": DeadLetterSink(database_url, protection), "deaths": Counter()}
     )
 
 
 class AcceptRequest(Request):  # type: ignore[misc]  # celery has no types
-    """Celery's request of one `cases.accept`. Its task says `reject_on_worker_lost`, so Celery requeues it."""
+    """Celery's request for one `cases.accept`. The task sets `reject_on_worker_lost`, so Celery requeues it."""
 
     #: Set by `request_class`.
     sink: DeadLetterSink
     deaths: Counter[str]
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002 - Celery's signature
-        """The child is gone, or the task raised. A message that takes child after child with it is kept instead."""
-        if _is_lost(exc_info.exception) and self._has_killed_enough():
-            problem = f"{DEATHS} processes of this worker died while they took it in"
-            kept = self.sink.keep(
+        """Store the message after too many lost children; otherwise let Celery handle the failure."""
+        if _is_lost(exc_info.exception) and self._is_poison():
+            problem = f"{MAX_DEATHS} processes of this worker died while accepting it"
+            stored = self.sink.store(
                 problem=problem, sent=as_sent(self.args, self.kwargs), queue="cases.intake", message_id=self.id
             )
-            if kept:
-                task_ready(self)  # as Celery does first: otherwise its slot would stay taken for ever
+            if stored:
+                task_ready(self)  # as Celery does: otherwise its slot stays occupied
                 self.acknowledge()
                 return None
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
-    def _has_killed_enough(self) -> bool:
-        if len(self.deaths) >= REMEMBERED:
+    def _is_poison(self) -> bool:
+        if len(self.deaths) >= MAX_TRACKED:
             self.deaths.clear()
         self.deaths[self.id] += 1
         log.warning("worker_process_lost", message_id=self.id, deaths=self.deaths[self.id])
-        return self.deaths[self.id] >= DEATHS
+        return self.deaths[self.id] >= MAX_DEATHS
 
 
 def _is_lost(error: BaseException) -> bool:
-    inner = getattr(error, "exc", error)  # billiard wraps it with its traceback
+    inner = getattr(error, "exc", error)  # billiard wraps it together with its traceback
     return isinstance(inner, (WorkerLostError, SystemExit, KeyboardInterrupt))

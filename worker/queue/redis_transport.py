@@ -1,9 +1,9 @@
-"""Kombu's Redis transport, made to keep what it can't parse and to survive the end of its own connection.
+"""Kombu's Redis transport with an atomic pop, which stores unparsable entries and survives lost connections.
 
-Kombu 5.7.0 takes a message with BRPOP and then notes with another command that it is in progress. A worker that dies
-between the two, or whose connection breaks, loses the message. Here the server does both in one step.
+Kombu 5.7.0 pops a message with BRPOP and marks it as unacked with a second command. A worker that dies between the two,
+or loses its connection, loses the message. Here a script does both atomically.
 
-Overrides internals of kombu 5.7.0, which is pinned; a test fails when they change.
+Overrides internals of kombu 5.7.0, which is pinned; a test fails if they change.
 """
 
 from __future__ import annotations
@@ -22,45 +22,45 @@ from kombu.utils.json import loads
 
 from worker.case.protection import UNPROTECTED, Protection
 from worker.queue.app import SUBMIT
-from worker.queue.malformed_messages import DeadLetterSink, capped
+from worker.queue.malformed_messages import DeadLetterSink, truncated
 
 log = structlog.get_logger(__name__)
 
 
-#: Messages brought back from dead workers in one sweep at most.
-RESTORED_AT_ONCE = 1000
+#: Messages restored from dead workers in one sweep at most.
+MAX_RESTORED = 1000
 #: Seconds between two such sweeps.
-RESTORE_EVERY = 2.0
-#: Seconds between two looks at the lists that are not waited on.
-LOOK_EVERY = 0.05
-#: Nobody writes to this list: waiting on it is a pause.
-NO_LIST = "case-worker:no-list"
+RESTORE_SECONDS = 2.0
+#: Seconds between two polls of the lists that are not waited on.
+POLL_SECONDS = 0.05
+#: A list that stays empty: waiting on it is a pause.
+EMPTY_LIST = "case-worker:no-list"
 
 
 class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
-    """Acks and rejects that do not fail on a connection which is gone.
+    """Acks and rejects that do not fail on a lost connection.
 
-    kombu 5.7.0 raises AttributeError there and the worker exits. The entry simply stays among the unacked ones: it
-    comes back after the visibility timeout, and the ledger knows it already.
+    kombu 5.7.0 raises AttributeError there, and the worker exits. Here the entry stays unacked: it is redelivered after
+    the visibility timeout, and the ledger recognizes it.
     """
 
     def ack(self, delivery_tag: str) -> None:
-        """Forget the message, if there is still a connection to say so on."""
+        """Ack the message if the connection still exists."""
         if self._connected():
             super().ack(delivery_tag)
         else:
             virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
-        """Drop or requeue the message, if there is still a connection to say so on."""
+        """Drop or requeue the message if the connection still exists."""
         if self._connected():
             super().reject(delivery_tag, requeue=requeue)
         else:
             virtual.QoS.ack(self, delivery_tag)
 
-    def restore_visible(self, start: int = 0, num: int = RESTORED_AT_ONCE, interval: int = 1) -> None:  # noqa: ARG002
-        """Bring back what dead workers held, each time that it is asked for instead of each tenth time."""
-        super().restore_visible(start, RESTORED_AT_ONCE, 1)
+    def restore_visible(self, start: int = 0, num: int = MAX_RESTORED, interval: int = 1) -> None:  # noqa: ARG002
+        """Restore messages of dead workers on each call, not only on every tenth."""
+        super().restore_visible(start, MAX_RESTORED, 1)
 
     def _connected(self) -> bool:
         connection = self.channel.connection
@@ -68,33 +68,33 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
-    """A channel that loses no message when its worker dies, and keeps entries that are no messages.
+    """A channel that loses no message when its worker dies, and stores entries that are not messages.
 
-    Two commands take turns: a look that takes a message of any list but `cases.submit`'s in one step (`redis_take`),
-    and kombu's BRPOP for a short while on `cases.submit`, whose ids the ledger gives out again should one be lost.
+    It alternates two commands: an atomic pop from all lists except `cases.submit` (`pop_command`), and kombu's BRPOP
+    with a short timeout on `cases.submit`, whose ids the ledger publishes again if one is lost.
     """
 
     QoS = QoS
-    #: Closing a channel does not requeue what is being worked on: a blip of the connection would run it twice.
+    #: Don't requeue running messages when a channel closes: a short connection loss would run them twice.
     do_restore = False
     #: Set by `make_transport`.
     sink: DeadLetterSink
     _command = "BRPOP"
 
     def _brpop_start(self, timeout: float | None = None) -> None:  # noqa: ARG002 - kombu's signature
-        """Ask for the next entry: a look at the lists that are taken from in one step, then a wait on the others."""
+        """Request the next entry: first an atomic pop, then a wait on the other lists."""
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
             return
-        safely = self._lists(queue for queue in queues if queue != SUBMIT)
+        atomic = self._lists(queue for queue in queues if queue != SUBMIT)
         connection = self.client.connection
-        if safely and self._command != "EVAL":
+        if atomic and self._command != "EVAL":
             self._command = "EVAL"
-            command = take_command(safely, unacked=self.unacked_key, index=self.unacked_index_key)
+            command = pop_command(atomic, unacked=self.unacked_key, index=self.unacked_index_key)
         else:
             self._command = "BRPOP"
-            waited_on = self._lists(queue for queue in queues if queue == SUBMIT) or [NO_LIST]
-            command = ["BRPOP", *waited_on, LOOK_EVERY if safely else self.brpop_timeout]
+            waited_on = self._lists(queue for queue in queues if queue == SUBMIT) or [EMPTY_LIST]
+            command = ["BRPOP", *waited_on, POLL_SECONDS if atomic else self.brpop_timeout]
         self._in_poll = connection
         self._brpop_sent_at = monotonic()
         connection.send_command(*command)
@@ -104,12 +104,12 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         return [self._q_for_pri(queue, step) for step in self.priority_steps for queue in names]
 
     def _brpop_read(self, **options: Any) -> bool:
-        """Read one entry and deliver it; kombu's own, with a check in between."""
+        """Read, check and deliver one entry; based on kombu's method."""
         try:
             try:
                 popped = self.client.parse_response(self.client.connection, self._command, **options)
             except self.connection_errors:
-                # The next look then connects again.
+                # The next poll reconnects.
                 self.client.connection.disconnect()
                 raise
             if not popped:
@@ -119,8 +119,8 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
             self._queue_cycle.rotate(queue)
             try:
                 message = self._envelope(entry)
-            except Exception as error:  # noqa: BLE001 - whatever is in there, it is kept
-                self._keep(bytes_to_str(list_name), queue, entry, error)
+            except Exception as error:  # noqa: BLE001 - the entry may be anything; store it
+                self._store_or_push_back(bytes_to_str(list_name), queue, entry, error)
                 return True
             self.connection._deliver(message, queue)
             return True
@@ -129,23 +129,23 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
             self._flush_brpop_reauth()
 
     def _envelope(self, entry: bytes) -> dict[str, Any]:
-        """The entry as kombu's message dictionary. Raises anything at all for one that kombu could not handle."""
+        """Parse the entry as kombu's message dictionary. Raises any exception if kombu could not handle it."""
         message: dict[str, Any] = loads(bytes_to_str(entry))
         properties = message["properties"]
         if not isinstance(message["headers"], dict) or not isinstance(properties["delivery_tag"], str):
-            raise TypeError("headers or delivery_tag are of the wrong type")
+            raise TypeError("headers or delivery_tag have the wrong type")
         properties["delivery_info"]["exchange"], properties["delivery_info"]["routing_key"]
         self.decode_body(message.get("body"), properties.get("body_encoding"))
         return message
 
-    def _keep(self, list_name: str, queue: str, entry: bytes, error: Exception) -> None:
+    def _store_or_push_back(self, list_name: str, queue: str, entry: bytes, error: Exception) -> None:
         problem = f"the broker's entry is not a Celery message: {type(error).__name__}: {error}"
-        kept = self.sink.keep(problem=problem, sent=capped(entry), queue=queue)
+        stored = self.sink.store(problem=problem, sent=truncated(entry), queue=queue)
         with self.conn_or_acquire() as client:
-            if not kept:
+            if not stored:
                 client.lpush(list_name, entry)
             if (tag := _tag_in(entry)) is not None:
-                # It may have been noted as being worked on when it was taken; there it would come back for ever.
+                # The pop may have marked it as unacked; without this it would be redelivered forever.
                 client.zrem(self.unacked_index_key, tag)
                 client.hdel(self.unacked_key, tag)
 
@@ -153,30 +153,30 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
 def _tag_in(entry: bytes) -> str | None:
     try:
         tag = loads(bytes_to_str(entry))["properties"]["delivery_tag"]
-    except Exception:  # noqa: BLE001 - the entry may be anything; then nothing was noted under a tag either
+    except Exception:  # noqa: BLE001 - not a message, so it has no tag and was not marked
         return None
     return tag if isinstance(tag, str) else None
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu has no types
-    """A transport that looks for dead workers' messages more often than every ten seconds."""
+    """A transport that restores dead workers' messages more often than every ten seconds."""
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        """Kombu's timers, and one more."""
+        """Register kombu's timers, and one that restores messages."""
         super().register_with_event_loop(connection, loop)
-        loop.call_repeatedly(RESTORE_EVERY, self.cycle.maybe_restore_messages)
+        loop.call_repeatedly(RESTORE_SECONDS, self.cycle.maybe_restore_messages)
 
 
 def make_transport(database_url: str, protection: Protection = UNPROTECTED) -> type:
-    """The transport class whose channels keep unreadable entries in that ledger."""
-    channel = type("KeepingChannel", (Channel,), {"sink": DeadLetterSink(database_url, protection)})
-    return type("KeepingTransport", (Transport,), {"Channel": channel})
+    """A transport class whose channels store unreadable entries in this ledger."""
+    channel = type("LedgerChannel", (Channel,), {"sink": DeadLetterSink(database_url, protection)})
+    return type("LedgerTransport", (Transport,), {"Channel": channel})
 
 
-#: Pops the first entry of the lists KEYS[3…] and notes it among the unacked ones (KEYS[1] the hash, KEYS[2] its index
-#: by time), in kombu's own form: `[message, exchange, routing key]`. ARGV[1]: now. An entry that is no message is only
-#: popped; the reader keeps it in the ledger.
-_TAKE = """
+#: Pop the first entry of the lists KEYS[3…] and mark it as unacked (KEYS[1] the hash, KEYS[2] its index by time) in
+#: kombu's format: `[message, exchange, routing key]`. ARGV[1]: now. An entry that is not a message is only popped; the
+#: caller stores it in the ledger.
+_POP = """
 for i = 3, #KEYS do
     local entry = redis.call('RPOP', KEYS[i])
     if entry then
@@ -198,7 +198,7 @@ return false
 """
 
 
-def take_command(lists: Sequence[str], *, unacked: str, index: str) -> list[object]:
-    """The command that takes one entry off the first of the lists that has any. Answers [list, entry], or nothing."""
-    # The worker's own clock, like kombu's: it is compared with the clock of whoever brings messages back.
-    return ["EVAL", _TAKE, len(lists) + 2, unacked, index, *lists, time.time()]
+def pop_command(lists: Sequence[str], *, unacked: str, index: str) -> list[object]:
+    """The command that pops one entry from the first non-empty list. Replies [list, entry], or nothing."""
+    # The worker's clock, like in kombu: workers that restore messages compare it with their own.
+    return ["EVAL", _POP, len(lists) + 2, unacked, index, *lists, time.time()]

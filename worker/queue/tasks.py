@@ -1,4 +1,4 @@
-"""The two tasks. They are thin: what they do is in `worker.intake.enqueue` and `worker.submission.batch`."""
+"""The two tasks: thin wrappers around `worker.intake.enqueue` and `worker.submission.batch`."""
 
 from __future__ import annotations
 
@@ -28,55 +28,55 @@ from worker.telemetry.tracing import parse_traceparent, span
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for which `cases.accept` asks the ledger before it puts its message back on the queue.
+#: Seconds for which `cases.accept` retries the ledger before it requeues its message.
 ACCEPT_TIMEOUT = 10.0
 
 
 def register_tasks(app: Celery, settings: Settings, this_process: ThisProcess) -> None:
-    """Give the application its tasks."""
+    """Register the tasks with the application."""
 
     @app.task(  # type: ignore[untyped-decorator]  # celery has no types
         name=ACCEPT_TASK, bind=True, acks_late=True, acks_on_failure_or_timeout=False, reject_on_worker_lost=True,
         Request=request_class(settings.database_url, settings.protection),
     )  # fmt: skip
     def accept(task: Task, *args: Any, **fields: Any) -> None:
-        """From apps without access to our SQL: the same INSERT. Acked once its row is committed."""
-        with this_process.at_work():
+        """Enqueue a case from an app without database access. Acked after the row is committed."""
+        with this_process.running_task():
             _require_schema(this_process)
             parent = parse_traceparent(task.request.get("traceparent"))
             with span(ACCEPT_TASK, kind="consumer", parent=parent):
-                take_in(settings, task, args, fields)
+                accept_message(settings, task, args, fields)
 
     @app.task(name=SUBMIT_TASK)  # type: ignore[untyped-decorator]  # celery has no types
     def submit(job_ids: list[str]) -> None:
-        """From the dispatcher: submit those of the jobs that are still queued."""
-        with this_process.at_work():
+        """Submit the jobs that are still queued. Sent by the dispatcher."""
+        with this_process.running_task():
             _require_schema(this_process)
             this_process.runner().run([UUID(job_id) for job_id in job_ids])
 
 
 def _require_schema(this_process: ThisProcess) -> None:
-    """Raises celery's Reject when the ledger's schema does not suit this code, to have a held message put back.
+    """Raise Celery's Reject, which requeues the message, if the ledger's schema is not compatible.
 
-    (Ids are acked by then; their jobs are in the ledger, for a worker that suits it.)
+    (Job ids are already acked; their jobs are in the ledger, for a compatible worker.)
     """
     try:
         this_process.schema.require()
     except SchemaMismatch:
-        raise Reject("the ledger's schema does not suit this code", requeue=True) from None
+        raise Reject("the ledger's schema is not compatible with this code", requeue=True) from None
     except SQLAlchemyError:
-        return  # it is away; what comes next waits for it, and puts the message back if it must
+        return  # unreachable: the next step retries, and requeues the message if necessary
 
 
-def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
-    """Put one `cases.accept` message into the ledger, as a job or as a dead letter that keeps what was sent.
+def accept_message(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+    """Store one `cases.accept` message in the ledger, as a job or as a dead letter.
 
-    Raises celery's Reject, to have the message put back, when the ledger cannot be reached.
+    Raises Celery's Reject, which requeues the message, if the ledger is unreachable.
     """
     engine, protection = get_engine(settings.database_url), settings.protection
     give_up_at = time.monotonic() + ACCEPT_TIMEOUT
 
-    def enough() -> bool:
+    def timed_out() -> bool:
         return time.monotonic() > give_up_at or shutdown.seconds() is not None
 
     def arrive(connection: Connection) -> EnqueuedJob:
@@ -85,22 +85,22 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
     try:
         job = admit(**_arguments(args, fields))
         job = replace(job, trace_context=parse_traceparent(task.request.get("traceparent")))
-        arrived = run_with_retry(engine, arrive, until=enough)
-    except Exception as error:  # noqa: BLE001 - see below; nothing may be lost here
+        arrived = run_with_retry(engine, arrive, until=timed_out)
+    except Exception as error:  # noqa: BLE001 - store the message whatever happens
         if is_passing(error):
             log.warning("message_put_back", queue=INTAKE, error=type(error).__name__)
             raise Reject("the ledger cannot be reached", requeue=True) from None
-        # What was sent is wrong, or a bug of ours stumbles over it: it is kept with the reason either way.
+        # The message is invalid, or our code has a bug: store it with the reason.
         expected = isinstance(error, (InvalidCase, IdempotencyKeyReused, CaseSealed))
-        # A bug's text may repeat the case, which nobody is to read where cases are sealed.
-        words = redact_exception(error) if protection.keyring else f"{type(error).__name__}: {error}"
-        problem = str(error) if expected else f"internal error, {words}"
+        # The exception's text may contain the case, which must stay encrypted.
+        description = redact_exception(error) if protection.keyring else f"{type(error).__name__}: {error}"
+        problem = str(error) if expected else f"internal error, {description}"
         if isinstance(error, IdempotencyKeyReused) and protection.hides_reference:
             problem = f"its idempotency key belongs to job {error.job_id}, which has another case"
-        kept = DeadLetterSink(settings.database_url, protection).keep(
+        stored = DeadLetterSink(settings.database_url, protection).store(
             problem=problem, sent=as_sent(args, fields), queue=INTAKE, message_id=task.request.id
         )
-        if not kept:
+        if not stored:
             raise Reject("the ledger cannot be reached", requeue=True) from None
     else:
         log.info(
@@ -112,7 +112,7 @@ def take_in(settings: Settings, task: Task, args: tuple[Any, ...], fields: dict[
 
 
 def _arguments(args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `cases.accept` by name. Raises InvalidCase, naming what does not belong there."""
+    """The arguments of `cases.accept` by name. Raises InvalidCase for unknown ones."""
     if args:
         raise InvalidCase(f"{len(args)} positional arguments; cases.accept takes keyword arguments only", where="args")
     known = ("external_tenant_id", "case", "idempotency_key", "priority")

@@ -7,17 +7,17 @@ from dataclasses import asdict
 from typing import Any
 
 from worker.case.fields import one_line
-from worker.ledger.queries.alerts import SHOWN_DAYS, ReceiverStanding
-from worker.ledger.queries.links import WebhookStanding
+from worker.ledger.queries.alerts import SHOWN_DAYS, ReceiverStatus
+from worker.ledger.queries.links import WebhookStatus
 from worker.report.formatting import counted
 
 
-def as_data(undelivered: Sequence[ReceiverStanding], webhooks: WebhookStanding) -> dict[str, Any]:
+def as_data(undelivered: Sequence[ReceiverStatus], webhooks: WebhookStatus) -> dict[str, Any]:
     """The status for programs."""
     return {"alerts": {"receivers": [asdict(receiver) for receiver in undelivered]}, "webhooks": asdict(webhooks)}
 
 
-def describe(undelivered: Sequence[ReceiverStanding], webhooks: WebhookStanding) -> list[tuple[str, str]]:
+def describe(undelivered: Sequence[ReceiverStatus], webhooks: WebhookStatus) -> list[tuple[str, str]]:
     """Lines for undelivered alerts and unprocessed events; empty if there are none."""
     facts = [("alerts", describe_receiver(receiver)) for receiver in undelivered]
     if webhooks.unworked:
@@ -26,7 +26,7 @@ def describe(undelivered: Sequence[ReceiverStanding], webhooks: WebhookStanding)
     return facts
 
 
-def describe_receiver(receiver: ReceiverStanding) -> str:
+def describe_receiver(receiver: ReceiverStatus) -> str:
     """E.g. `hooks.example.com: 2 alerts waiting, 1 given up within 7 days (it answers 500)`."""
     parts = []
     if receiver.waiting:

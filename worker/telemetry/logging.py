@@ -1,9 +1,8 @@
-"""Log events with a fixed name and fields; no values in the name, no personal data and no secrets in the fields.
+"""Structured logging: events with fixed names and fields, without personal data or secrets.
 
-A tenant appears as a short keyed digest, so that a reader of logs learns no client's id. A plain hash would not do:
-tenant ids are short and can be guessed and hashed in turn. The key is LOG_TENANT_KEY or, if unset, derived from
-DATABASE_URL, which all processes of a deployment share and no reader of logs knows. `case-worker tenant-digest TENANT`
-prints what to search for.
+A tenant appears as a short keyed digest, so that logs don't reveal client ids. A plain hash is not enough: tenant ids
+are short and can be guessed. The key is LOG_TENANT_KEY or, if unset, derived from DATABASE_URL, which all processes of
+a deployment share and log readers don't know. `case-worker tenant-digest TENANT` prints the digest to search for.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ import structlog
 
 from worker.environment import setting_text
 from worker.errors import SettingsError
-from worker.telemetry.exception_redaction import NoValuesOfExceptions, format_exception
+from worker.telemetry.exception_redaction import ExceptionRedactionFilter, format_exception
 from worker.telemetry.tracing import add_trace_ids
 
 log = structlog.get_logger(__name__)
 
 
 def configure_logs(level: int = logging.INFO) -> None:
-    """One line per event: readable in a terminal, JSON elsewhere. Celery's own lines pass through the same handler."""
+    """Log one line per event: readable in a terminal, else JSON. Celery's log lines use the same handler."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_trace_ids,
-        # Before anything is written, also in a terminal: no locals, and no text of an exception.
+        # For every renderer, including the terminal's: no local variables and no exception texts.
         structlog.processors.StackInfoRenderer(),
         _exc_info,
         format_exception,
@@ -58,7 +57,7 @@ def configure_logs(level: int = logging.INFO) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
-    handler.addFilter(NoValuesOfExceptions())
+    handler.addFilter(ExceptionRedactionFilter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[
@@ -71,13 +70,13 @@ def configure_logs(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # At INFO these two say one line for each request or message, and the request's line has its URL in it.
+    # At INFO these log each request or message, with the request's URL.
     for chatty in ("urllib3", "requests", "kombu"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def log_uncaught() -> None:
-    """Have what nobody catches end in a line of ours too: Python's own traceback has the exception's text in it."""
+    """Log uncaught exceptions redacted: Python's own traceback includes the exception's text."""
 
     def of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
@@ -94,21 +93,21 @@ def log_uncaught() -> None:
 
 
 def _exc_info(_logger: Any, _method: str, event: Any) -> Any:
-    """`exc_info=True` stands for the exception that is being handled."""
+    """Replace `exc_info=True` with the current exception."""
     if event.get("exc_info") is True:
         event["exc_info"] = sys.exc_info()
     return event
 
 
-#: Characters of a key that somebody gives; a shorter one could be guessed.
+#: Minimum length of LOG_TENANT_KEY; a shorter key could be guessed.
 SHORTEST_KEY = 16
-#: Hexadecimal digits of a digest: enough to tell a million tenants apart.
+#: Hexadecimal digits of a digest: enough to distinguish a million tenants.
 DIGITS = 12
 _LABEL = b"case-worker tenant digest"
 
 
 def tenant_key(environ: Mapping[str, str]) -> bytes:
-    """The key of this deployment. Raises SettingsError for one that is too short."""
+    """The digest key of this deployment. Raises SettingsError if it is too short."""
     given = setting_text(environ, "LOG_TENANT_KEY")
     if given and len(given) < SHORTEST_KEY:
         raise SettingsError(f"LOG_TENANT_KEY should have at least {SHORTEST_KEY} characters, chosen at random")
@@ -117,13 +116,13 @@ def tenant_key(environ: Mapping[str, str]) -> bytes:
 
 
 def digest_with(key: bytes, tenant: str) -> str:
-    """The tenant's digest under that key."""
+    """The tenant's digest with this key."""
     return hmac.new(key, tenant.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:DIGITS]
 
 
 @lru_cache(maxsize=10_000)
 def tenant_digest(tenant: str) -> str:
-    """The tenant's digest in this process, whose environment has the key."""
+    """The tenant's digest with the key from this process's environment."""
     return digest_with(_own_key(), tenant)
 
 

@@ -1,4 +1,4 @@
-"""The OpenTelemetry side of `tracing`. Imported only where OpenTelemetry is installed and wanted."""
+"""The OpenTelemetry backend of `tracing`. Imported only if OpenTelemetry is installed and requested."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ _KINDS = {
     "producer": SpanKind.PRODUCER,
     "consumer": SpanKind.CONSUMER,
 }
-#: Seconds that the last spans get on their way out of a process that ends.
-LAST_SPANS = 3.0
+#: Seconds to export the remaining spans at process exit.
+FLUSH_TIMEOUT = 3.0
 _VERSION = version("case-worker")
 _providers: list[TracerProvider] = []
 
 
 class ActiveSpan:
-    """A span of OpenTelemetry behind `worker.telemetry.tracing.Span`."""
+    """Implements `worker.telemetry.tracing.Span` with an OpenTelemetry span."""
 
     def __init__(self, inner: trace.Span) -> None:
         self._inner = inner
 
     def note(self, **attributes: str | float | bool | None) -> None:
-        """Add facts under our own name space; a name in which dots stand as `__` is one of OpenTelemetry's."""
+        """Set attributes in our namespace; a name with `__` for dots is one of OpenTelemetry's."""
         for name, value in attributes.items():
             if value is not None:
                 self._inner.set_attribute(_attribute(name), value)
 
     def fail(self, kind: str) -> None:
-        """It did not go well."""
+        """Mark the span as failed."""
         self._inner.set_attribute("error.type", kind)
         self._inner.set_status(Status(StatusCode.ERROR))
 
@@ -57,7 +57,7 @@ def span(
         name,
         context=_context_of(parent) if parent else None,
         kind=_KINDS[kind],
-        # Both would repeat the exception's text.
+        # Both would record the exception's text.
         record_exception=False,
         set_status_on_exception=False,
     ) as inner:
@@ -76,12 +76,12 @@ def current_traceparent() -> str | None:
     return f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}" if found.is_valid else None
 
 
-def begin(environ: Mapping[str, str]) -> None:
-    """Send spans to where the OTEL_… settings say; OpenTelemetry's own SDK reads most of them.
+def start(environ: Mapping[str, str]) -> None:
+    """Start to export spans as the OTEL_… settings say; OpenTelemetry's SDK reads most of them.
 
-    Where somebody has set up a provider already (auto-instrumentation), that one is used. Raises SettingsError.
+    Use an existing provider (auto-instrumentation) if there is one. Raises SettingsError.
     """
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - the SDK is slow to import: only where it is used
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - the SDK is slow to import
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import (  # noqa: PLC0415
         BatchSpanProcessor,
@@ -109,13 +109,13 @@ def begin(environ: Mapping[str, str]) -> None:
     _providers.append(provider)
 
 
-def end() -> None:
-    """Send what is still unsent, for a few seconds at most: a collector that is away must not hold up the end."""
+def stop() -> None:
+    """Export the remaining spans, with a timeout: an unreachable collector must not delay the exit."""
     while _providers:
-        # A daemon: the SDK tries again for longer than we wait.
+        # A daemon thread, because the SDK retries for longer than we wait.
         last = threading.Thread(target=_providers.pop().shutdown, name="last-spans", daemon=True)
         last.start()
-        last.join(LAST_SPANS)
+        last.join(FLUSH_TIMEOUT)
 
 
 def _attribute(name: str) -> str:

@@ -1,10 +1,10 @@
-"""Reading the ledger. Writes nothing.
+"""Read-only queries of the ledger.
 
-`overview` has the counts for `status` and for the tiles above the report, `filters` which failures somebody wants to
-see, `failures` the open failures one by one, `groups` the same grouped by what went wrong, `links` the tenants whose
-client link is invalid, `menus` what a filter can be set to, `targets` what a replay or discard would act on,
-`operations` how those have gone, `story` one job from its beginning, `cases` what it sends, `subjects` all that is
-kept of one tenant, `sealing` what is still there and under which key, `audit` the log and its proof.
+`overview`: counts for `status` and the report's tiles. `filters`: the filter of failures and its menus. `failures`:
+open failures, and finding jobs. `groups`: failures by cause. `links`: tenants with an invalid client link. `targets`:
+what a replay or discard acts on. `operations`: bulk operations. `story`: one job's history. `cases`: case versions and
+encryption keys in use. `subjects`: all data of one tenant. `waiting`: why jobs wait. `restores`: reconciliation after a
+restore. `alerts`: conditions to alert on. `audit`: the audit log and its hash chain.
 """
 
 from worker.ledger.queries.cases import CaseVersion, case_versions
@@ -14,7 +14,7 @@ from worker.ledger.queries.groups import Group, Groups, Histogram, groups, histo
 from worker.ledger.queries.links import InvalidLink, InvalidLinks, invalid_links
 from worker.ledger.queries.operations import (
     CanaryDeath,
-    CanaryStanding,
+    CanaryStatus,
     Item,
     Operation,
     abandoned_operations,
@@ -29,7 +29,7 @@ from worker.ledger.queries.targets import Selected, Target, page_of_targets, sel
 
 __all__ = [
     "CanaryDeath",
-    "CanaryStanding",
+    "CanaryStatus",
     "CaseVersion",
     "Counts",
     "Failure",

@@ -1,6 +1,6 @@
-"""What there is to alert of: facts that hold just now. Each question is answered from an index, in milliseconds.
+"""Conditions to alert on. Each query uses an index and takes milliseconds.
 
-Nothing of a case, and no word of an API's message, is read here: an alert goes to other people's servers.
+Reads no case data and no API messages: alerts go to third-party servers.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from sqlalchemy import Connection, text
 
 from worker.ledger.writer.holds import CIRCUITS
 
-#: Failures of a group that are counted; beyond that, "more than" will do.
+#: Failures counted per group at most; beyond that, alerts say "more than".
 COUNTED = 1000
-#: Causes that are looked at; a ledger with more has other troubles.
+#: Causes read at most.
 MOST_CAUSES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class OpenCause:
-    """A cause that open failures have."""
+    """A cause with open failures."""
 
     cause: UUID
     first_letter: int
-    """Its oldest open dead letter: so a cause that comes back after it was settled is another event."""
+    """Its oldest open dead letter: a resolved cause that returns is a new event."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupFacts:
-    """A group of failures, without what the API said."""
+    """A group of failures, without the API's message."""
 
     cause: UUID
     reason: str
@@ -43,7 +43,7 @@ class GroupFacts:
 
 @dataclass(frozen=True, slots=True)
 class BadLink:
-    """A tenant whose link was found invalid."""
+    """A tenant with an invalid client link."""
 
     external_tenant_id: str
     reason: str
@@ -52,13 +52,13 @@ class BadLink:
 
 @dataclass(frozen=True, slots=True)
 class OpenCircuit:
-    """Something that holds the fleet until a probe succeeds."""
+    """An open circuit: it pauses the fleet until a probe succeeds."""
 
     name: str
     since: datetime
 
 
-# From one cause to the next, so that the cost is that of the causes and not of the failures.
+# Skip from one cause to the next, so that the cost depends on the number of causes, not of failures.
 _CAUSES = text(
     """
     WITH RECURSIVE causes AS (
@@ -110,57 +110,57 @@ _OLDEST = text(
 
 
 def open_causes(connection: Connection) -> list[OpenCause]:
-    """The causes of all open failures, the oldest first."""
+    """The causes of all open failures, oldest first."""
     rows = connection.execute(_CAUSES, {"most": MOST_CAUSES})
     return sorted((OpenCause(row.cause, row.first_letter) for row in rows), key=lambda found: found.first_letter)
 
 
 def group_facts(connection: Connection, causes: Sequence[UUID]) -> list[GroupFacts]:
-    """What can be said of these groups, in their order; without those that have no open failure any more."""
+    """Facts about these groups, in the same order; groups without open failures are left out."""
     rows = connection.execute(_GROUPS, {"causes": list(causes), "counted": COUNTED})
     return [GroupFacts(**row._mapping) for row in rows]
 
 
 def bad_links_since(connection: Connection, moment: datetime | None, *, margin: float, settles: float) -> list[BadLink]:
-    """The tenants with an open failure for their link that came after that moment, less `margin` seconds.
+    """Tenants whose link failed after `moment` minus `margin` seconds, and is still open. None: all tenants.
 
-    Failures of the last `settles` seconds are left for later: the brake may still take them back. The margin is for
-    transactions that began before the moment and were committed after it. None: all of them.
+    Failures of the last `settles` seconds are left for later: the brake may still take them back. The margin covers
+    transactions that began before the moment and committed after it.
     """
     rows = connection.execute(_BAD_LINKS, {"since": moment, "margin": margin, "settles": settles})
     return [BadLink(**row._mapping) for row in rows]
 
 
 def still_bad_links(connection: Connection, tenants: Sequence[str]) -> set[str]:
-    """Those of the tenants that still have an open failure for their link."""
+    """The tenants of these that still have an open failure for their link."""
     return set(connection.execute(_STILL_BAD, {"tenants": list(tenants)}).scalars()) if tenants else set()
 
 
 def open_circuits(connection: Connection) -> list[OpenCircuit]:
-    """The circuits that are open, a refused partner key's among them."""
+    """The open circuits, including the one of a rejected partner key."""
     rows = connection.execute(_CIRCUITS, {"names": [name.value for name in CIRCUITS]})
     return [OpenCircuit(**row._mapping) for row in rows]
 
 
 def oldest_pending(connection: Connection) -> tuple[datetime, float] | None:
-    """Since when the oldest job that is ready waits, and how many seconds that is. None: no job is ready."""
+    """When the oldest ready job became ready, and its age in seconds; None if no job is ready."""
     row = connection.execute(_OLDEST).one()
     return (row.since, row.seconds) if row.since is not None else None
 
 
 def leads(connection: Connection, name: str) -> bool:
-    """Whether the dispatcher of that name leads just now."""
+    """Whether the dispatcher with this name is the leader now."""
     statement = text("SELECT EXISTS (SELECT FROM dispatcher WHERE leader = :name AND lease_until > now())")
     return bool(connection.execute(statement, {"name": name}).scalar())
 
 
-#: Days for which a delivery that was given up is shown.
+#: Days for which an abandoned delivery is shown.
 SHOWN_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A condition that has been told of."""
+    """A condition that was alerted and still holds."""
 
     key: str
     kind: str
@@ -171,16 +171,16 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiverStanding:
-    """One receiver, by its host."""
+class ReceiverStatus:
+    """The delivery status of one receiver, identified by its host."""
 
     host: str
     waiting: int
-    """Alerts that have not reached it yet."""
+    """Alerts not delivered yet."""
     given_up: int
-    """Alerts given up within the last SHOWN_DAYS."""
+    """Alerts abandoned within the last SHOWN_DAYS."""
     last_error: str | None
-    """Of the newest one that failed."""
+    """The error of the newest failed delivery."""
 
 
 _KNOWN = text(
@@ -190,10 +190,10 @@ _KNOWN = text(
     FROM alert_conditions
     """
 )
-_TOLD = text(
+_RECENT = text(
     "SELECT kind, count(*) AS alerts FROM alerts WHERE created_at > now() - make_interval(secs => :seconds) GROUP BY 1"
 )
-_STANDING = text(
+_RECEIVERS = text(
     """
     SELECT host, count(*) FILTER (WHERE state = 'pending') AS waiting,
            count(*) FILTER (WHERE state = 'given_up') AS given_up,
@@ -207,15 +207,15 @@ _STANDING = text(
 
 
 def known_conditions(connection: Connection) -> dict[str, Known]:
-    """What has been told of and is not over, by its key."""
+    """The alerted conditions that still hold, by key."""
     return {row.key: Known(**row._mapping) for row in connection.execute(_KNOWN)}
 
 
 def told_lately(connection: Connection, *, seconds: float) -> dict[str, int]:
-    """How many alerts of each kind were written within so many seconds."""
-    return {row.kind: row.alerts for row in connection.execute(_TOLD, {"seconds": seconds})}
+    """The number of alerts of each kind in the last `seconds`."""
+    return {row.kind: row.alerts for row in connection.execute(_RECENT, {"seconds": seconds})}
 
 
-def receivers(connection: Connection) -> list[ReceiverStanding]:
-    """The receivers that have not been told everything."""
-    return [ReceiverStanding(**row._mapping) for row in connection.execute(_STANDING, {"days": SHOWN_DAYS})]
+def receivers(connection: Connection) -> list[ReceiverStatus]:
+    """The receivers with undelivered or abandoned alerts."""
+    return [ReceiverStatus(**row._mapping) for row in connection.execute(_RECEIVERS, {"days": SHOWN_DAYS})]

@@ -1,4 +1,4 @@
-"""Who did what, newest first, as far back as the audit log goes."""
+"""The audit log, and its hash chain."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which entries: all parts must fit; None means any."""
+    """Selects entries: all parts must match; None matches any."""
 
     actor: str | None = None
     action: str | None = None
     job: UUID | None = None
     since: datetime | None = None
-    """Then or later; with a zone."""
+    """At this time or later; with a time zone."""
     before: datetime | None = None
-    """Before then; with a zone."""
+    """Before this time; with a time zone."""
 
 
 _PARTS = {
@@ -48,8 +48,8 @@ _PAGE = """
     SELECT id, at, actor, action, job_id, detail, note FROM audit_log
     WHERE {conditions} ORDER BY at DESC, id DESC LIMIT :limit
 """
-# By way of the index: as many short look-ups as there are different values, however long the log is.
-_DIFFERENT = """
+# One index look-up per distinct value, however long the log is.
+_DISTINCT = """
     WITH RECURSIVE found AS (
         (SELECT {value} AS value FROM audit_log ORDER BY {value} LIMIT 1)
         UNION ALL
@@ -61,7 +61,7 @@ _DIFFERENT = """
 
 
 def acts(connection: Connection, wanted: AuditFilter, *, older_than: int | None = None, limit: int = 50) -> list[Act]:
-    """The newest entries that fit; those before the entry `older_than`, by its id, where that is given."""
+    """The newest matching entries; with `older_than` (an entry's id), those before it."""
     given = {name: getattr(wanted, name) for name in _PARTS if getattr(wanted, name) is not None}
     conditions = [_PARTS[name] for name in given]
     if older_than is not None:
@@ -72,7 +72,7 @@ def acts(connection: Connection, wanted: AuditFilter, *, older_than: int | None 
 
 
 def all_acts(connection: Connection, wanted: AuditFilter, *, page: int = 1000) -> Iterator[Act]:
-    """All that fit, newest first, read page by page."""
+    """All matching entries, newest first, read page by page."""
     older_than = None
     while True:
         found = acts(connection, wanted, older_than=older_than, limit=page)
@@ -82,36 +82,36 @@ def all_acts(connection: Connection, wanted: AuditFilter, *, page: int = 1000) -
         older_than = found[-1].id
 
 
-def different_actions(connection: Connection) -> list[str]:
-    """Every action that the log knows."""
-    return list(connection.execute(text(_DIFFERENT.format(value="action")), {"most": 100}).scalars())
+def distinct_actions(connection: Connection) -> list[str]:
+    """The distinct actions in the log."""
+    return list(connection.execute(text(_DISTINCT.format(value="action")), {"most": 100}).scalars())
 
 
-def different_actors(connection: Connection, *, most: int = 100) -> list[str]:
-    """The first of the people that the log knows, by name."""
-    return list(connection.execute(text(_DIFFERENT.format(value="left(actor, 100)")), {"most": most}).scalars())
+def distinct_actors(connection: Connection, *, most: int = 100) -> list[str]:
+    """The first distinct actors in the log, sorted by name."""
+    return list(connection.execute(text(_DISTINCT.format(value="left(actor, 100)")), {"most": most}).scalars())
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One place in the chain."""
+    """One link of the hash chain."""
 
     position: int
     entry_id: int
     hash: bytes
     text: str | None
-    """The entry as the hash has it; None: the entry is gone."""
+    """The entry's text as it was hashed; None if the entry is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the chain says of its own end."""
+    """The chain's stored length and last hash."""
 
     entries: int
     hash: bytes
 
 
-# Written out again, and not by the database's own function: who has altered an entry may have altered that too.
+# Don't use the database's own function: an attacker who altered an entry may have altered it too.
 _LINKS = text(
     """
     SELECT c.position, c.entry_id, c.hash,
@@ -129,17 +129,17 @@ _UNCHAINED = text(
 
 
 def head(connection: Connection) -> Head:
-    """The chain's length and last hash, as they are kept beside it."""
+    """The chain's length and last hash, as stored beside it."""
     row = connection.execute(text("SELECT entries, hash FROM audit_head WHERE id = 1")).one()
     return Head(row.entries, bytes(row.hash))
 
 
 def links(connection: Connection, *, after: int, page: int) -> list[Link]:
-    """The next places after that position."""
+    """The next links after a position."""
     rows = connection.execute(_LINKS, {"after": after, "page": page})
     return [Link(row.position, row.entry_id, bytes(row.hash), row.text) for row in rows]
 
 
 def unchained(connection: Connection, *, limit: int) -> list[int]:
-    """The ids of entries that stand in the log and not in the chain."""
+    """The ids of log entries that are not in the chain."""
     return list(connection.execute(_UNCHAINED, {"limit": limit}).scalars())

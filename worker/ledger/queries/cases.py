@@ -1,4 +1,4 @@
-"""A job's case as it is sent, its earlier versions, and which keys the ledger's texts are encrypted with."""
+"""A job's case versions, the encryption keys in use, and what a purge would remove."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from worker.ledger.writer.purge import Purged
 
 @dataclass(frozen=True, slots=True)
 class CaseVersion:
-    """One wording of a case."""
+    """One version of a case."""
 
     number: int
-    """1 is what the sender handed over."""
+    """1 is the sender's original."""
     case_body: str
-    """JSON text. It holds personal data: mask it, or write down who looked at it."""
+    """JSON text with personal data: mask it, or audit the access."""
     created_at: datetime
     edited_by: str | None
-    """None: the sender."""
+    """None for the sender."""
     note: str | None
 
 
@@ -37,7 +37,7 @@ _VERSIONS = text(
 
 
 def case_versions(connection: Connection, job_id: UUID) -> list[CaseVersion]:
-    """All wordings of the job's case, the sender's first; the last one is what is sent. Raises JobNotFound."""
+    """All versions of the job's case, oldest first; the last one is sent. Raises JobNotFound."""
     job = connection.execute(_CASE, {"id": job_id}).one_or_none()
     if job is None:
         raise JobNotFound(f"there is no job {job_id} in this database")
@@ -45,11 +45,11 @@ def case_versions(connection: Connection, job_id: UUID) -> list[CaseVersion]:
     return kept or [CaseVersion(1, job.case_body, job.created_at, None, None)]
 
 
-#: Stands for the key of a text that is not sealed.
+#: The key name of texts that are not encrypted.
 PLAIN = "none"
 PAGE = 5000
 
-# The text's beginning is enough, and is read without the rest of a long one.
+# Read only the beginning of the text: it names the key.
 _KEY = "CASE WHEN starts_with({0}, :prefix) THEN substr({0}, length(:prefix) + 1, :size) ELSE :plain END AS key"
 _JOBS = text(
     f"""
@@ -75,7 +75,7 @@ _UNDER_WAY = text(
 
 
 def keys_in_use(connection: Connection) -> Iterator[Counter[str]]:
-    """How many texts are sealed with each key, PLAIN for none: first what a page of jobs adds, last all other texts."""
+    """Count texts per encryption key (PLAIN for none): one counter per page of jobs, then those of all other texts."""
     named: dict[str, Any] = {"prefix": PREFIX, "size": FINGERPRINT, "plain": PLAIN}
     after = UUID(int=0)
     while True:
@@ -89,7 +89,7 @@ def keys_in_use(connection: Connection) -> Iterator[Counter[str]]:
 
 
 def keys_waited_for(connection: Connection) -> Counter[str]:
-    """The same for jobs that wait, or for the first 2,000 of them: a job whose key is missing is one of these."""
+    """Count the keys of up to 2,000 waiting jobs: a job whose key is missing is among them."""
     named = {"prefix": PREFIX, "size": FINGERPRINT, "plain": PLAIN}
     return Counter({row.key: row.texts for row in connection.execute(_UNDER_WAY, named)})
 
@@ -105,12 +105,12 @@ _DUE = text(
 
 
 def due(connection: Connection, *, age: float) -> Purged:
-    """How much a purge of what has been final for `age` seconds would remove."""
+    """What a purge of data that has been final for `age` seconds would remove."""
     row = connection.execute(_DUE, {"age": age}).one()
     return Purged(row.jobs, row.messages)
 
 
 def purged_today(connection: Connection) -> bool:
-    """Whether today's (UTC) nightly purge has come to its end already."""
+    """Whether today's (UTC) nightly purge has finished."""
     statement = "SELECT COALESCE(purged_on >= (now() AT TIME ZONE 'UTC')::date, false) FROM dispatcher WHERE id = 1"
     return bool(connection.execute(text(statement)).scalar_one())

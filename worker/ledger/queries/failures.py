@@ -1,4 +1,4 @@
-"""The open failures one by one, and one job in any state, found by its reference or id."""
+"""List open failures, and find jobs in any state by reference or id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.ledger.queries.filters import OPEN_FAILURES, FailureFilter, conditio
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One open dead letter, with what the report shows of its job."""
+    """One open dead letter, with its job's fields for the report."""
 
     dead_letter_id: int
     job_id: UUID | None
@@ -37,16 +37,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class FailurePage:
-    """A page of failures, and the dead letters' ids between which its neighbours lie."""
+    """A page of failures, with the ids to request the pages around it."""
 
     failures: list[Failure]
     before: int | None
-    """What to give as `before` to get the page before this one; None: this is the first."""
+    """`before` for the previous page; None on the first page."""
     after: int | None
-    """What to give as `after` to get the next page; None: this is the last."""
+    """`after` for the next page; None on the last page."""
 
 
-# Keyset paging by the dead letter's id keeps each page as cheap as the first.
+# Keyset pagination by the dead letter's id keeps every page as cheap as the first.
 _FAILURES = """
     SELECT d.id AS dead_letter_id, d.job_id, j.external_tenant_id, j.creditor_reference, j.amount, j.currency, d.reason,
            d.invalid_client_link, d.http_status, d.detail ->> 'type' AS error_type,
@@ -79,10 +79,10 @@ def failure_page(
     limit: int = 50,
     newest_first: bool = True,
 ) -> FailurePage:
-    """One page of the open failures that fit, by the dead letters' ids.
+    """One page of the matching open failures, by dead letter id.
 
-    `after` is the id of the last failure of the page before, `before` that of the first one of the page behind; give
-    one of them, or neither for the first page.
+    `after`: the last id of the previous page; `before`: the first id of the next page. Give one of them, or neither for
+    the first page.
     """
     backwards = before is not None
     start = before if backwards else after
@@ -116,11 +116,11 @@ def _read(
 
 @dataclass(frozen=True, slots=True)
 class UnreadableMessage:
-    """What is known of it."""
+    """An unreadable message that became a dead letter."""
 
     dead_letter_id: int
     detail: dict[str, Any]
-    """`message`, `queue`, `message_id`, and `sent`: what the sender wrote, which may hold personal data."""
+    """`message`, `queue`, `message_id`, and `sent`: the content, which may hold personal data."""
     created_at: datetime
     resolved_at: datetime | None
     resolved_by: str | None
@@ -134,14 +134,14 @@ _MESSAGE = text(
 
 
 def unreadable_message(connection: Connection, dead_letter_id: int) -> UnreadableMessage | None:
-    """The message of that dead letter; None if there is none, or if it is a job's."""
+    """The unreadable message of a dead letter; None if there is none or it belongs to a job."""
     row = connection.execute(_MESSAGE, {"id": dead_letter_id}).one_or_none()
     return UnreadableMessage(**row._mapping) if row else None
 
 
 @dataclass(frozen=True, slots=True)
 class FoundJob:
-    """A job that was looked for."""
+    """A job found by a search."""
 
     id: UUID
     external_tenant_id: str
@@ -165,7 +165,7 @@ _BY_REFERENCE = text(
 
 
 def find_jobs(connection: Connection, wanted: str, *, tenant: str | None = None, limit: int = 50) -> list[FoundJob]:
-    """The jobs with that creditorReference, exactly, the newest first; and the one with that id."""
+    """The job with this id, and the jobs with exactly this creditorReference, newest first."""
     parameters = {"reference": wanted, "tenant": tenant, "limit": limit}
     found = [FoundJob(**row._mapping) for row in connection.execute(_BY_REFERENCE, parameters)]
     try:

@@ -1,4 +1,4 @@
-"""The filter that pages, commands and bulk operations share: its SQL, and the values its menus offer."""
+"""The filter shared by pages, commands and bulk operations: its SQL, and the options of its menus."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sqlalchemy import Connection, text
 
 from worker.ledger.fingerprint import TYPE, words_of
 
-#: What every query of open failures reads. A job with an open dead letter is dead: to say so lets the query find its
-#: tenant and money in `ix_jobs_dead` alone.
+#: The source of every query of open failures. A job with an open dead letter is dead; stating it lets the query read
+#: tenant and amount from `ix_jobs_dead` alone.
 OPEN_FAILURES = "dead_letters d LEFT JOIN jobs j ON j.id = d.job_id AND j.state = 'dead'"
 
-#: Characters of a reference that are indexed; the rest is compared with the row.
+#: Indexed characters of a reference; the rest is compared with the row.
 _REFERENCE = 50
 
 
 @dataclass(frozen=True, slots=True)
 class FailureFilter:
-    """Which open failures: all parts must fit; None, False and nothing mean any."""
+    """Selects open failures: all parts must match; None, False and empty match any."""
 
     tenant: str | None = None
     reason: str | None = None
@@ -34,9 +34,9 @@ class FailureFilter:
     older_than: timedelta | None = None
     """At least this old."""
     failed_from: datetime | None = None
-    """Failed then or later; with a zone."""
+    """Failed at this time or later; with a time zone."""
     failed_before: datetime | None = None
-    """Failed before then; with a zone."""
+    """Failed before this time; with a time zone."""
     error_type: str | None = None
     """The API's error type, exactly."""
     http_status: int | None = None
@@ -46,20 +46,19 @@ class FailureFilter:
     reference: str | None = None
     """The creditorReference, exactly."""
     text: str | None = None
-    """Words of which each must begin a word of the message: `email inv` finds `debtor.email: Invalid address`. Upper
-    and lower case are the same (beyond ASCII: where the database's locale knows them); text without a letter or
-    digit finds nothing."""
+    """Words that each must begin a word of the message: `email inv` finds `debtor.email: Invalid address`. Case is
+    ignored (beyond ASCII: if the database's locale supports it); text without a letter or digit finds nothing."""
     cause: UUID | None = None
     """The key of a group."""
     jobs: tuple[UUID, ...] = ()
     """Only these jobs."""
     letters: tuple[int, ...] = ()
-    """Only these dead letters, by id: what somebody ticked on a page."""
+    """Only these dead letters, by id (ticked on a page)."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values, for the audit log, a stored operation and the report as JSON.
+        """Plain JSON values, for the audit log, a stored operation and the JSON report.
 
-        The four oldest parts are always there, the others only where they narrow something.
+        The four oldest parts are always present, the others only if set.
         """
         oldest = {
             "tenant": self.tenant,
@@ -86,7 +85,7 @@ class FailureFilter:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The filter that `as_dict` wrote. Raises KeyError, TypeError, ValueError or ArithmeticError for others."""
+        """Parse the result of `as_dict`. Raises KeyError, TypeError, ValueError or ArithmeticError if invalid."""
         convert: dict[str, Callable[[Any], Any]] = {
             "since": _seconds, "older_than": _seconds, "failed_from": datetime.fromisoformat,
             "failed_before": datetime.fromisoformat, "min_amount": Decimal, "max_amount": Decimal, "cause": UUID,
@@ -98,7 +97,7 @@ class FailureFilter:
         return cls(**{name: convert.get(name, _same)(value) for name, value in given.items()})
 
     def fixed_at(self, now: datetime) -> Self:
-        """The same selection with its ages turned into points in time, so that it stays the same as time goes by."""
+        """The filter with ages converted to times, so that the selection does not change as time passes."""
         bounds = [self.failed_from, now - self.since if self.since else None]
         ends = [self.failed_before, now - self.older_than if self.older_than else None]
         return replace(
@@ -108,7 +107,7 @@ class FailureFilter:
         )  # fmt: skip
 
 
-# Each part of the filter: its SQL, and what is bound to it where that is not the part itself.
+# The SQL of each part of the filter.
 _SINCE = "d.created_at >= now() - make_interval(secs => :since)"
 _PARTS = {
     "tenant": "j.external_tenant_id = :tenant",
@@ -125,7 +124,7 @@ _PARTS = {
     "currency": "j.currency = :currency",
     "reference": f"left(j.creditor_reference, {_REFERENCE}) = left(:reference, {_REFERENCE})"
     " AND j.creditor_reference = :reference",
-    # The database parts the words as the index does; without any, nothing fits.
+    # The database splits the words like the index does; without any word, nothing matches.
     "text": "d.words @@ to_tsquery('simple', "
     f"regexp_replace(NULLIF(trim({words_of('CAST(:text AS text)')}), ''), ' +', ':* & ', 'g') || ':*')",
     "cause": "d.cause = :cause",
@@ -135,9 +134,9 @@ _PARTS = {
 
 
 def conditions_of(wanted: FailureFilter) -> tuple[str, dict[str, Any]]:
-    """The filter as SQL over OPEN_FAILURES, each part led by AND, and its parameters."""
+    """The filter as SQL conditions on OPEN_FAILURES, each preceded by AND, and its parameters."""
     given = {name: getattr(wanted, name) for name in _PARTS}
-    # By identity: an amount of 0 equals False, and a part that is left out would widen the selection.
+    # Compare by identity: an amount of 0 equals False, and dropping it would widen the selection.
     given = {name: v for name, v in given.items() if v is not None and v is not False and v != ()}
     parameters: dict[str, Any] = {}
     for name, value in given.items():
@@ -167,13 +166,13 @@ def _same(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Menus:
-    """Values with how many open failures have them, the most frequent first."""
+    """Filter options with their number of open failures, most frequent first."""
 
     tenants: list[tuple[str, int]]
-    """Those with most failures only: a menu is no place for thousands."""
+    """Only those with the most failures."""
     reasons: list[tuple[str, int]]
     error_types: list[tuple[str, int]]
-    """As `FailureFilter.error_type` compares them: their first hundred characters."""
+    """The first hundred characters, as `FailureFilter.error_type` compares them."""
     http_statuses: list[tuple[int, int]]
     currencies: list[tuple[str, int]]
 
@@ -188,7 +187,7 @@ _JOBS = text(
 
 
 def menus(connection: Connection, *, longest: int = 200) -> Menus:
-    """What the open failures have in common, at most `longest` values of each kind."""
+    """The filter options, at most `longest` of each kind."""
     reasons, types, tenants, currencies = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     statuses = Counter[int]()
     for row in connection.execute(_FACTS):

@@ -1,4 +1,4 @@
-"""The open failures grouped by cause: what one person does once helps all jobs of a group."""
+"""Open failures grouped by cause: one fix resolves all jobs of a group."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ from worker.ledger.fingerprint import pattern_of
 from worker.ledger.queries.filters import OPEN_FAILURES, FailureFilter, conditions_of
 from worker.ledger.queries.overview import moment_of
 
-#: Bars of a histogram.
+#: Bars in a histogram.
 BUCKETS = 24
-#: How much time one bar may stand for; the first that lets the bars reach back far enough is taken.
+#: Possible widths of a bar; the smallest that covers all failures is used.
 _WIDTHS = tuple(timedelta(minutes=m) for m in (5, 15, 60, 180, 720, 1440, 4320, 10_080, 43_200))
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Open failures of one cause: the same reason, error type and message, but for numbers, ids and quoted values."""
+    """Open failures of one cause: the same reason, error type and message, ignoring numbers, ids and quoted values."""
 
     reason: str
     invalid_client_link: bool
     error_type: str | None
     message: str | None
-    """The newest failure's."""
+    """The message of the newest failure."""
     failures: int
     """Jobs; for `malformed_message`, messages."""
     tenants: int
     amounts: dict[str, str]
-    """The sum by currency, each a plain decimal number; `?` for amounts whose currency is not known. The currency of
-    most jobs first: sums of different currencies say nothing about which is more."""
+    """Sums by currency as plain decimal numbers; `?` for an unknown currency. Ordered by number of jobs, because sums
+    in different currencies cannot be compared.
+    """
     without_amount: int
-    """Failures whose amount is not known: they are in none of the sums."""
+    """Failures with an unknown amount, which are in none of the sums."""
     first_seen: datetime
     last_seen: datetime
     solution_url: str | None
-    """Where somebody clears it, if that is the same page for the whole group."""
+    """The link that resolves it, if the whole group shares one."""
     solution_urls: int
-    """How many different pages there are."""
+    """The number of different links."""
     key: UUID | None = None
     """For `FailureFilter.cause`."""
     pattern: str | None = None
-    """The message with `#` for what differs between jobs."""
+    """The message with `#` for the parts that vary."""
     newest: int = 0
     """The id of its newest dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The groups with most failures, and how many there are in all."""
+    """The groups with the most failures, and the total number of groups."""
 
     groups: list[Group]
     total: int
@@ -60,16 +61,16 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """When failures came: BUCKETS bars of the same width, the last one holding the present."""
+    """Failures over time: BUCKETS bars of equal width, the last one containing the present."""
 
     start: datetime
     width: timedelta
     bars: dict[UUID, tuple[int, ...]]
-    """By the key of a group, oldest first. What came before `start` is in the first bar."""
+    """By group key, oldest first. The first bar includes failures before `start`."""
 
 
-# One walk over two indexes, and three short looks at what it found: each has few results, where a single grouping by
-# cause, tenant, currency and page would have nearly as many as there are failures.
+# Scan two indexes once, then aggregate the result three times: each has few rows, while a single grouping by cause,
+# tenant, currency and link would have nearly as many as there are failures.
 _GROUPS = """
     WITH found AS MATERIALIZED (
         SELECT d.id, d.cause, d.solution, d.created_at, j.external_tenant_id AS tenant, j.currency, j.amount
@@ -113,7 +114,7 @@ _BARS = """
 
 
 def groups(connection: Connection, wanted: FailureFilter, *, limit: int | None = 100) -> Groups:
-    """The causes of the open failures that fit, the most frequent first. `limit` None: all of them."""
+    """The causes of the matching open failures, most frequent first. `limit` None: all."""
     conditions, parameters = conditions_of(wanted)
     statement = _GROUPS.format(source=OPEN_FAILURES, conditions=conditions, pattern=_PATTERN)
     rows = connection.execute(text(statement), {**parameters, "limit": limit}).mappings().all()
@@ -122,7 +123,7 @@ def groups(connection: Connection, wanted: FailureFilter, *, limit: int | None =
 
 
 def histogram(connection: Connection, wanted: FailureFilter, of: Sequence[Group]) -> Histogram:
-    """When the failures of these groups came, all on one axis: as far back as the oldest of them, to the present."""
+    """The failures of these groups over time, on one axis from the oldest failure to now."""
     now = moment_of(connection)
     start, width = axis(min((group.first_seen for group in of), default=now), now)
     conditions, parameters = conditions_of(wanted)
@@ -143,8 +144,8 @@ def histogram(connection: Connection, wanted: FailureFilter, of: Sequence[Group]
 
 
 def axis(oldest: datetime, now: datetime) -> tuple[datetime, timedelta]:
-    """Where the bars begin, and how wide they are. They end at a multiple of their width: so they stand still while a
-    page is loaded again, and move on by one bar."""
+    """The start and width of the bars. They end at a multiple of the width, so that they stay in place when the page is
+    reloaded, and move by whole bars."""
     zero = datetime(1970, 1, 1, tzinfo=UTC)
     for width in _WIDTHS:
         start = zero + ((now - zero) // width + 1 - BUCKETS) * width

@@ -1,4 +1,4 @@
-"""The tenants whose client link is invalid, what waits behind each, and Debitura's webhooks about them."""
+"""Tenants with an invalid client link, and the status of Debitura's webhooks."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ class InvalidLink:
     held: int
     """Those of them that are held: they were not tried, and go on by themselves when the link is good."""
     amounts: dict[str, str]
-    """Their sums by currency, each a plain decimal number; `?` where the currency is not known. The currency of most
-    jobs first."""
+    """Their sums by currency as plain decimal numbers; `?` for an unknown currency. Ordered by number of jobs."""
     without_amount: int
-    """Jobs whose amount is not known: they are in none of the sums."""
+    """Jobs with an unknown amount, which are in none of the sums."""
     since: datetime
     """When the first of these jobs died."""
     last_second_unauthorized: datetime | None
-    """When a fresh token was last refused for these jobs; None where there was no link to mint one for."""
+    """When a fresh token was last rejected for these jobs; None if no link existed to mint one."""
     last_submitted: datetime | None
-    """When the API last took a case of this tenant; None: never."""
+    """When the API last accepted a case of this tenant; None if never."""
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidLinks:
-    """A page of tenants, those with most jobs first."""
+    """A page of tenants, those with the most jobs first."""
 
     links: list[InvalidLink]
     total: int
-    """Tenants in all."""
+    """The total number of tenants."""
     after: tuple[int, str] | None
-    """What to give as `after` for the next page; None: this is the last."""
+    """`after` for the next page; None on the last page."""
 
 
 _LINKS = text(
@@ -87,9 +86,9 @@ _REFUSED = text(
 def invalid_links(
     connection: Connection, *, after: tuple[int, str] | None = None, search: str | None = None, limit: int = 50
 ) -> InvalidLinks:
-    """The tenants whose link is invalid, those with most jobs first. `after` is what the page before gave.
+    """Tenants with an invalid link, those with the most jobs first. `after` comes from the previous page.
 
-    With `search` only those with that text in their id, in capitals or not.
+    `search` selects ids that contain this text, ignoring case.
     """
     jobs, tenant = after or (_MOST, "")
     parameters = {"jobs": jobs, "tenant": tenant, "search": search or None, "limit": limit + 1}
@@ -100,26 +99,26 @@ def invalid_links(
 
 
 def refused_tokens(connection: Connection, tenant: str) -> bool:
-    """Whether jobs of that tenant wait because even a fresh token was refused: there was a link to mint it for."""
+    """Whether jobs of the tenant failed because even a fresh token was rejected."""
     return bool(connection.execute(_REFUSED, {"tenant": tenant}).scalar_one())
 
 
-#: Days that the counts look back.
+#: Days covered by the counts.
 DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookStanding:
-    """What Debitura has told us lately."""
+class WebhookStatus:
+    """Received and unprocessed webhook events."""
 
     received: dict[str, int]
-    """By the event's name, over the last DAYS; `other` for names that the documentation does not know."""
+    """By event name, over the last DAYS; `other` for undocumented names."""
     unworked: int
-    """Events that wait to be worked on: a moment after they came, or because no `case-worker web` is running."""
+    """Events not processed yet: just received, or no `case-worker web` is running."""
 
 
-def webhook_standing(connection: Connection) -> WebhookStanding:
-    """How many events came, and how many wait to be worked on."""
+def webhook_status(connection: Connection) -> WebhookStatus:
+    """Count the received and the unprocessed events."""
     counts = connection.execute(
         text(
             "SELECT event, sum(received)::bigint AS received FROM webhook_counts"
@@ -129,4 +128,4 @@ def webhook_standing(connection: Connection) -> WebhookStanding:
     )
     received = {row.event: row.received for row in counts}
     unworked = connection.execute(text("SELECT count(*) FROM webhook_events WHERE worked_at IS NULL")).scalar_one()
-    return WebhookStanding(received, unworked)
+    return WebhookStatus(received, unworked)

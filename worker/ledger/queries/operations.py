@@ -1,4 +1,4 @@
-"""Bulk operations: how far each has come, and what became of every failure that it selected."""
+"""Bulk operations: their progress, and the result of each selected failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.ledger.states import State
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One replay or discard of a selection. Its numbers are those of one moment."""
+    """One replay or discard of a selection, as of one moment."""
 
     id: int
     verb: str
@@ -28,45 +28,45 @@ class Operation:
     note: str | None
     door: dict[str, Any]
     filter: dict[str, Any]
-    """For FailureFilter.from_dict; its ages are points in time."""
+    """For FailureFilter.from_dict; its ages are converted to times."""
     newest: int
     jobs: int
-    """How many jobs were selected when it was previewed."""
+    """The number of selected jobs in the preview."""
     messages: int
-    """How many unreadable messages were selected."""
+    """The number of selected unreadable messages."""
     tenants: int
     amounts: dict[str, str]
     cursor: int
     done: int
-    """How many were replayed or discarded so far."""
+    """The number replayed or discarded so far."""
     skipped: int
     stage: int
-    """Of a canary replay: 1 while one job is tried, 2 while five are, 3 for the rest. 0 before, and without canary."""
+    """In a canary replay: 1 for one job, 2 for five jobs, 3 for the rest. 0 before it starts, and without a canary."""
     lease_until: datetime | None
     created_at: datetime
     finished_at: datetime | None
     cancelled_by: str | None
     cancelled_at: datetime | None
     message: str | None
-    """Why it stopped, in words."""
+    """Why it stopped."""
     carried_out: bool
-    """Whether a process is at it now. A running one that nobody carries out goes on when somebody resumes it."""
+    """Whether a process holds its lease now. A running operation without one can be resumed."""
 
     @property
     def total(self) -> int:
-        """What there was to do."""
+        """All selected items."""
         return self.jobs + self.messages
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What became of one selected failure."""
+    """The result of one selected failure."""
 
     dead_letter_id: int
     job_id: UUID | None
     external_tenant_id: str | None
     creditor_reference: str | None
-    """The invoice number, by which people know the case."""
+    """The invoice number by which users know the case."""
     outcome: str
     """worker.ledger.states.ItemOutcome."""
     why: str | None
@@ -74,10 +74,10 @@ class Item:
     stage: int
     at: datetime
     state_now: str | None
-    """The job's state now; for a replayed one: how it ended, or that it has not yet."""
+    """The job's current state; for a replayed job, its outcome so far."""
     case_reference: str | None
     last_error: str | None
-    """For a replayed job that is dead again: what the API said."""
+    """For a replayed job that died again: the API's error."""
 
 
 _COLUMNS = """
@@ -105,7 +105,7 @@ _NEWEST = 2**63 - 1
 
 
 def operation(connection: Connection, operation_id: int) -> Operation:
-    """One operation as it stands. Raises OperationNotFound."""
+    """One operation. Raises OperationNotFound."""
     row = connection.execute(_ONE, {"id": operation_id}).one_or_none()
     if row is None:
         raise OperationNotFound(f"there is no operation {operation_id} in this database")
@@ -113,18 +113,18 @@ def operation(connection: Connection, operation_id: int) -> Operation:
 
 
 def operations(connection: Connection, *, before: int | None = None, limit: int = 50) -> list[Operation]:
-    """The newest operations, or those older than the one whose id is `before`."""
+    """The newest operations, or those with an id below `before`."""
     rows = connection.execute(_LATEST, {"before": _NEWEST if before is None else before, "limit": limit})
     return [Operation(**row._mapping) for row in rows]
 
 
 def abandoned_operations(connection: Connection) -> list[int]:
-    """The running operations that nobody carries out: just started, or their process died."""
+    """Running operations without a lease holder: just started, or their process died."""
     return list(connection.execute(_ABANDONED).scalars())
 
 
 def operation_items(connection: Connection, operation_id: int, *, after: int = 0, page: int = 1000) -> Iterator[Item]:
-    """What became of each failure, by ascending dead letter, read page by page as they are asked for."""
+    """The results by ascending dead letter id, read page by page."""
     while True:
         rows = connection.execute(_ITEMS, {"id": operation_id, "after": after, "limit": page}).all()
         yield from (Item(**row._mapping) for row in rows)
@@ -135,24 +135,24 @@ def operation_items(connection: Connection, operation_id: int, *, after: int = 0
 
 @dataclass(frozen=True, slots=True)
 class CanaryDeath:
-    """A job of a canary's stage that died again."""
+    """A job in a canary stage that died again."""
 
     job_id: UUID
     same_cause: bool
-    """Of the cause that it was replayed for."""
+    """Whether the cause is the same as before the replay."""
     reason: str
     error_type: str | None
     message: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class CanaryStanding:
-    """How the jobs of one stage of a canary replay are doing."""
+class CanaryStatus:
+    """The jobs in one stage of a canary replay."""
 
     replayed: int
-    """Without those that a person has discarded since."""
+    """Not counting those discarded since."""
     under_way: int
-    """Those that have not ended yet."""
+    """Those without an outcome yet."""
     deaths: list[CanaryDeath]
 
 
@@ -170,8 +170,8 @@ _CANARY = text(
 )
 
 
-def canary_status(connection: Connection, operation_id: int, stage: int) -> CanaryStanding:
-    """How the jobs of that stage are doing. Meant for stages 1 and 2, which have few."""
+def canary_status(connection: Connection, operation_id: int, stage: int) -> CanaryStatus:
+    """The status of a stage's jobs. Meant for stages 1 and 2, which have few."""
     rows = connection.execute(_CANARY, {"id": operation_id, "stage": stage}).all()
     deaths = [
         CanaryDeath(row.job_id, bool(row.same_cause), row.reason, row.error_type, row.message)
@@ -179,4 +179,4 @@ def canary_status(connection: Connection, operation_id: int, stage: int) -> Cana
         if row.died
     ]
     ended = sum(row.state == State.SUBMITTED for row in rows)
-    return CanaryStanding(len(rows), len(rows) - ended - len(deaths), deaths)
+    return CanaryStatus(len(rows), len(rows) - ended - len(deaths), deaths)

@@ -1,4 +1,4 @@
-"""The state of the pipeline in numbers. Nothing here reads final rows one by one."""
+"""Counts of the pipeline's state. No query scans all final rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.ledger.states import FINAL_STATES, INVALID_LINK_REASONS, State
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The state of the pipeline in numbers."""
+    """Counts of the pipeline's state."""
 
     jobs: dict[str, int]
     open_dead_letters: int
@@ -26,7 +26,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """What stands above the groups."""
+    """The figures at the top of the front page."""
 
     open_failures: int
     """Open dead letters: dead jobs and unreadable messages."""
@@ -34,21 +34,21 @@ class Tiles:
     """Jobs that wait for a client link, dead or held."""
     tenants_with_invalid_links: int
     amounts: dict[str, str]
-    """At stake: the dead jobs' sums by currency, each a plain decimal number; `?` where the currency is not known.
-    The currency of most jobs first."""
+    """Sums of the dead jobs by currency as plain decimal numbers; `?` for an unknown currency. Ordered by number of
+    jobs."""
     without_amount: int
-    """Dead jobs whose amount is not known: they are in none of the sums."""
+    """Dead jobs with an unknown amount, which are in none of the sums."""
     oldest: datetime | None
-    """When the oldest open failure came."""
+    """The time of the oldest open failure."""
     living: dict[str, int]
     """Jobs that are `pending`, `waiting`, `queued`, `submitting` or `held`."""
     submitted_today: int
     """Since midnight UTC."""
     oldest_pending_seconds: float | None
     holds: list[dict[str, Any]]
-    """Why jobs wait: name, since, until, detail, in_force."""
+    """The pauses: name, since, until, detail, in_force."""
     leader: str | None
-    """The worker whose dispatcher leads; None: no worker is running."""
+    """The worker with the leading dispatcher; None if there is none."""
     now: datetime
     """The database's time."""
 
@@ -61,7 +61,7 @@ _LIVING = text(
     )
 )
 _DEAD = text("SELECT count(*) FROM jobs WHERE state = 'dead'")
-# Days that are over were counted once (`worker.ledger.writer.days`); what became final since then is counted now.
+# Past days are counted once (`worker.ledger.writer.days`); count only the jobs finished since then.
 _FINAL = text(
     " UNION ALL ".join(
         f"""
@@ -98,7 +98,7 @@ _LEADER = text("SELECT leader FROM dispatcher WHERE lease_until > now()")
 
 
 def counts(connection: Connection) -> Counts:
-    """Jobs by state, open dead letters by reason, the age of the oldest pending job in seconds, and the holds."""
+    """Jobs by state, open dead letters by reason, the oldest pending job's age in seconds, and the pauses."""
     jobs = dict.fromkeys((state.value for state in State), 0)
     jobs |= living(connection)
     jobs |= {row.state: row.jobs for row in connection.execute(_FINAL)}
@@ -116,7 +116,7 @@ def counts(connection: Connection) -> Counts:
 
 
 def tiles(connection: Connection) -> Tiles:
-    """The numbers above the groups: what is open, what is at stake, and how the pipeline is."""
+    """The figures at the top of the front page."""
     reasons = connection.execute(_REASONS).all()
     moving = living(connection)
     dead_of_link = sum(row.failures for row in reasons if row.reason in INVALID_LINK_REASONS)
@@ -138,30 +138,30 @@ def tiles(connection: Connection) -> Tiles:
 
 
 def living(connection: Connection) -> dict[str, int]:
-    """Jobs that the machinery will move, by state."""
+    """Unfinished jobs, by state."""
     return {row.state: row.jobs for row in connection.execute(_LIVING)}
 
 
 def holds(connection: Connection) -> list[dict[str, Any]]:
-    """Why jobs wait: each hold's name, since, until, detail, and whether it is in force."""
+    """The pauses: name, since, until, detail, and whether each is in force."""
     return [dict(row) for row in connection.execute(_HOLDS).mappings()]
 
 
 def moment_of(connection: Connection) -> datetime:
-    """The database's time."""
+    """The database's current time."""
     moment: datetime = connection.execute(text("SELECT now()")).scalar_one()
     return moment
 
 
 def schema_version(connection: Connection) -> str | None:
-    """The database's migration, or None for a database that was never migrated."""
+    """The database's migration version; None if it was never migrated."""
     if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def oldest_code(connection: Connection) -> str | None:
-    """The oldest code version that the database's schema suits; None where it does not say."""
+    """The oldest code version compatible with the schema; None if not recorded."""
     if connection.execute(text("SELECT to_regclass('schema_support')")).scalar() is None:
         return None
     return connection.execute(text("SELECT oldest_code FROM schema_support")).scalar()

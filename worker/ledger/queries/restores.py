@@ -1,4 +1,4 @@
-"""What has to be reconciled after the ledger was restored from a backup."""
+"""What to reconcile after restoring the ledger from a backup."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from sqlalchemy import Connection, text
 
 @dataclass(frozen=True, slots=True)
 class ToReconcile:
-    """The jobs of one state that a restored ledger cannot be sure of."""
+    """Jobs of one state that may have been submitted after the backup."""
 
     state: str
     jobs: int
     marked: int
-    """Of these, so many are marked already."""
+    """How many of them are already marked for a look-up."""
     without_reference: int
-    """And so many have no creditorReference in its column, by which they could be looked up."""
+    """How many have no creditorReference column value to look them up by."""
 
 
-# One part for each state, since an index knows the rows of one state only.
+# One query per state, because the indexes are per state.
 _OPEN = text(
     " UNION ALL ".join(
         f"SELECT '{state}' AS state, count(*) AS jobs, count(*) FILTER (WHERE look_up_first) AS marked,"
@@ -40,23 +40,23 @@ _LEADER = text("SELECT leader FROM dispatcher WHERE lease_until > now()")
 
 
 def to_reconcile(connection: Connection) -> list[ToReconcile]:
-    """The jobs from which a case may still be sent, by state."""
+    """The jobs that may still send a case, by state."""
     return [ToReconcile(*row) for row in connection.execute(_OPEN)]
 
 
 def newest_entry(connection: Connection) -> datetime | None:
-    """About the last moment that the ledger knows of; None for an empty one."""
+    """The approximate time of the newest entry in the ledger; None if it is empty."""
     moment: datetime | None = connection.execute(_NEWEST).scalar()
     return moment
 
 
 def look_up_until(connection: Connection) -> datetime | None:
-    """Until when jobs that arrive are looked up first, after a restore; None when they are not."""
+    """Until when new jobs are looked up first after a restore, or None."""
     moment: datetime | None = connection.execute(_LOOK_UP_UNTIL).scalar()
     return moment
 
 
 def leader(connection: Connection) -> str | None:
-    """The worker whose dispatcher leads just now; None: no worker is running."""
+    """The worker with the leading dispatcher; None if there is none."""
     name: str | None = connection.execute(_LEADER).scalar()
     return name

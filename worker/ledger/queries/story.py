@@ -1,4 +1,4 @@
-"""One job from its beginning."""
+"""One job's history."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from worker.errors import JobNotFound
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything that the ledger knows of one job."""
+    """Everything in the ledger about one job."""
 
     job: dict[str, Any]
     attempts: list[dict[str, Any]]
     dead_letters: list[dict[str, Any]]
     audit: list[dict[str, Any]]
     holds: list[dict[str, Any]]
-    """What held the whole fleet while this job was to be sent, the last `HOLDS` of them; what holds it now is not
-    among them. `at` is when that began to matter to the job."""
+    """The last `HOLDS` past pauses of the fleet while this job was waiting. `at` is when the pause began to affect the
+    job."""
 
 
-#: Holds told of one job at most.
+#: Past pauses shown for one job at most.
 HOLDS = 100
-# A job is to be sent from its enqueue, or a replay, until it dies or is done.
+# A job waits to be sent from its enqueue or replay until it dies or is done.
 _HOLDS = f"""
     WITH living AS (
         SELECT began, COALESCE(
@@ -43,7 +43,7 @@ _HOLDS = f"""
 
 
 def story(connection: Connection, job_id: UUID) -> Story:
-    """One job with its attempts, dead letters and what people did. Raises JobNotFound."""
+    """One job with its attempts, dead letters and audit entries. Raises JobNotFound."""
 
     def read(statement: str) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(text(statement), {"id": job_id}).mappings()]
@@ -70,9 +70,9 @@ def story(connection: Connection, job_id: UUID) -> Story:
 
 
 def change_tag(connection: Connection, job_id: UUID) -> str:
-    """A mark that changes whenever the job has moved. Raises JobNotFound."""
-    mark = connection.execute(text("SELECT state || '-' || request_count FROM jobs WHERE id = :id"), {"id": job_id})
-    found: str | None = mark.scalar()
+    """A tag that changes whenever the job changes state or sends a request. Raises JobNotFound."""
+    result = connection.execute(text("SELECT state || '-' || request_count FROM jobs WHERE id = :id"), {"id": job_id})
+    found: str | None = result.scalar()
     if found is None:
         raise JobNotFound(f"there is no job {job_id} in this database")
     return found

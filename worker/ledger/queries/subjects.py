@@ -1,4 +1,4 @@
-"""Everything that the ledger keeps of one tenant's jobs, for people who ask what is known of them."""
+"""All data that the ledger stores about one tenant, for data subject requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class SubjectJob:
-    """One job with all wordings of its case, as they are stored."""
+    """One job with all versions of its case, as stored."""
 
     id: UUID
     external_tenant_id: str
@@ -25,19 +25,19 @@ class SubjectJob:
     purged_at: datetime | None
     case_body: str
     earlier: list[str]
-    """The wordings before corrections, and after them."""
+    """All stored versions, if the case was corrected."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectMessage:
-    """One unreadable message, as it is stored."""
+    """One unreadable message, as stored."""
 
     dead_letter_id: int
     sent: str
     resolved: bool
 
 
-# By key and not by id: the index on them leads from one job of the tenant to the next.
+# Page by key, not by id: an index covers tenant and key.
 _JOBS = text(
     """
     SELECT j.id, j.external_tenant_id, j.state, j.idempotency_key,
@@ -72,7 +72,7 @@ def tenant_jobs(connection: Connection, tenant: str) -> Iterator[SubjectJob]:
 
 
 def kept_messages(connection: Connection) -> Iterator[SubjectMessage]:
-    """All unreadable messages that still hold what was sent, whoever's they are."""
+    """All unreadable messages whose content is still stored, of any tenant."""
     after = 0
     while rows := connection.execute(_MESSAGES, {"after": after, "page": PAGE}).all():
         yield from (SubjectMessage(row.id, row.sent, row.resolved) for row in rows)
@@ -80,7 +80,7 @@ def kept_messages(connection: Connection) -> Iterator[SubjectMessage]:
 
 
 def job_rows(connection: Connection, job_id: UUID) -> dict[str, list[dict[str, Any]]]:
-    """Every row of a job, by table and column; the texts of its case as they are stored."""
+    """Every row of a job, by table and column; case texts as stored."""
     tables = {
         "jobs": "SELECT * FROM jobs WHERE id = :id",
         "case_versions": "SELECT * FROM case_versions WHERE job_id = :id ORDER BY number",

@@ -14,10 +14,10 @@ from worker.policy.replay_plan import ReplayPlan, plan_in_sql, plan_replay
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One job, or one unreadable message, that somebody wants to act on."""
+    """One job or unreadable message to act on."""
 
     dead_letter_id: int | None
-    """Its open dead letter; None for a job that is not dead."""
+    """Its open dead letter; None if the job is not dead."""
     job_id: UUID | None
     external_tenant_id: str | None
     state: str | None
@@ -27,7 +27,7 @@ class Target:
 
     @property
     def plan(self) -> ReplayPlan:
-        """What a replay does with it."""
+        """How a replay treats it."""
         return plan_replay(
             is_job=self.job_id is not None,
             outcome_unknown=self.outcome_unknown,
@@ -38,25 +38,24 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What fits a filter, in numbers."""
+    """Counts of the failures that match a filter."""
 
     jobs: int
     tenants: int
     messages: int
     """Unreadable messages: dead letters without a job."""
     plans: Mapping[ReplayPlan, int]
-    """How many jobs a replay treats in which way; a plan that no job has is missing."""
+    """Number of jobs per replay plan; plans without jobs are missing."""
     newest: int
-    """The highest dead letter's id: what dies later does not belong to the selection."""
+    """The highest dead letter id: later failures don't belong to the selection."""
     amounts: dict[str, str] = field(default_factory=dict)
-    """The sum by currency, each a plain decimal number; `?` for amounts whose currency is not known. The currency
-    of most jobs first."""
+    """Sums by currency as plain decimal numbers; `?` for an unknown currency. Ordered by number of jobs."""
     without_amount: int = 0
-    """Jobs whose amount is not known: they are in none of the sums."""
+    """Jobs with an unknown amount, which are in none of the sums."""
 
     @property
     def may_exist(self) -> int:
-        """Jobs whose case Debitura may have already."""
+        """Jobs whose case may already exist at Debitura."""
         return sum(jobs for plan, jobs in self.plans.items() if plan.case_may_exist)
 
 
@@ -84,8 +83,8 @@ _PLAN = plan_in_sql(
     look_up_first="u.look_up_first",
     has_reference="u.creditor_reference IS NOT NULL",
 )
-# Most dead jobs are of one plan: the API refused them for certain. The others have an index of their own, and are read
-# only where there are any.
+# Most dead jobs have one plan: the API definitely rejected them. The others have their own index, and are read only if
+# there are any.
 _MAY_EXIST = "u.state = 'dead' AND (u.outcome_unknown OR u.look_up_first)"
 _ANY_MAY_EXIST = text(f"SELECT EXISTS (SELECT FROM jobs u WHERE {_MAY_EXIST})")
 _PLANS = f"""
@@ -121,7 +120,7 @@ _NO_BOUND = 2**63 - 1
 
 
 def selected(connection: Connection, wanted: FailureFilter, *, newest: int = _NO_BOUND) -> Selected:
-    """Count the open failures that fit, and how a replay would treat them; none whose dead letter is after `newest`."""
+    """Count the matching open failures up to `newest`, and the replay plans of their jobs."""
     conditions, parameters = conditions_of(wanted)
     parameters["newest"] = newest
     row = connection.execute(text(_SELECTED.format(source=OPEN_FAILURES, conditions=conditions)), parameters).one()
@@ -145,7 +144,7 @@ def selected(connection: Connection, wanted: FailureFilter, *, newest: int = _NO
 def page_of_targets(
     connection: Connection, wanted: FailureFilter, *, after: int, newest: int, limit: int
 ) -> list[Target]:
-    """The open failures that fit, by ascending dead letter: those after `after`, up to and including `newest`."""
+    """The matching open failures by ascending dead letter id: those after `after`, up to and including `newest`."""
     conditions, parameters = conditions_of(wanted)
     rows = connection.execute(
         text(_PAGE.format(source=OPEN_FAILURES, conditions=conditions)),
@@ -162,6 +161,6 @@ def jobs_to_ask_for(connection: Connection, wanted: FailureFilter, *, newest: in
 
 
 def targets_by_id(connection: Connection, ids: Sequence[UUID]) -> list[Target]:
-    """Those of the jobs that exist, in whatever state, in the order of the ids."""
+    """The existing jobs among these ids, in any state, in the same order."""
     found = {row.job_id: Target(**row._mapping) for row in connection.execute(_BY_ID, {"ids": list(ids)})}
     return [found[job_id] for job_id in dict.fromkeys(ids) if job_id in found]

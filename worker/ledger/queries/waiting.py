@@ -1,6 +1,6 @@
-"""Why jobs wait (turn, rate windows, holds), and how much work is due soon.
+"""Why jobs wait (turn, rate limits, pauses), and how much work is due soon.
 
-The words for people are in `worker.report.waiting`.
+`worker.report.waiting` describes it for users.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from worker.ledger.writer.holds import HoldName
 from worker.ledger.writer.pace import Use, margin, use
 from worker.policy.rate_limit import Pace, Window
 
-#: Jobs counted before a job's turn at most; beyond that "more than" will do.
+#: Jobs counted ahead of a job at most; beyond that, texts say "more than".
 COUNTED_AHEAD = 10_000
 
 
@@ -28,44 +28,44 @@ class WindowUse:
     window: Window
     used: int
     frees_in: float | None
-    """For a window that is used up: seconds until enough requests have left it for one more."""
+    """For a full window: seconds until it has room for another request."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetWaits:
-    """What keeps the fleet from releasing more just now, and how much there is to release."""
+    """What limits the fleet's releases now, and the size of the backlog."""
 
     backlog: int
     """Jobs that are pending or waiting."""
     backing_off: int
-    """Those of them that are not due yet."""
+    """How many of them are not due yet."""
     next_due: datetime | None
     """When the first of those is due."""
     windows: list[WindowUse]
     holds: list[dict[str, Any]]
     leader: str | None
     unpublished_since: datetime | None
-    """Since when the broker has taken no message."""
+    """Since when the broker has accepted no message."""
     tenants: int
     """Tenants with such jobs, counted only while the brake is on."""
     amounts: dict[str, str]
     """Their sums by currency, each a plain decimal number, counted only while the brake is on."""
     estimate: float
-    """About how many seconds it takes to release the backlog at the pace that is allowed."""
+    """Estimated seconds to release the backlog at the allowed rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Where a pending job stands."""
+    """A pending job's place in the queue."""
 
     ahead: int
-    """Jobs with an earlier turn, counted up to COUNTED_AHEAD."""
+    """Jobs ahead of it, counted up to COUNTED_AHEAD."""
     tenant_under_way: int
-    """Jobs of the same tenant that are queued or being submitted."""
+    """Queued and submitting jobs of the same tenant."""
 
 
 def fleet_waits(connection: Connection, pace: Pace) -> FleetWaits:
-    """What keeps the fleet from releasing more just now."""
+    """What limits the fleet's releases now."""
     used: Use = use(connection, Api.CUSTOMER, pace)
     windows = windows_in(connection, pace, used)
     pending, backing_off, next_due = connection.execute(
@@ -118,7 +118,7 @@ def _behind_brake(connection: Connection) -> tuple[int, dict[str, str]]:
 
 
 def windows_in(connection: Connection, pace: Pace, used: Use) -> list[WindowUse]:
-    """How much of each window is used, and when a full one frees."""
+    """The use of each window, and when a full one has room again."""
     return [
         WindowUse(window, used.requests[window.seconds], _frees_in(connection, window, used.requests[window.seconds]))
         for window in pace.windows
@@ -126,7 +126,7 @@ def windows_in(connection: Connection, pace: Pace, used: Use) -> list[WindowUse]
 
 
 def turn(connection: Connection, job_id: UUID) -> Turn | None:
-    """Where the job stands among the pending ones; None for a job that is not pending."""
+    """The job's place among the pending ones; None if it is not pending."""
     row = connection.execute(
         text(
             """
@@ -149,7 +149,7 @@ def turn(connection: Connection, job_id: UUID) -> Turn | None:
 def _frees_in(connection: Connection, window: Window, used: int) -> float | None:
     if used < window.amount:
         return None
-    # As the dispatcher counts: whole buckets. There is room again when the one goes that makes it too many.
+    # Count whole buckets, like the dispatcher. There is room when the bucket that reaches the limit leaves the window.
     counted = window.seconds + margin(window.seconds)
     seconds = connection.execute(
         text(
@@ -165,24 +165,24 @@ def _frees_in(connection: Connection, window: Window, used: int) -> float | None
     return 0.0 if seconds is None else max(0.0, counted + float(seconds))
 
 
-#: Requests that are looked at to know how long one takes.
+#: Requests sampled for the average latency.
 SAMPLE = 100
-#: Tenants counted at most; beyond that their number is not what keeps jobs from being under way.
+#: Tenants counted at most; beyond that, their number no longer limits concurrency.
 COUNTED_TENANTS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class DueWork:
-    """Beyond the counts of states."""
+    """Work due soon, and the figures to estimate its duration."""
 
     due_soon: int
-    """Waiting jobs that are due within the seconds that were asked for."""
+    """Waiting jobs due within the given time."""
     lag: float
-    """For how many seconds the longest overdue one waits for a dispatcher to wake it; 0 without one."""
+    """Seconds for which the most overdue job has waited for the dispatcher; 0 if none is overdue."""
     tenants: int
     """Tenants with pending jobs, counted up to COUNTED_TENANTS."""
     latency: float | None
-    """Seconds that a request took lately, on average; None before the first one."""
+    """Average seconds of recent requests; None before the first."""
 
 
 _DUE = text(
@@ -191,7 +191,7 @@ _DUE = text(
     FROM jobs WHERE state = 'waiting' AND due_at <= now() + make_interval(secs => :seconds)
     """
 )
-# From tenant to tenant through the index, so that a tenant's thousands of jobs cost one step.
+# Skip from tenant to tenant in the index, so that a tenant's thousands of jobs cost one step.
 _TENANTS = text(
     """
     WITH RECURSIVE walk AS (
@@ -205,9 +205,9 @@ _TENANTS = text(
     SELECT count(tenant) FROM walk
     """
 )
-# The newest of two kinds: requests of the jobs that were submitted last, and the failed ones of the last minute. While
-# an API only runs into timeouts, it is these that tell how long a request keeps a worker busy; once it answers again,
-# they count for no more than their share.
+# The newest of two kinds: requests of the last submitted jobs, and failed requests of the last minute. While an API
+# only times out, the failed ones show how long a request occupies a worker; after it recovers, they count only for
+# their share.
 _LATENCY = text(
     """
     SELECT avg(duration_ms)::float8 / 1000 FROM (
@@ -228,7 +228,7 @@ _LATENCY = text(
 
 
 def due_work(connection: Connection, *, within: float) -> DueWork:
-    """What will be due within that many seconds, and what is known of how long it takes."""
+    """The work due within `within` seconds, and the figures to estimate its duration."""
     due = connection.execute(_DUE, {"seconds": within}).one()
     return DueWork(
         due.due_soon,

@@ -50,7 +50,7 @@ from worker.report.web.webhook import PATH as WEBHOOK
 from worker.report.web.webhook import Webhook
 from worker.report.webhooks.inbox import Inbox, webhook_secrets
 from worker.settings import Settings
-from worker.telemetry.metrics.registry import open_book
+from worker.telemetry.metrics.registry import enable_metrics
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +108,7 @@ def create_application(
     """
     web = WebSettings.from_environment(environ, settings)
     secrets = webhook_secrets(environ)
-    open_book()
+    enable_metrics()
     runner = OperationRunner(engine)
     inbox = Inbox(engine, runner.kick)
 

@@ -1,8 +1,6 @@
-"""What this process measures. `catalog` lists every metric, `book` keeps the values, `folder` is where the processes of
-one worker put them together, `exposition` writes them down for Prometheus.
+"""Metrics. `definitions` lists them, `registry` stores this process's values, `exposition` renders them for Prometheus.
 
-Whoever does the work says so with `count` and `observe`; both do nothing until `book.open_book` was called, so that a
-process which nobody asks pays nothing.
+Record values with `count` and `observe`; both do nothing until `registry.enable_metrics` was called.
 """
 
 from worker.telemetry.metrics.registry import count, observe

@@ -1,7 +1,6 @@
-"""Every metric, by the name under which Prometheus knows it. Nothing is measured that is not listed here, and
-docs/metrics.md lists the same; a test compares them.
+"""All metrics with their Prometheus names. docs/metrics.md lists the same; a test compares them.
 
-No label holds a tenant, a case, an address or a message: only words of a closed list, and HTTP statuses.
+Labels hold only values from closed lists and HTTP statuses: no tenants, cases, addresses or messages.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What may be done with a metric's values."""
+    """The metric types of Prometheus."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -28,12 +27,12 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
-    """For a metric with one label whose values are known beforehand: these, so that each is there from the start."""
+    """The values of a single label if known in advance, so that each series exists from the start."""
     buckets: tuple[float, ...] = ()
 
     @property
     def samples(self) -> frozenset[str]:
-        """The names under which its values can be asked for."""
+        """The names of its samples in queries."""
         if self.kind is Kind.HISTOGRAM:
             return frozenset(f"{self.name}{end}" for end in ("_bucket", "_count", "_sum"))
         return frozenset({self.name})
@@ -51,23 +50,23 @@ def _histogram(name: str, about: str, *labels: str, buckets: tuple[float, ...]) 
     return Metric(name, Kind.HISTOGRAM, about, labels, buckets=buckets)
 
 
-#: Seconds of one request. Beyond the read timeout of 30 s an answer may still drip in.
+#: Seconds of one request. A slow body may take longer than the read timeout of 30 s.
 _REQUEST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-#: Seconds of a job's whole way: a moment when all is well, hours under a backlog or an outage.
-_WAY = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
-#: Seconds of one look of the dispatcher, which looks every 50 ms.
+#: Seconds from enqueue to submission: under a second normally, hours with a backlog or an outage.
+_END_TO_END = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
+#: Seconds of one dispatcher tick; it ticks every 50 ms.
 _TICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
-# ---- measured where it happens: each process counts for itself
+# ---- measured by each process for itself
 
 SUBMITTED_AFTER = _histogram(
     "case_worker_enqueue_to_submitted_seconds",
     "From the enqueue of a job to the record that the API has its case.",
-    buckets=_WAY,
+    buckets=_END_TO_END,
 )
 SUBMISSIONS = _counter(
     "case_worker_submissions_total",
-    "Requests to submit a case, by what became of them.",
+    "Requests to submit a case, by outcome.",
     "outcome",
     words=(
         "submitted", "unauthorized", "refused", "rate_limited", "conflict", "server_error", "unusable", "not_sent",
@@ -76,7 +75,7 @@ SUBMISSIONS = _counter(
 )  # fmt: skip
 DIED = _counter(
     "case_worker_jobs_died_total",
-    "Jobs that came to need a person, by reason.",
+    "Jobs that died and need a person, by reason.",
     "reason",
     words=(
         "second_unauthorized", "client_link_not_found", "validation", "business_rule", "forbidden", "not_found",
@@ -85,49 +84,50 @@ DIED = _counter(
 )  # fmt: skip
 API_REQUEST = _histogram(
     "case_worker_api_request_seconds",
-    "One request to a Debitura API, by endpoint and HTTP status; not_sent or no_answer where no answer came.",
+    "One request to a Debitura API, by endpoint and HTTP status; not_sent or no_answer without a response.",
     "endpoint",
     "status",
     buckets=_REQUEST,
 )
 MINTS = _counter(
     "case_worker_token_mints_total",
-    "Requests for a new token, by what came of them.",
+    "Requests for a new token, by result.",
     "result",
     words=("minted", "no_client_link", "refused", "key_rejected", "rate_limited", "unavailable"),
 )
 CACHE_HITS = _counter(
     "case_worker_token_cache_hits_total",
-    "Tokens that were found: in this process's memory or in the shared cache.",
+    "Tokens found in this process's memory or in the shared cache.",
     "place",
     words=("memory", "shared"),
 )
 UNAUTHORIZED_RETRIES = _counter(
-    "case_worker_unauthorized_retries_total", "Requests that were sent once more with a fresh token after a 401."
+    "case_worker_unauthorized_retries_total", "Requests retried with a fresh token after a 401."
 )
 SECOND_UNAUTHORIZED = _counter(
     "case_worker_second_unauthorized_total",
-    "Second 401s, each an invalid client link, by the reason that the API gave.",
+    "Second 401s, each an invalid client link, by the API's reason.",
     "reason",
     words=("unauthorized", "invalid_token", "token_expired", "token_revoked", "none_given", "other"),
 )
 TAKEN_BACK = _counter(
     "case_worker_jobs_taken_back_total",
-    "Jobs that the dispatcher took back: nobody claimed their message in time, or their worker's lease ran out.",
+    "Jobs that the dispatcher reclaimed: their message was not claimed in time, or their worker's lease expired.",
     "why",
     words=("unclaimed", "lease_expired"),
 )
 RELEASED = _counter("case_worker_jobs_released_total", "Jobs that the dispatcher put on the Celery queue.")
-TICK = _histogram("case_worker_dispatcher_tick_seconds", "One look of the leading dispatcher.", buckets=_TICK)
+TICK = _histogram("case_worker_dispatcher_tick_seconds", "One tick of the leading dispatcher.", buckets=_TICK)
 
-# ---- read from the ledger when somebody asks: the same from every process
+# ---- read from the ledger at each scrape: the same in every process
 
-LEDGER_UP = _gauge("case_worker_ledger_up", "1 if the ledger answered; without it the gauges below are missing.")
+LEDGER_UP = _gauge("case_worker_ledger_up", "1 if the ledger responded; otherwise the gauges below are missing.")
 JOBS = _gauge("case_worker_jobs", "Jobs by state.", "state")
 OPEN_DEAD_LETTERS = _gauge("case_worker_open_dead_letters", "Failures that need a person, by reason.", "reason")
 BACKLOG = _gauge("case_worker_backlog_jobs", "Jobs that are pending or waiting.")
 OLDEST_PENDING = _gauge(
-    "case_worker_oldest_pending_job_age_seconds", "For how long the oldest pending job has been pending; 0 without one."
+    "case_worker_oldest_pending_job_age_seconds",
+    "Age of the oldest pending job since it became pending; 0 without one.",
 )
 WINDOW_USED = _gauge(
     "case_worker_rate_limit_used_requests", "Requests to the Customer API in each window of the rate limits.", "window"
@@ -136,12 +136,12 @@ WINDOW_LIMIT = _gauge(
     "case_worker_rate_limit_requests", "Requests that each window of the rate limits allows.", "window"
 )
 CIRCUIT_OPEN = _gauge("case_worker_circuit_open", "1 while a circuit is open, else 0.", "circuit")
-HELD = _gauge("case_worker_rate_limit_held", "1 while an API's 429 holds the fleet, else 0.", "hold")
+HELD = _gauge("case_worker_rate_limit_held", "1 while an API's 429 pauses the fleet, else 0.", "hold")
 DISPATCHER_LAG = _gauge(
-    "case_worker_dispatcher_lag_seconds", "For how long the longest overdue job waits for a dispatcher to wake it."
+    "case_worker_dispatcher_lag_seconds", "How long the most overdue job has waited for a dispatcher."
 )
-DISPATCHER_LEADS = _gauge("case_worker_dispatcher_leads", "1 if some worker's dispatcher leads, else 0.")
-USEFUL_WORKERS = _gauge("case_worker_useful_workers", "How many workers are useful now: for autoscalers.")
+DISPATCHER_LEADS = _gauge("case_worker_dispatcher_leads", "1 if a worker's dispatcher is the leader, else 0.")
+USEFUL_WORKERS = _gauge("case_worker_useful_workers", "Number of useful workers now, for autoscalers.")
 
 MEASURED = (
     SUBMITTED_AFTER, SUBMISSIONS, DIED, API_REQUEST, MINTS, CACHE_HITS, UNAUTHORIZED_RETRIES, SECOND_UNAUTHORIZED,

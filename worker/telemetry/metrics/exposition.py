@@ -1,7 +1,6 @@
-"""All metrics in Prometheus' text format, and the folder in which a worker's processes put them together.
+"""Render metrics in Prometheus' text format, and manage the folder that a worker's processes share.
 
-The main process makes the folder and removes it. What a killed worker left behind is removed by the next one on this
-machine.
+The main process creates and removes the folder. The next worker on this machine removes the folder of a killed one.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 
-class _All(Collector):
+class _Combined(Collector):
     def __init__(self, collectors: Iterable[Collector]) -> None:
         self._collectors = tuple(collectors)
 
@@ -30,46 +29,46 @@ class _All(Collector):
             yield from collector.collect()
 
 
-def write_down(collectors: Iterable[Collector], accept: str | None) -> tuple[bytes, str]:
-    """The text and its content type, in the form that the Accept header asks for."""
+def render(collectors: Iterable[Collector], accept: str | None) -> tuple[bytes, str]:
+    """The metrics' text and content type, in the format of the Accept header."""
     encode, content_type = choose_encoder(accept or "")
-    return encode(_All(collectors)), content_type
+    return encode(_Combined(collectors)), content_type
 
 
 def shared(folder: Path) -> Collector:
-    """The values of all processes that share that folder, each counter and histogram summed up."""
+    """A collector that sums the values of all processes that share the folder."""
     collector: Collector = MultiProcessCollector(None, path=str(folder))  # type: ignore[no-untyped-call]  # the library types it in part
     return collector
 
 
 PREFIX = "case-worker-metrics-"
 _LOCK = "lock"
-#: Seconds after which a folder that nobody has locked is taken to be abandoned rather than just made.
-_JUST_MADE = 60.0
+#: Seconds after which an unlocked folder counts as abandoned, not as just created.
+_CREATION_GRACE = 60.0
 
 
 class SharedFolder:
-    """A folder of this worker's own, locked for as long as one of its processes lives."""
+    """This worker's folder, locked as long as one of its processes lives."""
 
     def __init__(self, parent: str = "") -> None:
-        """`parent`: where to make it, by default among the temporary files. Raises OSError."""
+        """`parent`: where to create it, by default the temporary directory. Raises OSError."""
         base = Path(parent or tempfile.gettempdir())
         base.mkdir(parents=True, exist_ok=True)
-        _take_away_abandoned(base)
+        _remove_abandoned(base)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
         lock = self.path / f"{_LOCK}.new"
         self._lock = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Under its name it is locked from the beginning: another worker that starts now must not find it free.
+        # Lock first, then rename: a worker that starts now must not find the lock free.
         lock.rename(self.path / _LOCK)
 
     def remove(self) -> None:
-        """Take it away, with everything in it."""
+        """Remove the folder and its content."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
 
-def _take_away_abandoned(base: Path) -> None:
+def _remove_abandoned(base: Path) -> None:
     for folder in base.glob(f"{PREFIX}*"):
         with suppress(OSError):
             if _is_abandoned(folder):
@@ -80,7 +79,7 @@ def _is_abandoned(folder: Path) -> bool:
     try:
         lock = os.open(folder / _LOCK, os.O_RDWR)
     except FileNotFoundError:
-        return time.time() - folder.stat().st_mtime > _JUST_MADE
+        return time.time() - folder.stat().st_mtime > _CREATION_GRACE
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

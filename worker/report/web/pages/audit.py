@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from worker.ledger.queries.audit import Act, acts, different_actions, different_actors
+from worker.ledger.queries.audit import Act, acts, distinct_actions, distinct_actors
 from worker.report.audit_descriptions import NAMES, describe, describe_channel, name_of
 from worker.report.web import addresses
 from worker.report.web.audit_addresses import read_audit_filter
@@ -34,7 +34,7 @@ def audit_view(context: RequestContext) -> Response:
     text = context.query.get("before", "")
     place = int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else None
     with context.snapshot() as connection:
-        actions, people = different_actions(connection), different_actors(connection)
+        actions, people = distinct_actions(connection), distinct_actors(connection)
         found = [] if wanted.problems else acts(connection, wanted.filter, older_than=place, limit=ROWS + 1)
     menu = [(action, name_of(action)) for action in dict.fromkeys([*NAMES, *actions])]
     following = found[ROWS - 1].id if len(found) > ROWS else None

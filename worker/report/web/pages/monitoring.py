@@ -10,8 +10,8 @@ from worker.errors import SchemaMismatch
 from worker.fleet.reading import LedgerGauges, as_data
 from worker.ledger.migrate import require_suitable
 from worker.report.web.request_context import RequestContext
-from worker.telemetry.metrics.exposition import write_down
-from worker.telemetry.metrics.registry import open_book
+from worker.telemetry.metrics.exposition import render
+from worker.telemetry.metrics.registry import enable_metrics
 
 log = structlog.get_logger(__name__)
 
@@ -42,8 +42,8 @@ def readyz(context: RequestContext) -> Response:
 
 def metrics(context: RequestContext) -> Response:
     """Prometheus metrics: the fleet's state from the ledger, and this process's own measurements."""
-    collectors = [open_book(), LedgerGauges(context.report.fleet)]
-    body, content_type = write_down(collectors, context.request.headers.get("accept"))
+    collectors = [enable_metrics(), LedgerGauges(context.report.fleet)]
+    body, content_type = render(collectors, context.request.headers.get("accept"))
     return Response(body, headers={"Content-Type": content_type})
 
 
