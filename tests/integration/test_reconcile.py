@@ -142,7 +142,7 @@ def test_a_dry_run_changes_nothing_and_once_more_marks_nothing_twice(pipeline: P
     assert "2 of them are marked already." in again.stdout
     assert "0 jobs marked" in again.stdout
     assert pipeline.ledger.value("SELECT count(*) FROM audit_log WHERE action = 'reconcile'") == 2
-    assert "jobs that arrive are looked up first" in run(variables, "status").stdout
+    assert "new jobs are looked up first" in run(variables, "status").stdout
     assert json.loads(run(variables, "status", "--json").stdout)["look_up_first_until"]
     assert str(pipeline.ledger.value("SELECT min(restored_to) FROM restores")).startswith("2026-05-31 12:00:00")
 
