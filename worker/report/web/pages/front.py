@@ -70,7 +70,7 @@ def pipeline(tiles: Tiles, waits: FleetWaits) -> dict[str, Any]:
     elif tiles.leader is None:
         word, tone = "No worker is running", "trouble"
     elif HoldName.API_KEY in names:
-        word, tone = "Partner key refused", "trouble"
+        word, tone = "Partner key rejected", "trouble"
     elif names:
         word, tone = "On hold", "data"
     elif any(window.frees_in is not None for window in waits.windows):
