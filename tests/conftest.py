@@ -1,4 +1,4 @@
-"""Real servers for all tests: PostgreSQL and Valkey from the wheels, started once; a database for each test."""
+"""Real servers for all tests: PostgreSQL and Valkey, started once per session, and one database per test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from local_servers import LocalPostgres, LocalValkey
 
-from tests.databases import Database, sqlalchemy_url
+from tests.support.databases import TEMPLATE, Database, sqlalchemy_url
 from worker.ledger import migrate
 from worker.ledger.database import get_engine
 from worker.sandbox.server import SandboxServer
@@ -26,8 +26,6 @@ for name in [
     or n.startswith("LOG_TENANT")
 ]:
     del os.environ[name]
-
-TEMPLATE = "ledger_template"
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +45,7 @@ def database(postgres: LocalPostgres) -> Iterator[Database]:
 
 @pytest.fixture
 def empty_database(postgres: LocalPostgres) -> Iterator[Database]:
-    """A database that was never migrated."""
+    """A database without any migration."""
     with new_database(postgres, "empty") as database:
         yield database
 
@@ -87,7 +85,7 @@ def sandbox_server() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def environment(database: Database, valkey: LocalValkey, sandbox_server: SandboxServer) -> dict[str, str]:
-    """What a deployment would set: for worker processes and commands, as a child's environment."""
+    """The environment variables of a deployment, for worker processes and commands."""
     return {
         "DATABASE_URL": database.url,
         "REDIS_URL": valkey.url,

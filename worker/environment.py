@@ -119,6 +119,6 @@ class Environment:
             raise SettingsError(f"{name} should look like 90d or 12w, and be at least a day, not {text!r}")
         return value
 
-    def count(self, name: str, default: int, *, at_most: int) -> int:
-        """A whole number from 1. Raises SettingsError."""
-        return parse_whole(name, self.text(name), default, at_least=1, at_most=at_most)
+    def count(self, name: str, default: int, *, at_most: int, at_least: int = 1) -> int:
+        """A whole number within these bounds. Raises SettingsError."""
+        return parse_whole(name, self.text(name), default, at_least=at_least, at_most=at_most)

@@ -49,6 +49,12 @@ class Settings:
     """What of a sealed case stays readable in columns of its own."""
     purge_after: float | None = None
     """How long a final job's case is kept; None: for ever."""
+    brake_jobs: int = 20
+    """Jobs that must meet the same verdict before the fleet stops (`worker.policy.brake`); 0: it never does."""
+    brake_tenants: int = 5
+    """Different tenants that these jobs must belong to."""
+    idempotency: float = 86_400.0
+    """Seconds for which the API remembers an Idempotency-Key."""
     trace_to_api: bool = False
     """Whether requests to the APIs carry a traceparent header: ids of traces are nobody's business but ours."""
 
@@ -101,6 +107,9 @@ class Settings:
             encryption_keys=keys,
             readable=readable,
             purge_after=env.age("PURGE_AFTER", at_least=86_400),
+            brake_jobs=env.count("WORKER_BRAKE_JOBS", 20, at_least=0, at_most=1000),
+            brake_tenants=env.count("WORKER_BRAKE_TENANTS", 5, at_most=1000),
+            idempotency=env.seconds("DEBITURA_IDEMPOTENCY_SECONDS", 86_400, at_most=31_536_000),
             trace_to_api=env.one_of("WORKER_TRACE_TO_API", ("no", "yes"), "no") == "yes",
         )
         for name in needs:

@@ -77,6 +77,8 @@ TABLES = (
     "alert_deliveries",
     "webhook_events",
     "webhook_counts",
+    "tenant_links",
+    "accepted_verdicts",
     "served_rounds",
     "schema_support",
     "restores",
@@ -208,6 +210,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("day", "state", name=op.f("pk_finished_days")),
     )
     op.create_table(
+        "accepted_verdicts",
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("accepted_until", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("accepted_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("verdict", name=op.f("pk_accepted_verdicts")),
+    )
+    op.create_table(
+        "tenant_links",
+        sa.Column("external_tenant_id", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("since", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("probe_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("probe_pause", sa.Float(), nullable=False),
+        sa.Column("probe_job", sa.UUID(), nullable=True),
+        sa.PrimaryKeyConstraint("external_tenant_id", name=op.f("pk_tenant_links")),
+    )
+    op.create_index("ix_tenant_links_probe_at", "tenant_links", ["probe_at"], unique=False)
+    op.create_table(
         "holds",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("since", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -215,6 +237,9 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("probe_job", sa.UUID(), nullable=True),
         sa.Column("probes", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("probe_tenant", sa.Text(), nullable=True),
+        sa.Column("verdict", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_holds")),
     )
     op.create_table(
@@ -253,6 +278,8 @@ def upgrade() -> None:
         sa.Column("purged_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("trace_context", sa.Text(), nullable=True),
         sa.Column("look_up_first", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("link_trial", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("withdrawals", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("wait_reason", sa.Text(), nullable=True),
         sa.CheckConstraint("(state = 'queued') = (queued_at IS NOT NULL)", name=op.f("ck_jobs_queued_at_while_queued")),
         sa.CheckConstraint(
@@ -275,7 +302,7 @@ def upgrade() -> None:
             name=op.f("ck_jobs_purged_when_final"),
         ),
         sa.CheckConstraint(
-            "state IN ('pending', 'waiting', 'queued', 'submitting', 'submitted', 'dead', 'discarded')",
+            "state IN ('pending', 'waiting', 'queued', 'submitting', 'held', 'submitted', 'dead', 'discarded')",
             name=op.f("ck_jobs_state"),
         ),
         sa.CheckConstraint(
@@ -331,6 +358,13 @@ def upgrade() -> None:
         ["state", "finalized_at"],
         unique=False,
         postgresql_where=sa.text("finalized_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_jobs_held_tenant",
+        "jobs",
+        ["external_tenant_id", "priority", "round", "created_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'held'"),
     )
     op.create_index(
         "ix_jobs_lease_until", "jobs", ["lease_until"], unique=False, postgresql_where=sa.text("state = 'submitting'")
@@ -649,7 +683,8 @@ def upgrade() -> None:
             name=op.f("ck_dead_letters_reason"),
         ),
         sa.CheckConstraint(
-            "resolution IS NULL OR resolution IN ('replayed', 'discarded')", name=op.f("ck_dead_letters_resolution")
+            "resolution IS NULL OR resolution IN ('replayed', 'discarded', 'withdrawn')",
+            name=op.f("ck_dead_letters_resolution"),
         ),
         sa.CheckConstraint(
             "(resolved_at IS NULL) = (resolution IS NULL) AND (resolved_at IS NULL) = (resolved_by IS NULL)",

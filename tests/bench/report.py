@@ -23,9 +23,9 @@ from rich.table import Table
 from sqlalchemy import Connection
 
 from examples.local_servers import LocalPostgres
-from tests.databases import Database, sqlalchemy_url
-from tests.integration.web_visitor import Visitor, report
-from tests.many_failures import fill
+from tests.support.databases import Database, sqlalchemy_url
+from tests.support.many_failures import fill
+from tests.support.web_visitor import Visitor, report
 from worker.ledger import migrate, queries
 from worker.ledger.database import get_engine, transaction
 from worker.ledger.queries import FailureFilter

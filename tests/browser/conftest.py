@@ -1,4 +1,4 @@
-"""The page as people see it: a real browser on a real server, with a worker that does what is replayed."""
+"""Fixtures for the page in a real browser: a served page, and a worker that carries out replays."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from tests.databases import Database
-from tests.integration.pipeline import Pipeline
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
 from worker.report.web import passwords
 from worker.report.web.application import create_application
 from worker.report.web.security_middleware import SecurityMiddleware
@@ -46,7 +46,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def shop(environment: dict[str, str], database: Database, sandbox_server: SandboxServer) -> Iterator[Pipeline]:
-    """Where jobs come from, and the worker that a test sets to work."""
+    """The worker that makes and runs a test's jobs."""
     sandbox_server.sandbox.reset()
     environment |= {"WORKER_MAX_ATTEMPTS": "2", "WORKER_REQUEST_TIMEOUT_SECONDS": "3"}
     with closing(Pipeline(Settings.from_environment(environment), database)) as pipeline:
@@ -55,7 +55,7 @@ def shop(environment: dict[str, str], database: Database, sandbox_server: Sandbo
 
 @pytest.fixture
 def set_to_work(shop: Pipeline) -> Iterator[Callable[[], None]]:
-    """Starts a dispatcher and worker that go on by themselves: what is replayed from then on comes to its end."""
+    """Start a dispatcher and worker in the background, so that replayed jobs run to their end."""
     stop = threading.Event()
 
     def work() -> None:
@@ -78,7 +78,7 @@ def report(environment: dict[str, str], database: Database) -> SecurityMiddlewar
 
 @pytest.fixture
 def address(report: SecurityMiddleware) -> Iterator[str]:
-    """The page, served; where it is."""
+    """The URL of the running page."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(report, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
@@ -92,7 +92,7 @@ def address(report: SecurityMiddleware) -> Iterator[str]:
 
 
 class Witness:
-    """Notes what must not happen in any page: errors, scripts that are refused or run, requests to elsewhere."""
+    """Record what must not happen on any page: errors, blocked scripts, dialogs, requests to other hosts."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -116,7 +116,7 @@ class Witness:
 
 @pytest.fixture
 def open_page(browser: Browser, report: SecurityMiddleware, address: str) -> Iterator[Callable[..., Page]]:
-    """Opens pages that are signed in as somebody; keywords are the browser's (color_scheme, viewport)."""
+    """Open pages as a signed-in user; keywords go to the browser (color_scheme, viewport)."""
     contexts: list[BrowserContext] = []
     witness = Witness(address)
     sessions = Sessions(report.settings.secret_key)

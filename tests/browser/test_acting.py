@@ -1,4 +1,4 @@
-"""Acting: correcting, replaying, the canary, cancelling, discarding, and files to take away."""
+"""Act in the browser: correct, replay, run a canary, cancel, discard, export."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.integration.pipeline import Pipeline
+from tests.support.pipeline import Pipeline, refused
 from worker.sandbox.server import SandboxServer
 
 OpenPage = Callable[..., Page]
 Start = Callable[[], None]
-
-
-def refused(shop: Pipeline, count: int, tenant: str = "acme") -> None:
-    for number in range(count):
-        shop.enqueue(tenant, currencyCode="?", creditorReference=f"{tenant}-{number}")
-    shop.run()
 
 
 def test_a_case_is_corrected_at_the_field_that_was_refused(shop: Pipeline, page: Page, set_to_work: Start) -> None:

@@ -1,4 +1,4 @@
-"""Finding out what is stuck: signing in, causes, filters, links, one job."""
+"""Find stuck jobs in the browser: sign in, causes, filters, client links, one job."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.integration.pipeline import Pipeline
+from tests.support.pipeline import Pipeline
 from worker.sandbox.server import SandboxServer
 
 OpenPage = Callable[..., Page]

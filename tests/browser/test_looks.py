@@ -1,4 +1,4 @@
-"""Usable by everybody: accessible in light and dark, on a phone, without sideways scrolling; unharmed by any case."""
+"""The page is accessible in light and dark mode and on a phone, and no case's text can break it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_acting import refused
-from tests.integration.pipeline import Pipeline
+from tests.support.pipeline import Pipeline, refused
 
 OpenPage = Callable[..., Page]
 PHONE = {"width": 390, "height": 844}
@@ -23,7 +22,7 @@ SPILLS = """[...document.querySelectorAll("main, main :not(input, textarea, .uns
 
 
 def complaints(page: Page, rules: Sequence[str] = RULES, *, colours: bool = True) -> list[str]:
-    """What axe finds wrong, one line for each place."""
+    """Accessibility violations found by axe, one line each."""
     options = {"runOnly": list(rules), "rules": {} if colours else {"color-contrast": {"enabled": False}}}
     found = Axe().run(page, options=options)
     return [

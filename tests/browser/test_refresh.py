@@ -1,4 +1,4 @@
-"""A page that follows what goes on leaves its reader in place: nothing jumps, and the keyboard stays where it was."""
+"""Live updates keep the reader's scroll position and keyboard focus."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_acting import refused
-from tests.integration.pipeline import Pipeline
+from tests.support.pipeline import Pipeline, refused
 from worker.ledger.database import transaction
 from worker.ledger.writer.operations import cancel
 from worker.ledger.writer.resolve import Actor

@@ -12,8 +12,8 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "examples")]
 
 import click  # noqa: E402 - the two folders above come first
 
-from tests.faults.long_form import run, show  # noqa: E402
-from tests.faults.rabbitmq import installed  # noqa: E402
+from tests.support.faults.long_form import run, show  # noqa: E402
+from tests.support.faults.rabbitmq import installed  # noqa: E402
 
 
 @click.command()

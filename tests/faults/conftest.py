@@ -1,4 +1,4 @@
-"""Servers that may be killed (not the session's own ones, which all other tests share), and the programme."""
+"""Servers that a test may kill, unlike the session's shared ones, and the programme of scenarios."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 from local_servers import LocalPostgres
 
-from tests.faults.deployments import Deployments
-from tests.faults.lanes import Programme
-from tests.faults.stage import prepare_ledger
+from tests.support.faults.deployments import Deployments
+from tests.support.faults.lanes import Programme
+from tests.support.faults.stage import prepare_ledger
 
 
 @pytest.fixture(scope="session")
 def breakable_postgres() -> Iterator[LocalPostgres]:
-    """Durable: what it has committed survives its being killed."""
+    """A durable PostgreSQL: commits survive a kill."""
     with LocalPostgres(durable=True) as server:
         prepare_ledger(server)
         yield server
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def programme(request: pytest.FixtureRequest, deployments: Deployments) -> Iterator[Programme]:
-    """All scenarios that were asked for, running side by side from now on."""
+    """All selected scenarios, running in parallel from now on."""
     running = Programme(deployments.open)
     wanted: dict[object, list[str]] = {}
     for item in request.session.items:

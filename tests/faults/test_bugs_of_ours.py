@@ -1,13 +1,13 @@
-"""A bug in our own code, at any step: the job stays in the ledger, is taken back, and the error is kept."""
+"""A bug in our own code at any step: the job stays in the ledger, is reclaimed, and the error is stored."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.faults.lanes import Plan, Programme, Scenario
-from tests.faults.stage import Stage
-from tests.faults.stops import CHILD_POINTS, Stop
-from tests.faults.until import until
+from tests.support.faults.lanes import Plan, Programme, Scenario
+from tests.support.faults.stage import Stage
+from tests.support.faults.stops import CHILD_POINTS, Stop
+from tests.support.until import until
 from worker.queue.poison_messages import MAX_DEATHS
 
 #: Here no attempt is open (the claim is not committed yet, or the outcome is): there is nothing to keep the error with.
@@ -15,7 +15,7 @@ OUTSIDE = ("before_claim", "claim_uncommitted", "recorded")
 
 
 def with_a_bug_at(point: str, error: str) -> Scenario:
-    """Our own code raises that there, once."""
+    """Raise that exception once at that point in our own code."""
 
     def scenario(stage: Stage) -> None:
         pids = [node.pid for node in stage.nodes]
@@ -43,7 +43,7 @@ def with_a_bug_at(point: str, error: str) -> Scenario:
 
 
 def deadly_messages(stage: Stage) -> None:
-    """Messages take child after child with them: each is kept for a person, and the next good one is taken.
+    """Messages that kill one child after another are each stored for a person, and the next good one is processed.
 
     There are as many of them as the worker has slots, so none of them may keep its slot.
     """

@@ -12,16 +12,16 @@ import pytest
 from celery import Celery
 from pytest_celery import CeleryBrokerCluster, CeleryTestSetup, CeleryWorkerCluster
 
-from tests.faults.container_worker import ContainerWorker, why_no_engine
-from tests.faults.deployments import Deployments
-from tests.faults.stage import Stage
-from tests.faults.until import until
-from tests.faults.worker_node import PLAIN_APP
+from tests.support.faults.container_worker import ContainerWorker, why_no_engine
+from tests.support.faults.deployments import Deployments
+from tests.support.faults.stage import Stage
+from tests.support.faults.worker_node import PLAIN_APP
+from tests.support.until import until
 
 
 @pytest.fixture(scope="module", params=["processes", pytest.param("containers", marks=pytest.mark.docker)])
 def stage(request: pytest.FixtureRequest, deployments: Deployments) -> Iterator[Stage]:
-    """Two workers of one kind or the other."""
+    """Two workers, as processes or as containers."""
     options = {}
     if request.param == "containers":
         if missing := why_no_engine():
@@ -38,7 +38,7 @@ def celery_broker_cluster(stage: Stage) -> CeleryBrokerCluster:
 
 @pytest.fixture
 def celery_backend_cluster() -> None:
-    """The ledger is the truth: there is no result backend."""
+    """No result backend: the ledger holds the results."""
 
 
 @pytest.fixture

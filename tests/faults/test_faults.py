@@ -1,12 +1,12 @@
-"""Each fault alone, while work keeps coming: nothing is lost, nothing is submitted twice, everything settles."""
+"""Each fault alone under load: no case is lost or submitted twice, and every job finishes."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.faults.catalog import api, broker, database, workers
-from tests.faults.lanes import Plan, Programme
-from tests.faults.scenarios import under
+from tests.support.faults.catalog import api, broker, database, workers
+from tests.support.faults.lanes import Plan, Programme
+from tests.support.faults.scenarios import under
 
 #: What the database says of itself, and what therefore has to be found in the workers' logs: not swallowed.
 REPORTED = {

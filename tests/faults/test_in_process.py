@@ -1,4 +1,4 @@
-"""One accept and one submit through a worker in this very process, by pytest-celery's own fixtures."""
+"""One accept and one submit through a worker in this process, with pytest-celery's fixtures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from celery import Celery
 from celery.worker import WorkController
 from local_servers import LocalPostgres, LocalValkey
 
-from tests.faults.stage import TEMPLATE, a_case
-from tests.faults.until import until
+from tests.support.faults.stage import TEMPLATE, a_case
+from tests.support.until import until
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.database import get_engine
 from worker.process.lifecycle import ThisProcess

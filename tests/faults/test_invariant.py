@@ -1,4 +1,4 @@
-"""The invariant itself: each story that breaks it is told apart from one that keeps it."""
+"""The invariant's own tests: it reports each history that breaks it, and no other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.invariant import LedgerJob, differences
+from tests.support.faults.invariant import LedgerJob, differences
 
 JOB = LedgerJob("job", "acme", "key", "sha", "submitted", "submission", "case", attempts={"submission": 1})
 CASE = {"id": "case", "externalTenantId": "acme", "bodySha256": "sha", "idempotencyKey": "submission"}
@@ -14,7 +14,7 @@ POST = {"idempotencyKey": "submission", "status": 200}
 
 
 def changed(**fields: Any) -> LedgerJob:
-    """The job that is well, with something else about it."""
+    """A job that keeps the invariant, with some fields changed."""
     base = {name: getattr(JOB, name) for name in LedgerJob.__slots__}
     return LedgerJob(**(base | fields))
 

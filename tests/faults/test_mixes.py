@@ -7,17 +7,17 @@ from random import Random, SystemRandom
 
 import pytest
 
-from tests.faults.catalog import api, broker, database, stopping, workers
-from tests.faults.lanes import Plan, Programme, Scenario
-from tests.faults.mix import Mix
-from tests.faults.stage import Stage
+from tests.support.faults.catalog import api, broker, database, stopping, workers
+from tests.support.faults.lanes import Plan, Programme, Scenario
+from tests.support.faults.mix import Mix
+from tests.support.faults.stage import Stage
 
 FAULTS = (*workers.FAULTS, *broker.FAULTS, *database.FAULTS, *api.FAULTS, *stopping.FAULTS)
 SEED = int(os.environ.get("FAULTS_SEED") or SystemRandom().randrange(10**6))
 
 
 def mixed(number: int) -> Scenario:
-    """One round with its own dice."""
+    """One round with its own random seed."""
 
     def scenario(stage: Stage) -> None:
         Mix(stage, Random(f"{SEED}/{number}"), FAULTS).run(jobs=150, strikes=8)

@@ -1,4 +1,4 @@
-"""What the worker overrides in celery and kombu is as it was when the overriding code was written."""
+"""The celery and kombu functions that the worker overrides haven't changed since the overrides were written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same over RabbitMQ with quorum queues, the token cache on Valkey; where a RabbitMQ server is installed."""
+"""The fault tests over RabbitMQ quorum queues, with the token cache on Valkey, where RabbitMQ is installed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import pytest
 from amqp import Connection
 from amqp.basic_message import Message
 
-from tests.faults.catalog import Fault, api, broker, database, workers
-from tests.faults.lanes import Plan, Programme
-from tests.faults.mix import Mix
-from tests.faults.rabbitmq import installed, queue_depth, require_rabbitmq
-from tests.faults.reconnection import holding_a_message, reconnects
-from tests.faults.scenarios import stopped_at, under
-from tests.faults.stage import Stage
-from tests.faults.stops import Stop
-from tests.faults.until import until
+from tests.support.faults.catalog import Fault, api, broker, database, workers
+from tests.support.faults.lanes import Plan, Programme
+from tests.support.faults.mix import Mix
+from tests.support.faults.rabbitmq import installed, queue_depth, require_rabbitmq
+from tests.support.faults.reconnection import holding_a_message, reconnects
+from tests.support.faults.scenarios import stopped_at, under
+from tests.support.faults.stage import Stage
+from tests.support.faults.stops import Stop
+from tests.support.until import until
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -35,7 +35,7 @@ FAULTS = {
 
 
 def held_messages_come_back(stage: Stage) -> None:
-    """What a killed worker held unacked goes back to its queue: no sender has to send again."""
+    """Unacknowledged messages of a killed worker return to their queue; no sender has to send again."""
     for node in stage.nodes:
         node.kill("SIGSTOP")
     stage.send(30)
@@ -51,7 +51,7 @@ def held_messages_come_back(stage: Stage) -> None:
 
 
 def the_queue_holds_the_rest(stage: Stage) -> None:
-    """Workers take no more than they can work on: the others stay on the queue for another worker."""
+    """A worker prefetches no more than it can process; the rest stays on the queue for others."""
     assert stage.rabbitmq is not None
     stage.witness.be_slow(1000)
     ids = stage.enqueue(1)
@@ -69,7 +69,7 @@ def the_queue_holds_the_rest(stage: Stage) -> None:
 
 
 def unreadable_messages_are_kept(stage: Stage) -> None:
-    """What AMQP lets one send and nobody can read becomes a dead letter; no worker dies of it."""
+    """A message that can't be decoded becomes a dead letter and kills no worker."""
     assert stage.rabbitmq is not None
     pids = [node.pid for node in stage.nodes]
     before = stage.rows("SELECT count(*) FROM dead_letters WHERE reason = 'malformed_message'")[0][0]

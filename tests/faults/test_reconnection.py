@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.lanes import Plan, Programme
-from tests.faults.reconnection import holding_a_message, holding_nothing, holding_submissions, reconnects
+from tests.support.faults.lanes import Plan, Programme
+from tests.support.faults.reconnection import holding_a_message, holding_nothing, holding_submissions, reconnects
 
 HOLDS = (holding_nothing, holding_submissions, holding_a_message)
 SCENARIOS = {

@@ -1,4 +1,4 @@
-"""Load comes and goes, and real workers follow the autoscaling signal: none is lost with the workers that are ended."""
+"""Real workers follow the autoscaling signal up and down, and no job is lost when workers are stopped."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import time
 import pytest
 from autoscaling.follow import Follower
 
-from tests.faults.lanes import Plan, Programme
-from tests.faults.stage import Stage
-from tests.faults.until import until
+from tests.support.faults.lanes import Plan, Programme
+from tests.support.faults.stage import Stage
+from tests.support.until import until
 from worker.fleet.reading import Fleet, FleetReader, look
 from worker.fleet.settings import FleetSettings
 from worker.fleet.useful import Limit, Terms
@@ -29,7 +29,7 @@ MOST = 3
 
 
 class Autoscaler:
-    """Starts and ends workers by the signal, as a platform would."""
+    """Start and stop workers by the signal, as a platform would."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -42,7 +42,7 @@ class Autoscaler:
         self.ended: set[str] = set()
 
     def step(self) -> int:
-        """Look once, and act. Returns how many workers there should be now."""
+        """Read the signal once and act on it. Returns the wanted number of workers."""
         with self.stage.engine.connect() as connection:
             fleet = look(connection, self.pace, self.terms)
         wanted = self.follower.decide(fleet.advice.workers, now=time.monotonic())
@@ -57,7 +57,7 @@ class Autoscaler:
         return wanted
 
     def until_idle(self) -> None:
-        """Follow the load until nothing is left to do and every worker has ended by itself."""
+        """Follow the load until no work is left and every worker has stopped."""
 
         def idle() -> bool:
             wanted = self.step()
@@ -85,7 +85,7 @@ def workers_follow_the_load(stage: Stage) -> None:
 
 
 def an_ended_worker_leaves_nothing_behind(stage: Stage) -> None:
-    """One of two is ended amid its requests: they are answered, the rest is handed back, no lease runs out."""
+    """Stop one of two workers during its requests: they finish, other jobs are requeued, and no lease expires."""
     stage.witness.be_slow(700)
     stage.enqueue(60, tenants=20)
     victim, _stays = stage.nodes

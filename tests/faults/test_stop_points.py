@@ -1,12 +1,12 @@
-"""A process dies, or freezes, at each step of a job's way, exactly there: nothing is lost or sent as a second case."""
+"""A process dies or freezes at each step of a job's life: no case is lost or created twice."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.faults.lanes import Plan, Programme
-from tests.faults.scenarios import all_die_at, frozen_at, stopped_at
-from tests.faults.stops import ACCEPT_POINTS, CHILD_POINTS, DISPATCHER_POINTS, REFUSAL_POINTS, TAKEN_POINT, Stop
+from tests.support.faults.lanes import Plan, Programme
+from tests.support.faults.scenarios import all_die_at, frozen_at, stopped_at
+from tests.support.faults.stops import ACCEPT_POINTS, CHILD_POINTS, DISPATCHER_POINTS, REFUSAL_POINTS, TAKEN_POINT, Stop
 
 #: Points that a child passes once for each job: the ninth is in the middle of a batch.
 MID_BATCH = ("before_request", "answer_begun", "answered")

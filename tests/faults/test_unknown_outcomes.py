@@ -1,4 +1,4 @@
-"""A request that may have arrived is never taken for one that did, nor for one that did not."""
+"""A request with an unknown outcome is treated neither as sent nor as not sent."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from uuid import UUID
 import pytest
 from processes import clean_environment, program
 
-from tests.faults.deployments import Deployments
-from tests.faults.stage import Stage
+from tests.support.faults.deployments import Deployments
+from tests.support.faults.stage import Stage
 
 DUPLICATE = json.dumps(
     {"businessErrors": [{"type": "DuplicateReference", "message": "used already", "solutionUrl": None}]}
@@ -44,7 +44,7 @@ def outcomes(stage: Stage, job_id: UUID) -> list[str]:
 
 
 def shown(stage: Stage, job_id: UUID) -> str:
-    """What `case-worker show` tells a person."""
+    """The output of `case-worker show`."""
     environment = clean_environment() | stage.environment | {"DATABASE_URL": stage.database_url}
     ran = subprocess.run(
         [program("case-worker"), "show", str(job_id)], env=environment, capture_output=True, text=True, check=False

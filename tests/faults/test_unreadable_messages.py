@@ -1,4 +1,4 @@
-"""Each message that nobody can read is kept for a person, and the worker goes on as if nothing had come."""
+"""Each unreadable message is stored for a person, and the worker goes on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.faults.deployments import Deployments
-from tests.faults.stage import Stage
-from tests.faults.unreadable_messages import envelope, good, unreadable, unreadable_submits
-from tests.faults.until import until
+from tests.support.faults.deployments import Deployments
+from tests.support.faults.stage import Stage
+from tests.support.faults.unreadable_messages import envelope, good, unreadable, unreadable_submits
+from tests.support.until import until
 
 MESSAGES = {
     **{("cases.intake", name): raw for name, raw in unreadable().items()},

@@ -1,4 +1,4 @@
-"""What a worker shows to those who watch it, with real processes: metrics over all children, and whether it lives."""
+"""Metrics and liveness of real worker processes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.faults.lanes import Plan, Programme
-from tests.faults.stage import Stage
-from tests.faults.stops import Stop
-from tests.faults.until import until
-from tests.faults.watched_node import PatientNode, WatchedNode
+from tests.support.faults.lanes import Plan, Programme
+from tests.support.faults.stage import Stage
+from tests.support.faults.stops import Stop
+from tests.support.faults.watched_node import PatientNode, WatchedNode
+from tests.support.until import until
 
 SUBMITTED = 'case_worker_submissions_total{outcome="submitted"}'
 
@@ -24,7 +24,7 @@ def watched(stage: Stage) -> WatchedNode:
 
 
 def children_count_together(stage: Stage) -> None:
-    """Each child counts for itself, the main process shows the sum, and a killed child's numbers stay, in its place."""
+    """Each child counts separately, the main process shows the sum, and a killed child's numbers are kept."""
     node = watched(stage)
     stage.enqueue(30)
     stage.settle()
@@ -90,7 +90,7 @@ def a_frozen_worker_goes_stale(stage: Stage) -> None:
 
 
 def a_wedged_consumer_goes_stale(stage: Stage) -> None:
-    """Its main process hangs over a message, while all its other threads go on."""
+    """The main process hangs in a message while its other threads go on."""
     node = watched(stage)
     stage.stops.arm("message_taken", Stop("hang"))
     stage.send(1)
@@ -119,7 +119,7 @@ def a_dead_dispatcher_goes_stale(stage: Stage) -> None:
 
 
 def a_reloaded_worker_begins_anew(stage: Stage) -> None:
-    """On SIGHUP Celery starts the worker again in the same process, and so in the environment that it leaves behind."""
+    """On SIGHUP Celery restarts the worker in the same process, so it inherits the old environment."""
     node = watched(stage)
     (before,) = _folders(node)
     node.kill("SIGHUP")

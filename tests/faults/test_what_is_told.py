@@ -19,13 +19,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from processes import program
 
-from tests.faults.deployments import Deployments
-from tests.faults.process_node import ProcessNode
-from tests.faults.stage import API_KEY, Stage
-from tests.faults.stops import Stop
-from tests.faults.unreadable_messages import accept, envelope
-from tests.faults.until import until
-from tests.faults.worker_node import WorkerNode
+from tests.support.faults.deployments import Deployments
+from tests.support.faults.process_node import ProcessNode
+from tests.support.faults.stage import API_KEY, Stage
+from tests.support.faults.stops import Stop
+from tests.support.faults.unreadable_messages import accept, envelope
+from tests.support.faults.worker_node import WorkerNode
+from tests.support.until import until
 from worker.case.protection import Protection
 from worker.intake.enqueue import admit, insert
 from worker.queue.app import ACCEPT_TASK, INTAKE
@@ -61,7 +61,7 @@ REACHED = (
 
 
 class Collector:
-    """Takes spans as an OpenTelemetry collector does: OTLP over HTTP."""
+    """Receive spans like an OpenTelemetry collector: OTLP over HTTP."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -98,7 +98,7 @@ class Collector:
 def with_passwords(
     name: str, folder: Path, environment: Mapping[str, str], *, pool: str = "prefork", app: str = ""
 ) -> WorkerNode:
-    """A worker whose URLs have passwords in them, which these servers do not ask for."""
+    """A worker with passwords in its URLs; the servers don't check them."""
     secret = {
         "DATABASE_URL": environment["DATABASE_URL"].replace("postgres@", f"postgres:{DATABASE_PASSWORD}@"),
         "REDIS_URL": environment["REDIS_URL"].replace("redis://", f"redis://default:{REDIS_PASSWORD}@"),
@@ -181,7 +181,7 @@ def everything_goes_wrong(stage: Stage) -> None:
 
 
 def after_a_restore(stage: Stage) -> None:
-    """What arrives is looked up by its reference before it is sent."""
+    """After a restore, a new case is looked up by its reference before it is sent."""
     stage.rows("INSERT INTO restores (look_up_until, actor) VALUES (now() + interval '1 hour', 'test')")
     enqueue(stage, 1)
     stage.settle()
@@ -189,7 +189,7 @@ def after_a_restore(stage: Stage) -> None:
 
 
 def key_that_is_missing(stage: Stage) -> None:
-    """A case that was sealed with a key which the worker does not have; it waits for it, so it is the last."""
+    """A case encrypted with a key that the worker lacks. It waits for ever, so it comes last."""
     with stage.engine.begin() as connection:
         job = admit(f"{TENANT}-0", {**PERSONAL, "currencyCode": "EUR"}, "sealed elsewhere")
         insert(connection, job, Protection.from_environment({"CASE_ENCRYPTION_KEYS": OTHER_KEY}))
@@ -197,7 +197,7 @@ def key_that_is_missing(stage: Stage) -> None:
 
 
 def a_link_heals(stage: Stage, page: Page) -> None:
-    """A client's link is gone, and Debitura says that it is back; somebody else says so too."""
+    """A client link is lost and restored; one webhook about it is genuine, one is forged."""
     stage.witness.misbehave({"endpoint": "token", "kind": "status", "status": 404, "times": 1})
     stage.nodes[0].stop()
     client = stage.valkey.client()
@@ -217,7 +217,7 @@ def a_link_heals(stage: Stage, page: Page) -> None:
 
 
 def the_page_has_trouble(stage: Stage, page: Page) -> None:
-    """Looked at with references and tenants in the address; with a column missing, and without a ledger."""
+    """Visit the page with references and tenants in the URL, with a column missing, and without a database."""
     asked = {"reference": PERSONAL["creditorReference"], "tenant": f"{TENANT}-0"}
     page.ask("jobs", params=asked)
     stage.rows("ALTER TABLE dead_letters RENAME COLUMN solution_url TO missing")
@@ -230,7 +230,7 @@ def the_page_has_trouble(stage: Stage, page: Page) -> None:
 
 
 def constraint_that_repeats_the_row(stage: Stage) -> None:
-    """A bug that PostgreSQL answers with the whole row, case and all, in the text of the error."""
+    """A bug for which PostgreSQL's error text contains the whole row, including the case."""
     stage.rows(
         "ALTER TABLE jobs ADD CONSTRAINT bug CHECK (state <> 'submitting' OR external_tenant_id <> 'geheimkunde-0')"
         " NOT VALID"
@@ -241,7 +241,7 @@ def constraint_that_repeats_the_row(stage: Stage) -> None:
 
 
 def unreadable(stage: Stage) -> None:
-    """Entries of the queue's list that are no messages of ours; each has a case in it."""
+    """Queue entries that aren't our messages; each contains a case."""
     broken = accept(external_tenant_id=TENANT, case=PERSONAL, colour=PERSONAL["comments"])
     eta = envelope(broken, lambda message: message["headers"].__setitem__("eta", "2030-01-01T00:00:00Z"))
     client = stage.valkey.client()
@@ -255,7 +255,7 @@ def unreadable(stage: Stage) -> None:
 
 @pytest.fixture(scope="module")
 def told(stage: Stage, collector: Collector) -> Iterator[str]:
-    """All that worker and page have written, from their start to their end."""
+    """Everything that the worker and the page wrote to their logs."""
     page = Page(stage)
     page.start()
     try:
@@ -271,7 +271,7 @@ def told(stage: Stage, collector: Collector) -> Iterator[str]:
 
 
 def strings(value: Any) -> Iterator[str]:
-    """Every text in a case that is longer than a code."""
+    """Every text in a case, except short codes."""
     if isinstance(value, dict):
         for inner in value.values():
             yield from strings(inner)
@@ -320,7 +320,7 @@ def test_a_trace_begun_by_the_sender_goes_from_the_message_to_the_api(
     assert {post.parent_span_id for post in collector.named("POST /cases")} <= attempts
 
 
-def test_no_span_holds_any_of_it_either(told: str, collector: Collector) -> None:
+def test_no_span_holds_a_token_a_key_or_a_debtors_data(told: str, collector: Collector) -> None:
     spans = "\n".join(str(span) for span in collector.spans)
     assert "ZeroDivisionError" in spans
     for secret in (*SECRETS, *strings(PERSONAL), TENANT, "eyJ"):

@@ -1,4 +1,4 @@
-"""A job's whole way in this process: real PostgreSQL, Valkey and sandbox; the test plays dispatcher and worker."""
+"""Fixtures for a job's life in this process: real PostgreSQL, Valkey and sandbox; the test runs each step."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from local_servers import LocalPostgres, LocalValkey
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
-from tests.databases import Database, sqlalchemy_url
+from tests.support.databases import TEMPLATE, Database, sqlalchemy_url
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.ledger.database import get_engine
+from worker.policy import brake
 from worker.sandbox.server import SandboxServer
 from worker.settings import Settings
-
-__all__ = ["Database", "sqlalchemy_url"]
-
-#: The migrated database that tests/conftest.py makes.
-TEMPLATE = "ledger_template"
 
 
 @pytest.fixture
 def sandbox(sandbox_server: SandboxServer) -> Iterator[Witness]:
-    """The sandbox, with everything forgotten."""
+    """The sandbox, reset."""
     with Witness(sandbox_server.url) as witness:
         witness.control("reset")
         yield witness
@@ -31,7 +27,7 @@ def sandbox(sandbox_server: SandboxServer) -> Iterator[Witness]:
 
 @pytest.fixture(scope="session")
 def ledger_database(postgres: LocalPostgres) -> Iterator[Database]:
-    """One migrated database for all tests that only move rows."""
+    """One migrated database, shared by all tests that only change rows."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE ledger TEMPLATE {TEMPLATE}")
     engine = get_engine(sqlalchemy_url(postgres.url, "ledger"))
@@ -41,7 +37,7 @@ def ledger_database(postgres: LocalPostgres) -> Iterator[Database]:
 
 @pytest.fixture
 def ledger(ledger_database: Database) -> Database:
-    """An empty ledger: ten times as quick as a database of one's own."""
+    """An empty ledger. Emptying the shared one is ten times as fast as a new database."""
     # The audit log can be emptied only by who may switch its triggers off, as the tests' superuser may.
     ledger_database.rows(
         "DO $$ BEGIN SET LOCAL session_replication_role = replica;"
@@ -52,7 +48,8 @@ def ledger(ledger_database: Database) -> Database:
     # These have few rows at most, so that deleting them is quicker than a new file for each.
     ledger_database.rows(
         "DO $$ BEGIN DELETE FROM alerts; DELETE FROM alert_conditions; DELETE FROM webhook_events;"
-        " DELETE FROM webhook_counts; DELETE FROM restores; DELETE FROM past_holds;"
+        " DELETE FROM webhook_counts; DELETE FROM restores; DELETE FROM tenant_links;"
+        " DELETE FROM accepted_verdicts; DELETE FROM past_holds;"
         " UPDATE alert_watch SET looked_at = NULL; UPDATE served_rounds SET round = 0;"
         " UPDATE dispatcher SET leader = NULL, lease_until = NULL, purged_on = NULL, unpublished_since = NULL; END $$"
     )
@@ -60,9 +57,15 @@ def ledger(ledger_database: Database) -> Database:
     return ledger_database
 
 
+@pytest.fixture(autouse=True)
+def links_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alert about a client link waits until the brake can't take the flag back; a test need not."""
+    monkeypatch.setattr(brake, "SETTLES_AFTER", 0.0)
+
+
 @pytest.fixture
 def variables(ledger: Database, valkey: LocalValkey, sandbox: Witness) -> dict[str, str]:
-    """The environment of a worker on that ledger, with short waits, so that a test can see several attempts."""
+    """The environment of a worker on that ledger, with short waits so that a test can make several attempts."""
     return {
         "DATABASE_URL": ledger.url,
         "REDIS_URL": valkey.url,
@@ -78,7 +81,7 @@ def variables(ledger: Database, valkey: LocalValkey, sandbox: Witness) -> dict[s
 
 @pytest.fixture
 def new_pipeline(ledger: Database, variables: dict[str, str]) -> Iterator[Callable[..., Pipeline]]:
-    """Makes workers; keywords are variables that differ."""
+    """Make workers; keywords override environment variables."""
     made: list[Pipeline] = []
 
     def make(**changes: str) -> Pipeline:

@@ -1,4 +1,4 @@
-"""Delivering alerts: signed, retried, given up; a dead receiver keeps nobody waiting; nothing secret in the log."""
+"""Alert delivery: signed, retried, given up; a dead receiver delays no other; no secret in the log."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 import structlog
-from alert_receiver import AlertReceiver
-from buried import bury
-from command_line import run
 from local_servers import free_port
 
-from tests.at_once import at_once
-from tests.databases import Database
+from tests.support.alert_receiver import AlertReceiver
+from tests.support.at_once import at_once
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.rows import insert_dead_job, set_leader
 from worker.alerts.delivery import TRIES, Delivery
 from worker.alerts.messages import signature
 from worker.alerts.settings import AlertSettings
@@ -32,16 +32,16 @@ def receiver() -> Iterator[AlertReceiver]:
 
 @pytest.fixture(autouse=True)
 def leader(ledger: Database) -> None:
-    ledger.rows("UPDATE dispatcher SET leader = 'one', lease_until = now() + interval '1 hour'")
+    set_leader(ledger)
 
 
 class Told:
-    """One alert in the ledger, and the couriers of its receivers."""
+    """One alert in the ledger, and a delivery for each receiver."""
 
     def __init__(self, ledger: Database, *urls: str, name: str = "one", **environ: str) -> None:
         self.ledger = ledger
         settings = AlertSettings.from_environment({"ALERT_WEBHOOK_URLS": " ".join(urls), **environ})
-        bury(ledger)
+        insert_dead_job(ledger)
         with transaction(ledger.engine) as connection:
             AlertWatch(settings, ledger.engine, name=name).look(connection)
         self.couriers = [Delivery(target, settings, ledger.engine, name=name) for target in settings.targets]

@@ -1,15 +1,15 @@
-"""Alerts of what stops the fleet: a refused key, a circuit, a job that waits too long; and the end of each."""
+"""Alerts about what stops the fleet: a refused key, an open circuit, a job that waits too long; and their end."""
 
 from __future__ import annotations
 
 import pytest
-from alert_looks import Looks
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
-from tests.databases import Database
-from worker.ledger.database import transaction
-from worker.ledger.writer.holds import HoldName, hold
+from tests.support.alert_looks import Looks
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import ago, change_job, set_hold
+from tests.support.sandbox_witness import Witness
+from worker.ledger.writer.holds import HoldName
 from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST
 
 
@@ -49,8 +49,7 @@ def test_an_outage_opens_a_circuit_and_its_end_closes_it(looks: Looks, pipeline:
 
 def test_a_circuit_that_has_opened_anew_between_two_looks_is_told_of_both_times(looks: Looks, ledger: Database) -> None:
     def opens() -> None:
-        with transaction(ledger.engine) as connection:
-            hold(connection, HoldName.REFERRAL_API, seconds=60, detail="Müller GmbH said no")
+        set_hold(ledger, HoldName.REFERRAL_API, detail="Müller GmbH said no")
 
     opens()
     looks.look()
@@ -63,8 +62,7 @@ def test_a_circuit_that_has_opened_anew_between_two_looks_is_told_of_both_times(
 
 
 def test_a_hold_for_a_rate_limit_is_the_usual_course_and_no_alert(looks: Looks, ledger: Database) -> None:
-    with transaction(ledger.engine) as connection:
-        hold(connection, HoldName.RATE_LIMIT, seconds=60, detail="429")
+    set_hold(ledger, HoldName.RATE_LIMIT)
 
     assert looks.look() == 0
 
@@ -74,7 +72,7 @@ def test_the_oldest_pending_job_over_the_threshold_and_below_it_again(pipeline: 
     job = pipeline.enqueue()
 
     def waits(seconds: int) -> int:
-        ledger.rows("UPDATE jobs SET pending_since = now() - make_interval(secs => %s) WHERE id = %s", seconds, job)
+        change_job(ledger, job, pending_since=ago(f"{seconds} s"))
         return looks.look()
 
     assert [waits(99), waits(101), waits(300), waits(90), waits(101)] == [0, 1, 0, 0, 0]

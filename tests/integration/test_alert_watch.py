@@ -1,4 +1,4 @@
-"""Failures and links to be told of: each once, whoever looks and however often; floods as sums; nothing of a debtor."""
+"""Alerts about failures and client links: each once, many as one summary, and no debtor's data."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from alert_looks import Looks, resolve_all
-from buried import bury, dead_letter_message
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
-from tests.at_once import at_once
-from tests.databases import Database
+from tests.support.alert_looks import Looks, resolve_all
+from tests.support.at_once import at_once
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import ago, change_dead_letters, insert_dead_job, insert_unreadable_message, set_leader
+from tests.support.sandbox_witness import Witness
 from worker.alerts.changes import MOST
 from worker.ledger.database import transaction
 from worker.ledger.queries.alerts import OpenCause, open_causes
@@ -25,10 +25,14 @@ def looks(ledger: Database) -> Looks:
 
 
 def test_a_new_cause_is_told_once_to_every_receiver(looks: Looks, ledger: Database) -> None:
-    bury(ledger, message="Sign first (INV-1)", reason="business_rule", error_type="MissingKycVerification", status=422)
+    insert_dead_job(
+        ledger, message="Sign first (INV-1)", reason="business_rule", error_type="MissingKycVerification", status=422
+    )
 
     assert looks.look() == 1
-    bury(ledger, message="Sign first (INV-2)", reason="business_rule", error_type="MissingKycVerification", status=422)
+    insert_dead_job(
+        ledger, message="Sign first (INV-2)", reason="business_rule", error_type="MissingKycVerification", status=422
+    )
     assert [looks.look(), looks.look()] == [0, 0]
 
     ((kind, facts),) = looks.told()
@@ -45,10 +49,10 @@ def test_a_new_cause_is_told_once_to_every_receiver(looks: Looks, ledger: Databa
 
 
 def test_another_cause_is_news_and_an_unreadable_message_too(looks: Looks, ledger: Database) -> None:
-    bury(ledger, message="one")
+    insert_dead_job(ledger, message="one")
     looks.look()
-    bury(ledger, message="two")
-    dead_letter_message(ledger)
+    insert_dead_job(ledger, message="two")
+    insert_unreadable_message(ledger)
 
     assert looks.look() == 2
     assert sorted(facts["groups"][0]["reason"] for _, facts in looks.told()) == [
@@ -59,23 +63,23 @@ def test_another_cause_is_news_and_an_unreadable_message_too(looks: Looks, ledge
 def test_a_replayed_job_that_dies_again_is_no_news_but_a_cause_that_comes_back_later_is(
     looks: Looks, ledger: Database
 ) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
     looks.look()
 
     resolve_all(ledger)
     assert looks.look() == 0
-    bury(ledger)
+    insert_dead_job(ledger)
     assert looks.look() == 0, "gone for a moment only"
 
     resolve_all(ledger)
     looks.time_passes(3601)
     assert looks.look() == 0
-    bury(ledger)
+    insert_dead_job(ledger)
     assert looks.look() == 1
 
 
 def test_a_thousand_new_causes_are_one_alert(looks: Looks, ledger: Database) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
     ledger.rows(
         "INSERT INTO dead_letters (reason, invalid_client_link, detail)"
         " SELECT 'malformed_message', false, jsonb_build_object('message', repeat(letter, n))"
@@ -91,7 +95,7 @@ def test_a_thousand_new_causes_are_one_alert(looks: Looks, ledger: Database) -> 
 
 def test_causes_that_go_on_coming_are_told_within_a_budget_and_then_summed_up(looks: Looks, ledger: Database) -> None:
     for n in range(MOST + 4):
-        bury(ledger, message="x" * (n + 1))
+        insert_dead_job(ledger, message="x" * (n + 1))
         looks.look()
     assert len(looks.told()) == MOST
 
@@ -104,9 +108,9 @@ def test_causes_that_go_on_coming_are_told_within_a_budget_and_then_summed_up(lo
 def test_causes_that_are_gone_before_they_are_told_are_not_told(
     looks: Looks, ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody replays them while the look goes on."""
+    """A person replays the jobs during the check."""
     gone = [OpenCause(UUID(int=n), n) for n in range(4)]
-    bury(ledger)
+    insert_dead_job(ledger)
     there = open_causes
     with monkeypatch.context() as patch:
         patch.setattr("worker.ledger.queries.alerts.open_causes", lambda c: [*gone[:3], *there(c)])
@@ -135,21 +139,21 @@ def test_an_invalid_link_is_told_once_per_tenant(
 
 
 def test_a_link_that_was_mended_and_breaks_again_is_news(looks: Looks, ledger: Database) -> None:
-    bury(ledger, "acme", reason="client_link_not_found")
+    insert_dead_job(ledger, "acme", reason="client_link_not_found")
     looks.look()
     resolve_all(ledger)
-    ledger.rows("UPDATE dead_letters SET created_at = now() - interval '2 hours'")
+    change_dead_letters(ledger, created_at=ago("2 hours"))
     looks.time_passes(3700)
     looks.look()
     assert ledger.rows("SELECT key FROM alert_conditions WHERE kind = 'invalid_link'") == []
 
-    bury(ledger, "acme", reason="client_link_not_found")
+    insert_dead_job(ledger, "acme", reason="client_link_not_found")
     looks.look()
     assert looks.kinds().count("invalid_link") == 2
 
 
 def test_a_link_that_stays_broken_is_not_forgotten(looks: Looks, ledger: Database) -> None:
-    bury(ledger, "acme", reason="client_link_not_found", age="1 day")
+    insert_dead_job(ledger, "acme", reason="client_link_not_found", age="1 day")
     looks.look()
     for _ in range(3):
         looks.time_passes(3000)
@@ -160,7 +164,7 @@ def test_a_link_that_stays_broken_is_not_forgotten(looks: Looks, ledger: Databas
 
 def test_what_had_failed_while_nobody_looked_is_told_too(looks: Looks, ledger: Database) -> None:
     ledger.rows("UPDATE alert_watch SET looked_at = now() - interval '1 hour'")
-    bury(ledger, "acme", reason="second_unauthorized", age="59 minutes")
+    insert_dead_job(ledger, "acme", reason="second_unauthorized", age="59 minutes")
 
     looks.look()
     assert "invalid_link" in looks.kinds()
@@ -168,7 +172,7 @@ def test_what_had_failed_while_nobody_looked_is_told_too(looks: Looks, ledger: D
 
 def test_two_watches_at_once_tell_everything_once(ledger: Database) -> None:
     for n in range(3):
-        bury(ledger, message="x" * (n + 1))
+        insert_dead_job(ledger, message="x" * (n + 1))
     watches = [Looks(ledger) for _ in range(4)]
 
     told = at_once(4, lambda n: watches[n].look())
@@ -180,7 +184,7 @@ def test_two_watches_at_once_tell_everything_once(ledger: Database) -> None:
 def test_a_look_that_dies_before_its_commit_has_told_nothing_and_the_next_tells_it_all(
     looks: Looks, ledger: Database
 ) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
 
     def dies() -> None:
         with transaction(ledger.engine) as connection:
@@ -194,12 +198,12 @@ def test_a_look_that_dies_before_its_commit_has_told_nothing_and_the_next_tells_
 
 
 def test_only_the_worker_that_leads_looks(ledger: Database, looks: Looks) -> None:
-    bury(ledger)
-    ledger.rows("UPDATE dispatcher SET leader = 'another', lease_until = now() + interval '1 hour'")
+    insert_dead_job(ledger)
+    set_leader(ledger, "another")
     looks.watch._turn()
     assert looks.told() == []
 
-    ledger.rows("UPDATE dispatcher SET leader = 'one'")
+    set_leader(ledger)
     looks.watch._turn()
     assert len(looks.told()) == 1
 
@@ -207,10 +211,10 @@ def test_only_the_worker_that_leads_looks(ledger: Database, looks: Looks) -> Non
 def test_nothing_of_a_debtor_and_no_path_is_in_the_ledger_s_alerts(
     looks: Looks, pipeline: Pipeline, ledger: Database
 ) -> None:
-    """The message of a refusal, and an error type that is a sentence, may name somebody."""
+    """An error message, or an error type that is a sentence, may contain a name."""
     debtor = {"type": "Company", "name": "Geheim GmbH", "countryAlpha2": "DK", "email": "no mail of geheim"}
     pipeline.submit(debtor=debtor, creditorReference="geheim-1")
-    bury(ledger, message="Mr Geheim is unknown", error_type="Mr Geheim is unknown", status=400)
+    insert_dead_job(ledger, message="Mr Geheim is unknown", error_type="Mr Geheim is unknown", status=400)
     looks.look()
 
     assert len(looks.told()) == 2
@@ -222,7 +226,7 @@ def test_nothing_of_a_debtor_and_no_path_is_in_the_ledger_s_alerts(
 
 
 def test_old_alerts_are_forgotten(looks: Looks, ledger: Database, make_leader: Callable[[], None]) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
     make_leader()
     looks.watch._turn()
     ledger.rows("UPDATE alerts SET created_at = now() - interval '31 days'")
@@ -237,7 +241,7 @@ def test_old_alerts_are_forgotten(looks: Looks, ledger: Database, make_leader: C
 def test_what_goes_to_a_receiver_that_is_set_no_more_is_given_up(
     looks: Looks, ledger: Database, make_leader: Callable[[], None]
 ) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
     looks.look()
     make_leader()
     ledger.rows("UPDATE alert_deliveries SET due_at = now() - interval '2 days' WHERE host = 'a.example'")
@@ -252,11 +256,11 @@ def test_what_goes_to_a_receiver_that_is_set_no_more_is_given_up(
 
 @pytest.fixture
 def make_leader(ledger: Database) -> Callable[[], None]:
-    return lambda: ledger.rows("UPDATE dispatcher SET leader = 'one', lease_until = now() + interval '1 hour'") and None
+    return lambda: set_leader(ledger)
 
 
 def test_the_cause_in_an_alert_finds_its_group_in_the_report(looks: Looks, ledger: Database) -> None:
-    job = bury(ledger)
+    job = insert_dead_job(ledger)
     looks.look()
 
     cause = UUID(looks.told()[0][1]["groups"][0]["cause"])

@@ -1,4 +1,4 @@
-"""Alerts of a real worker: a process whose dispatcher leads tells, and a receiver that hangs holds up nothing."""
+"""Alerts from a real worker process: the leader sends them, and a hanging receiver delays nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from alert_receiver import AlertReceiver
 from celery import signals
-from pipeline import Pipeline
 
-from tests.databases import Database
+from tests.support.alert_receiver import AlertReceiver
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
 from worker.alerts.lifecycle import connect_alerts
 from worker.alerts.settings import AlertSettings
 from worker.settings import Settings

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from command_line import run
-from pipeline import Pipeline
 from psycopg.errors import InsufficientPrivilege
 
-from tests.at_once import at_once
-from tests.databases import Database
+from tests.support.at_once import at_once
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
 from worker.ledger.database import transaction
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor, discard, replay
@@ -29,7 +29,7 @@ def walked(ledger: Database, expected: bytes | None = None) -> ChainCheck:
 
 
 def by_force(ledger: Database, statement: str) -> None:
-    """As somebody who may switch triggers off."""
+    """Run a statement as a superuser who disables the triggers."""
     with psycopg.connect(ledger.url) as connection:
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute(statement)
@@ -51,7 +51,7 @@ def by_force(ledger: Database, statement: str) -> None:
         "TRUNCATE audit_head",
     ],
 )
-def test_nothing_in_it_can_be_changed_or_deleted(ledger: Database, statement: str) -> None:
+def test_nothing_in_the_audit_log_can_be_changed_or_deleted(ledger: Database, statement: str) -> None:
     write(ledger, "one", "two")
 
     with pytest.raises(InsufficientPrivilege, match="is append-only"):
@@ -61,7 +61,7 @@ def test_nothing_in_it_can_be_changed_or_deleted(ledger: Database, statement: st
     assert walked(ledger).problems == []
 
 
-def test_whatever_is_written_is_chained_and_can_be_proved(pipeline: Pipeline, variables: dict[str, str]) -> None:
+def test_every_audit_entry_is_chained_and_can_be_verified(pipeline: Pipeline, variables: dict[str, str]) -> None:
     dead = [pipeline.submit(currencyCode="?") for _ in range(3)]
     with transaction(pipeline.engine) as connection:
         replay(connection, dead[:2], Actor("ada"), {"door": "test"})
@@ -80,7 +80,7 @@ def test_whatever_is_written_is_chained_and_can_be_proved(pipeline: Pipeline, va
     assert run(variables, "audit", "verify", "--expect", "x").exit_code == 2
 
 
-def test_what_is_rolled_back_leaves_no_gap(ledger: Database) -> None:
+def test_an_audit_entry_that_is_rolled_back_leaves_no_gap_in_the_chain(ledger: Database) -> None:
     write(ledger, "one")
     with ledger.engine.connect() as connection:
         audit(connection, "taken back", Actor("ada"), {})
@@ -92,7 +92,7 @@ def test_what_is_rolled_back_leaves_no_gap(ledger: Database) -> None:
 
 
 def test_many_writers_at_once_make_one_chain(ledger: Database) -> None:
-    """Each with rows of its own locked, in transactions of different length."""
+    """Each writer locks its own rows, in transactions of different length."""
 
     def act(n: int) -> None:
         for turn in range(15):
@@ -112,7 +112,7 @@ def test_many_writers_at_once_make_one_chain(ledger: Database) -> None:
 
 
 def test_two_who_hold_each_other_s_rows_are_not_stopped_by_the_chain(ledger: Database) -> None:
-    """The chain's lock is the last one taken: an entry that is not committed yet keeps nobody waiting."""
+    """The chain is locked last, so an uncommitted entry blocks nobody."""
     with ledger.engine.connect() as slow:
         began = slow.begin()
         audit(slow, "slow", Actor("ada"), {})
@@ -138,7 +138,9 @@ def test_two_who_hold_each_other_s_rows_are_not_stopped_by_the_chain(ledger: Dat
         ),
     ],
 )
-def test_what_is_changed_by_force_is_found(ledger: Database, variables: dict[str, str], change: str, said: str) -> None:
+def test_an_audit_entry_that_is_changed_by_force_is_found(
+    ledger: Database, variables: dict[str, str], change: str, said: str
+) -> None:
     write(ledger, "one", "two", "three")
     by_force(ledger, change)
 

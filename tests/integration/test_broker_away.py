@@ -1,15 +1,15 @@
-"""A broker that takes no messages is named as the reason, for as long as it takes none."""
+"""While the broker takes no messages, it is reported as the reason why jobs wait."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from command_line import run
-from pipeline import Pipeline
-from test_dispatcher import Recorder
-from web_visitor import Visitor, report
 
+from tests.support.command_line import run
+from tests.support.pipeline import Pipeline
+from tests.support.publisher import Recorder
+from tests.support.web_visitor import Visitor, report
 from worker.dispatch.dispatcher import Dispatcher, NotPublished
 from worker.ledger.database import transaction
 from worker.ledger.queries.waiting import fleet_waits
@@ -30,14 +30,16 @@ def words(pipeline: Pipeline) -> list[str]:
 
 
 def fail(pipeline: Pipeline, published: Recorder, *, by: str) -> object:
-    """A dispatcher cannot publish. Returns since when that is so."""
+    """Let a dispatcher fail to publish. Returns the recorded start of the outage."""
     published.failing = {published.calls}
     with pytest.raises(NotPublished):
         Dispatcher(pipeline.settings, published, name=by).tick()
     return pipeline.ledger.value("SELECT unpublished_since FROM dispatcher")
 
 
-def test_it_is_said_since_the_first_failure_until_a_message_is_taken(pipeline: Pipeline, published: Recorder) -> None:
+def test_a_broker_outage_is_recorded_from_the_first_failure_until_a_message_is_published(
+    pipeline: Pipeline, published: Recorder
+) -> None:
     pipeline.enqueue()
     since = fail(pipeline, published, by="one")
     assert since is not None
@@ -52,7 +54,7 @@ def test_it_is_said_since_the_first_failure_until_a_message_is_taken(pipeline: P
     assert not any(AWAY in reason for reason in words(pipeline))
 
 
-def test_status_show_and_both_reports_say_it(
+def test_status_show_and_both_reports_name_a_broker_outage(
     pipeline: Pipeline, published: Recorder, variables: dict[str, str]
 ) -> None:
     job = pipeline.enqueue()
@@ -68,7 +70,9 @@ def test_status_show_and_both_reports_say_it(
         assert AWAY in " ".join(text.split())
 
 
-def test_while_messages_are_taken_nothing_is_written(pipeline: Pipeline, published: Recorder) -> None:
+def test_the_dispatcher_row_is_not_written_while_the_broker_takes_messages(
+    pipeline: Pipeline, published: Recorder
+) -> None:
     pipeline.enqueue()
     before = pipeline.ledger.value("SELECT xmin FROM dispatcher")
     Dispatcher(pipeline.settings, published, name="one").tick()

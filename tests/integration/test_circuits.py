@@ -1,16 +1,16 @@
-"""The outage circuits: nothing dies of an outage, one probe at a time finds its end, a tenant's failures open none."""
+"""Circuit breakers: no job dies in an outage, single probes find its end, one tenant's failures open no circuit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from test_dispatcher import Recorder
 
-from worker.dispatch.dispatcher import Dispatcher
+from tests.support.outages import OUTAGES, dispatch, jobs_of, let_holds_and_backoffs_lapse, states
+from tests.support.pipeline import Pipeline
+from tests.support.rows import set_hold
+from tests.support.sandbox_witness import Witness
+from worker.ledger.writer.holds import HoldName
 from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST
 
 PipelineMaker = Callable[..., Pipeline]
@@ -19,31 +19,6 @@ PipelineMaker = Callable[..., Pipeline]
 @pytest.fixture
 def pipeline(new_pipeline: PipelineMaker) -> Pipeline:
     return new_pipeline(WORKER_MAX_ATTEMPTS="2", WORKER_RATE_LIMITS="100000/minute")
-
-
-def jobs_of(pipeline: Pipeline, count: int = FAILED_JOBS_AT_LEAST + 2) -> list[UUID]:
-    return [pipeline.enqueue(f"tenant-{n}") for n in range(count)]
-
-
-def states(pipeline: Pipeline, jobs: list[UUID]) -> set[str]:
-    return {pipeline.job(job)["state"] for job in jobs}
-
-
-def dispatch(pipeline: Pipeline) -> list[UUID]:
-    published = Recorder()
-    Dispatcher(pipeline.settings, published, name="one").tick()
-    return published.ids
-
-
-def the_time_of_all_holds_is_over(pipeline: Pipeline) -> None:
-    pipeline.ledger.rows("UPDATE holds SET until = now() - interval '1 second'")
-    pipeline.ledger.rows("UPDATE jobs SET due_at = now() WHERE state = 'waiting'")
-
-
-OUTAGES = {
-    "customer_api": {"endpoint": "cases", "kind": "status", "status": 503},
-    "referral_api": {"endpoint": "token", "kind": "status", "status": 500},
-}
 
 
 @pytest.mark.parametrize("circuit", OUTAGES)
@@ -58,7 +33,7 @@ def test_in_an_outage_the_circuit_opens_no_attempt_is_counted_and_nothing_dies(
 
     # When probe after probe fails
     for _ in range(5):
-        the_time_of_all_holds_is_over(pipeline)
+        let_holds_and_backoffs_lapse(pipeline)
         probe = dispatch(pipeline)
         assert len(probe) == 1
         assert dispatch(pipeline) == [], "one at a time"
@@ -71,7 +46,7 @@ def test_in_an_outage_the_circuit_opens_no_attempt_is_counted_and_nothing_dies(
 
     # And when the outage is over, one probe closes the circuit and all are submitted
     sandbox.faults()
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
     pipeline.run(dispatch(pipeline))
     assert pipeline.holds() == {}
     for _ in range(3):
@@ -89,7 +64,7 @@ def test_a_failure_share_opens_the_circuit_though_some_answers_are_good(pipeline
     assert set(pipeline.holds()) == {"customer_api"}
 
 
-def test_fewer_failures_than_the_share_open_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fewer_failures_than_the_share_open_no_circuit(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.submission.batch.RECORD_WITHIN", 30.0)  # all of them in one record
     for n in range(FAILED_JOBS_AT_LEAST):
         pipeline.enqueue(f"tenant-{n}", tag="sandbox:status=500")
@@ -101,14 +76,14 @@ def test_fewer_failures_than_the_share_open_nothing(pipeline: Pipeline, monkeypa
 
 
 def test_jobs_that_always_fail_do_not_keep_the_others_from_being_the_probe(pipeline: Pipeline) -> None:
-    """Given enough hopeless jobs to open the circuit, when a good one comes behind them, then it is the next probe."""
+    """A good job behind enough persistently failing jobs to open the circuit becomes the next probe."""
     for n in range(FAILED_JOBS_AT_LEAST):  # with one more, it could be handed back untried when the circuit opens
-        pipeline.enqueue(f"hopeless-{n}", tag="sandbox:status=500")
+        pipeline.enqueue(f"failing-{n}", tag="sandbox:status=500")
     pipeline.run()
     assert set(pipeline.holds()) == {"customer_api"}
     good = pipeline.enqueue("good")
 
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
     probe = dispatch(pipeline)
     pipeline.run(probe)
 
@@ -135,15 +110,15 @@ def test_what_is_on_the_queue_when_a_hold_begins_is_put_back(pipeline: Pipeline,
 @pytest.mark.parametrize(
     "fields", [{"currencyCode": "?"}, {"tag": "sandbox:status=403"}, {"tag": "sandbox:business=X"}]
 )
-def test_a_tenant_s_own_failures_never_open_it(pipeline: Pipeline, fields: dict[str, str]) -> None:
+def test_a_tenant_s_own_failures_never_open_a_circuit(pipeline: Pipeline, fields: dict[str, str]) -> None:
     for n in range(3 * FAILED_JOBS_AT_LEAST):
         pipeline.enqueue(f"tenant-{n}", **fields)
     pipeline.run()
 
-    assert pipeline.holds() == {}
+    assert set(pipeline.holds()) <= {"brake"}
 
 
-def test_invalid_links_never_open_it(pipeline: Pipeline) -> None:
+def test_invalid_links_never_open_a_circuit(pipeline: Pipeline) -> None:
     jobs = [pipeline.enqueue(f"{kind}-{n}") for kind in ("invalid", "missing") for n in range(FAILED_JOBS_AT_LEAST)]
     pipeline.run()
 
@@ -151,7 +126,7 @@ def test_invalid_links_never_open_it(pipeline: Pipeline) -> None:
     assert states(pipeline, jobs) == {"dead"}
 
 
-def test_one_job_that_always_fails_dies_and_opens_nothing(pipeline: Pipeline) -> None:
+def test_one_job_that_always_fails_dies_and_opens_no_circuit(pipeline: Pipeline) -> None:
     job = pipeline.submit(tag="sandbox:status=500")
     pipeline.again()
 
@@ -166,12 +141,12 @@ def test_a_refused_partner_key_has_its_own_alarm_and_fails_no_job(pipeline: Pipe
     assert set(pipeline.holds()) == {"api_key"}
     assert "DEBITURA_API_KEY" in str(pipeline.ledger.value("SELECT detail FROM holds"))
 
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
     pipeline.run(dispatch(pipeline))
     assert set(pipeline.holds()) == {"api_key"}
 
     sandbox.control("api-key", accepted=True)
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
     pipeline.run(dispatch(pipeline))
     for _ in range(3):
         pipeline.run(dispatch(pipeline))
@@ -180,7 +155,7 @@ def test_a_refused_partner_key_has_its_own_alarm_and_fails_no_job(pipeline: Pipe
 
 def test_a_probe_of_the_mint_mints_although_a_token_is_cached(pipeline: Pipeline, sandbox: Witness) -> None:
     pipeline.submit("acme")
-    pipeline.ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('referral_api', now(), 'test')")
+    set_hold(pipeline.ledger, HoldName.REFERRAL_API, seconds=0)
     pipeline.enqueue("acme")
 
     pipeline.run(dispatch(pipeline))

@@ -10,13 +10,12 @@ from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
-from buried import bury
-from command_line import run
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from test_command_report import dead_letter_message
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import insert_dead_job, insert_unreadable_message
+from tests.support.sandbox_witness import Witness
 from worker.cli import act
 from worker.ledger.states import State
 from worker.report import operations
@@ -124,9 +123,9 @@ def test_nothing_is_discarded_without_a_reason(pipeline: Pipeline, variables: di
 
 
 def test_a_discard_says_which_cases_may_exist_all_the_same(ledger: Database, variables: dict[str, str]) -> None:
-    bury(ledger, unknown=True, reference="R-1")
-    bury(ledger, unknown=True)
-    bury(ledger)
+    insert_dead_job(ledger, unknown=True, reference="R-1")
+    insert_dead_job(ledger, unknown=True)
+    insert_dead_job(ledger)
 
     looked = run(variables, "discard", "--all", "--note", "x", "--dry-run").stdout
 
@@ -141,8 +140,8 @@ def test_a_filter_that_fits_nothing_is_done_at_once(ledger: Database, variables:
 
 def test_unreadable_messages_are_discarded_and_never_replayed(pipeline: Pipeline, variables: dict[str, str]) -> None:
     # Given two messages that became no job, and a dead job
-    dead_letter_message(pipeline.ledger)
-    dead_letter_message(pipeline.ledger)
+    insert_unreadable_message(pipeline.ledger)
+    insert_unreadable_message(pipeline.ledger)
     job = pipeline.submit(currencyCode="?")
 
     # When they are to be replayed, it is said that this cannot be, and what to do
@@ -178,9 +177,9 @@ def test_unreadable_messages_are_discarded_and_never_replayed(pipeline: Pipeline
 def test_the_same_filters_select_what_is_acted_on(
     ledger: Database, variables: dict[str, str], options: list[str], count: int
 ) -> None:
-    bury(ledger, "a", reference="R-1", amount="100", age="2 hours")
-    bury(ledger, "b", error_type="CreditorBlocked", message="blocked", status=422, amount="150.50")
-    bury(ledger, "c", message="no such division", status=404, currency="EUR")
+    insert_dead_job(ledger, "a", reference="R-1", amount="100", age="2 hours")
+    insert_dead_job(ledger, "b", error_type="CreditorBlocked", message="blocked", status=422, amount="150.50")
+    insert_dead_job(ledger, "c", message="no such division", status=404, currency="EUR")
 
     report = json.loads(run(variables, "report", "--format", "json", *options).stdout)
     looked = run(variables, "replay", "--dry-run", *options).stdout
@@ -194,9 +193,9 @@ def test_the_same_filters_select_what_is_acted_on(
 
 
 def test_a_group_of_the_report_can_be_acted_on_by_its_key(ledger: Database, variables: dict[str, str]) -> None:
-    bury(ledger, "a", message="Case 1 is odd")
-    bury(ledger, "b", message="Case 2 is odd")
-    bury(ledger, "b", message="another matter")
+    insert_dead_job(ledger, "a", message="Case 1 is odd")
+    insert_dead_job(ledger, "b", message="Case 2 is odd")
+    insert_dead_job(ledger, "b", message="another matter")
     key = json.loads(run(variables, "report", "--format", "json").stdout)["groups"][0]["key"]
 
     assert run(variables, "replay", "--cause", key).stdout.startswith("2 jobs of 2 tenants replayed")
@@ -234,7 +233,7 @@ def test_ctrl_c_cancels_and_says_what_is_done(
     ledger: Database, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
-        bury(ledger)
+        insert_dead_job(ledger)
     monkeypatch.setattr(operations, "CHUNK", 1)
     once = iter([True])
 

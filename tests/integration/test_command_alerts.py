@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from alert_receiver import AlertReceiver
-from command_line import run
 from local_servers import free_port
 
-from tests.databases import Database
+from tests.support.alert_receiver import AlertReceiver
+from tests.support.command_line import run
+from tests.support.databases import Database
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def receiver() -> Iterator[AlertReceiver]:
         yield receiver
 
 
-def test_a_test_alert_goes_to_everybody_and_what_came_back_is_said(receiver: AlertReceiver) -> None:
+def test_a_test_alert_goes_to_every_receiver_and_shows_the_answers(receiver: AlertReceiver) -> None:
     away = f"127.0.0.1:{free_port()}"
     urls = f"{receiver.url} slack+{receiver.url} http://{away}/s3cret-path"
     receiver.answers.extend([200, 404])
@@ -36,11 +36,11 @@ def test_a_test_alert_goes_to_everybody_and_what_came_back_is_said(receiver: Ale
     assert "s3cret" not in result.output
 
 
-def test_it_succeeds_when_all_have_it(receiver: AlertReceiver) -> None:
+def test_a_test_alert_succeeds_when_every_receiver_has_it(receiver: AlertReceiver) -> None:
     assert run({"ALERT_WEBHOOK_URLS": receiver.url}, "alerts", "test").exit_code == 0
 
 
-def test_without_receivers_it_says_what_to_set() -> None:
+def test_a_test_alert_without_receivers_says_what_to_set() -> None:
     result = run({}, "alerts", "test")
 
     assert result.exit_code == 2

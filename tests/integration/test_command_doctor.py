@@ -1,4 +1,4 @@
-"""`case-worker doctor`: each trouble is found, named, and told how to fix; secrets stay secret."""
+"""`case-worker doctor` finds and names each problem, says how to fix it, and shows no secret."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from command_line import run
 from local_servers import LocalValkey
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import set_leader
+from tests.support.sandbox_witness import Witness
 from worker.cli.check_settings import check_settings
 from worker.report.web.passwords import hash_password
 
@@ -31,7 +32,7 @@ def verdicts(text: str) -> dict[str, str]:
 
 
 def test_all_is_well_when_a_worker_leads(ledger: Database, variables: dict[str, str]) -> None:
-    ledger.rows("UPDATE dispatcher SET leader = 'host-7:99', lease_until = now() + interval '1 hour'")
+    set_leader(ledger, "host-7:99")
 
     result = run(variables, "doctor")
 

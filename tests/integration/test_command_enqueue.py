@@ -1,14 +1,14 @@
-"""`case-worker enqueue`: good lines go in, bad ones are named, and nothing is doubled."""
+"""`case-worker enqueue` stores good lines once and reports bad ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from command_line import line, program, run
-from pipeline import a_case
 
-from tests.databases import Database
+from tests.support.command_line import line, program, run
+from tests.support.databases import Database
+from tests.support.pipeline import a_case
 
 
 def test_a_file_makes_one_job_for_each_line_however_often_it_is_enqueued(

@@ -1,14 +1,14 @@
-"""`case-worker migrate`, and what the other commands say of a database that is not migrated or away."""
+"""`case-worker migrate`, and the other commands' errors about a missing, unmigrated or newer database."""
 
 from __future__ import annotations
 
 import pytest
-from command_line import run
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
 
 
-def test_it_says_from_where_to_where_and_may_be_run_again(empty_database: Database) -> None:
+def test_migrate_names_both_versions_and_can_be_run_again(empty_database: Database) -> None:
     variables = {"DATABASE_URL": empty_database.url}
 
     first = run(variables, "migrate")

@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from command_line import PROGRAM, program, run
-from pipeline import Pipeline
 
-from tests.databases import Database
+from tests.support.command_line import PROGRAM, program, run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
 
 
 def in_terminal(variables: dict[str, str], *arguments: str, columns: int = 140) -> str:

@@ -1,4 +1,4 @@
-"""`case-worker report`: causes on top, rows beneath; for people, spreadsheets and programs."""
+"""`case-worker report`: groups by cause, then rows, as text, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ import stat
 from pathlib import Path
 
 import pytest
-from command_line import run
-from pipeline import Pipeline
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import ago, change_dead_letters, insert_unreadable_message, set_hold
 from worker.ledger.states import Reason
+from worker.ledger.writer.holds import HoldName
 from worker.report.export import CSV_COLUMNS
-
-
-def dead_letter_message(ledger: Database) -> None:
-    ledger.rows(
-        "INSERT INTO dead_letters (reason, invalid_client_link, detail) VALUES"
-        """ ('malformed_message', false, '{"message": "its body is torn", "sent": "secret"}')"""
-    )
 
 
 def test_failures_with_one_cause_are_one_group(pipeline: Pipeline, variables: dict[str, str]) -> None:
@@ -84,7 +79,7 @@ def test_options_narrow_the_report(
     pipeline.submit("missing-b")
     pipeline.submit("invalid-c")
     pipeline.submit("a", tag="sandbox:status=403")
-    pipeline.ledger.rows("UPDATE dead_letters SET created_at = now() - interval '61 minutes' WHERE job_id = %s", old)
+    change_dead_letters(pipeline.ledger, old, created_at=ago("61 minutes"))
 
     report = json.loads(run(variables, "report", "--format", "json", *options).stdout)
 
@@ -106,7 +101,7 @@ def test_csv_has_a_row_for_each_failure_and_no_formulas(pipeline: Pipeline, vari
 
 
 def test_an_unreadable_message_is_reported_without_what_it_held(ledger: Database, variables: dict[str, str]) -> None:
-    dead_letter_message(ledger)
+    insert_unreadable_message(ledger)
 
     table, data = run(variables, "report").stdout, run(variables, "report", "--format", "json").stdout
 
@@ -167,7 +162,7 @@ def test_an_unknown_reason_is_wrong_use_and_the_right_ones_are_named(variables: 
 
 
 def test_the_report_says_what_holds_the_fleet(ledger: Database, variables: dict[str, str]) -> None:
-    ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('api_key', now() + interval '1 hour', 'answers 401')")
+    set_hold(ledger, HoldName.API_KEY)
 
     text = run(variables, "report").stdout
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from uuid import uuid4
 
-from command_line import run
-from pipeline import Pipeline
-
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import set_hold, set_leader
 from worker.ledger.states import State
+from worker.ledger.writer.holds import HoldName
 
 
 def test_status_counts_jobs_by_state_and_failures_by_reason(pipeline: Pipeline, variables: dict[str, str]) -> None:
@@ -46,8 +47,8 @@ def test_status_of_an_empty_ledger_has_all_states_and_no_age(ledger: Database, v
 
 def test_status_for_people_names_leader_and_hold(ledger: Database, variables: dict[str, str]) -> None:
     # Given a dispatcher that leads and an API key that is refused
-    ledger.rows("UPDATE dispatcher SET leader = 'host-7:99', lease_until = now() + interval '1 hour'")
-    ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('api_key', now() + interval '1 hour', 'key \x1b[2J')")
+    set_leader(ledger, "host-7:99")
+    set_hold(ledger, HoldName.API_KEY, detail="key \x1b[2J")
 
     text = run(variables, "status").stdout
 

@@ -1,4 +1,4 @@
-"""Export and erase: everything of one tenant or reference, nothing of anybody else; what is under way is left alone."""
+"""Export and erase all data of one tenant or reference and no other; jobs under way are left alone."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from command_line import run
-from pipeline import Pipeline, a_case
-from sealed import NEW, OLD, OPEN, SEALED, enqueue, everything
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.sealed import NEW, OLD, OPEN, SEALED, enqueue, everything
 from worker.intake.enqueue import EnqueuedJob
 from worker.ledger.database import transaction
 from worker.ledger.writer.arrival import dead_letter_message
@@ -42,7 +42,7 @@ def ids(found: dict[str, Any]) -> set[str]:
     return {job["job"]["id"] for job in found["jobs"]}
 
 
-def test_everything_of_a_job_is_in_the_export(sealing: Pipeline, variables: dict[str, str], tmp_path: Path) -> None:
+def test_an_export_has_everything_of_a_job(sealing: Pipeline, variables: dict[str, str], tmp_path: Path) -> None:
     # Given a job that was refused, corrected to another reference, and submitted, sealed all the way
     job = enqueue(sealing.ledger, SEALED, currencyCode="?", creditorReference="R1").id
     sealing.run()
@@ -157,14 +157,14 @@ def test_the_same_case_enqueued_after_its_erasure_is_not_submitted_again(
 def test_unreadable_messages_that_name_the_tenant_are_exported_and_erased(
     ledger: Database, variables: dict[str, str], tmp_path: Path
 ) -> None:
-    def bury(tenant: str, reference: str) -> None:
+    def send(tenant: str, reference: str) -> None:
         sent = {"args": [], "kwargs": {"external_tenant_id": tenant, "case": {"creditorReference": reference}}}
         with transaction(ledger.engine) as connection:
             dead_letter_message(connection, {"message": "torn", "sent": json.dumps(sent)}, SEALED)
 
-    bury("acme", "R1")
-    bury("acme", "R2")
-    bury("other", "R1")
+    send("acme", "R1")
+    send("acme", "R2")
+    send("other", "R1")
     with transaction(ledger.engine) as connection:
         dead_letter_message(connection, {"message": "torn", "sent": "acme R1 {"}, SEALED)
     options = ("--tenant", "acme", "--reference", "R1")

@@ -1,4 +1,4 @@
-"""The dispatcher, tick by tick, with a publisher that only remembers."""
+"""The dispatcher, tick by tick, with a publisher that only records."""
 
 from __future__ import annotations
 
@@ -11,40 +11,17 @@ from contextlib import contextmanager
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
 from sqlalchemy.exc import OperationalError
 
+from tests.support.pipeline import Pipeline
+from tests.support.publisher import Recorder
+from tests.support.rows import ago, change_jobs, from_now, let_holds_lapse, set_hold, set_leader
+from tests.support.sandbox_witness import Witness
 from worker.dispatch import dispatcher as module
 from worker.dispatch.dispatcher import Dispatcher, NotPublished
-from worker.ledger.database import transaction
 from worker.ledger.writer import release as ledger_release
-from worker.ledger.writer.holds import HoldName, hold
+from worker.ledger.writer.holds import HoldName
 from worker.policy.rate_limit import Pace
-
-
-class Recorder:
-    """Remembers what was published; the n-th call fails where n is in `failing` (counted from 0)."""
-
-    def __init__(self) -> None:
-        self.messages: list[list[UUID]] = []
-        self.failing: set[int] = set()
-        self.calls = self.closed = 0
-        self.something = threading.Event()
-
-    def publish(self, job_ids: Sequence[UUID]) -> None:
-        number, self.calls = self.calls, self.calls + 1
-        if number in self.failing:
-            raise ConnectionResetError("the broker is gone")
-        self.messages.append(list(job_ids))
-        self.something.set()
-
-    def close(self) -> None:
-        self.closed += 1
-
-    @property
-    def ids(self) -> list[UUID]:
-        return [job for message in self.messages for job in message]
 
 
 @pytest.fixture
@@ -70,11 +47,6 @@ def running(dispatcher: Dispatcher) -> Iterator[threading.Thread]:
     dispatcher.stop()
     thread.join(10)
     assert not thread.is_alive()
-
-
-def set_hold(pipeline: Pipeline, name: HoldName, seconds: float) -> None:
-    with transaction(pipeline.engine) as connection:
-        hold(connection, name, seconds=seconds, detail="test")
 
 
 def test_an_idle_system_sends_a_single_id_at_once(
@@ -163,7 +135,7 @@ def test_an_id_whose_message_was_lost_goes_out_again(
     pipeline.release()
     dispatcher.tick()
     assert published.messages == []
-    pipeline.ledger.rows("UPDATE jobs SET queued_at = now() - interval '61 s'")
+    change_jobs(pipeline.ledger, queued_at=ago("61 s"))
     dispatcher._sweep_at = 0.0  # a second later
 
     dispatcher.tick()
@@ -176,7 +148,7 @@ def test_a_job_whose_worker_died_goes_out_again(
 ) -> None:
     job_id = pipeline.enqueue()
     pipeline.claim(pipeline.release())
-    pipeline.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 s'")
+    change_jobs(pipeline.ledger, lease_until=ago("1 s"))
 
     dispatcher.tick()
 
@@ -189,17 +161,17 @@ def test_a_hold_stops_the_release_until_it_is_over(
     pipeline: Pipeline, dispatcher: Dispatcher, published: Recorder, name: HoldName
 ) -> None:
     pipeline.enqueue()
-    set_hold(pipeline, name, 60)
+    set_hold(pipeline.ledger, name, 60)
     assert dispatcher.tick() == 0
 
-    pipeline.ledger.rows("UPDATE holds SET until = now() - interval '1 s'")
+    let_holds_lapse(pipeline.ledger)
     assert dispatcher.tick() == 1
 
 
 def test_one_hold_that_is_over_does_not_end_another(pipeline: Pipeline, dispatcher: Dispatcher) -> None:
     pipeline.enqueue()
-    set_hold(pipeline, HoldName.RATE_LIMIT, -1)
-    set_hold(pipeline, HoldName.MINT_RATE_LIMIT, 60)
+    set_hold(pipeline.ledger, HoldName.RATE_LIMIT, -1)
+    set_hold(pipeline.ledger, HoldName.MINT_RATE_LIMIT, 60)
 
     assert dispatcher.tick() == 0
 
@@ -210,16 +182,16 @@ def test_after_a_refused_api_key_jobs_go_out_one_at_a_time_until_a_mint_works(
     jobs = [pipeline.enqueue(f"tenant-{n}") for n in range(10)]
     sandbox.control("api-key", accepted=False)
     for _ in range(3):
-        set_hold(pipeline, HoldName.API_KEY, 60)
+        set_hold(pipeline.ledger, HoldName.API_KEY, 60)
         assert dispatcher.tick() == 0
-        pipeline.ledger.rows("UPDATE holds SET until = now() - interval '1 s'")
+        let_holds_lapse(pipeline.ledger)
         assert dispatcher.tick() == 1
         assert dispatcher.tick() == 0, "nothing more before the first one's answer"
         pipeline.run(published.messages[-1])
         assert set(pipeline.holds()) == {"api_key"}
 
     sandbox.control("api-key", accepted=True)
-    pipeline.ledger.rows("UPDATE holds SET until = now() - interval '1 s'")
+    let_holds_lapse(pipeline.ledger)
     assert dispatcher.tick() == 1
     pipeline.run(published.messages[-1])
     assert pipeline.holds() == {}
@@ -242,14 +214,14 @@ def test_two_dispatchers_at_once_publish_each_job_once(
     assert sorted(published.ids) == sorted(jobs)
 
 
-def test_of_two_only_one_leads(pipeline: Pipeline, new_dispatcher: Callable[..., Dispatcher]) -> None:
+def test_only_one_of_two_dispatchers_leads(pipeline: Pipeline, new_dispatcher: Callable[..., Dispatcher]) -> None:
     one, two = new_dispatcher("one"), new_dispatcher("two")
 
     assert (one._leads(), two._leads(), one._leads()) == (True, False, True)
     assert pipeline.ledger.value("SELECT leader FROM dispatcher") == "one"
 
 
-def test_another_takes_over_within_three_seconds_of_the_leader_s_death(
+def test_another_dispatcher_takes_over_within_three_seconds_of_the_leader_s_death(
     pipeline: Pipeline, new_dispatcher: Callable[..., Dispatcher], published: Recorder
 ) -> None:
     assert new_dispatcher("the one that dies")._leads()
@@ -266,7 +238,7 @@ def test_another_takes_over_within_three_seconds_of_the_leader_s_death(
 def test_a_leader_that_died_before_the_clock_was_set_back_is_followed_all_the_same(
     pipeline: Pipeline, new_dispatcher: Callable[..., Dispatcher]
 ) -> None:
-    pipeline.ledger.rows("UPDATE dispatcher SET leader = 'dead', lease_until = now() + interval '3 hours'")
+    set_leader(pipeline.ledger, "dead", until=from_now("3 hours"))
 
     assert new_dispatcher("two")._leads()
 
@@ -308,7 +280,7 @@ def test_a_leader_that_does_not_reach_the_broker_leaves_it_to_another(
 
 
 @pytest.mark.parametrize("trouble", [OperationalError("SELECT 1", {}, OSError("gone")), KeyError("a bug")], ids=repr)
-def test_trouble_is_waited_out(
+def test_the_dispatcher_goes_on_after_an_error(
     pipeline: Pipeline, dispatcher: Dispatcher, published: Recorder, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     monkeypatch.setattr(module, "REST", 0.02)

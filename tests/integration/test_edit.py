@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from command_line import run
-from pipeline import ACTOR, Pipeline, a_case
-from sandbox_witness import Witness
 
+from tests.support.command_line import run
+from tests.support.pipeline import ACTOR, Pipeline, a_case
+from tests.support.rows import change_job
+from tests.support.sandbox_witness import Witness
 from worker.errors import IdempotencyKeyReused, InvalidCase, JobNotFound, WrongState
 from worker.intake.enqueue import admit, insert
 from worker.ledger import queries
@@ -83,10 +84,10 @@ def test_both_versions_are_kept_and_who_made_them(pipeline: Pipeline) -> None:
 
 
 def test_after_an_unknown_outcome_the_case_must_not_change(pipeline: Pipeline) -> None:
-    """The old key may own a case already: other data under it is a conflict, under another key a second case."""
+    """A case may exist under the old key: other data under it would conflict, and a new key would create a second."""
     # Given a refused job of which an earlier request may have arrived
     job = pipeline.submit(currencyCode="?")
-    pipeline.ledger.rows("UPDATE jobs SET outcome_unknown = true WHERE id = %s", job)
+    change_job(pipeline.ledger, job, outcome_unknown=True)
 
     assert "outcome is unknown" in str(opened(pipeline, job).refused)
     with pytest.raises(WrongState, match="must not be sent with other data"):
@@ -96,7 +97,7 @@ def test_after_an_unknown_outcome_the_case_must_not_change(pipeline: Pipeline) -
     assert pipeline.ledger.value("SELECT count(*) FROM case_versions") == 0
 
 
-def test_only_a_dead_job_that_other_data_can_help(pipeline: Pipeline) -> None:
+def test_only_a_dead_job_that_other_data_can_help_may_be_corrected(pipeline: Pipeline) -> None:
     done = pipeline.submit()
     unsigned = pipeline.submit("unfinished-client")
 
@@ -108,7 +109,7 @@ def test_only_a_dead_job_that_other_data_can_help(pipeline: Pipeline) -> None:
         corrected(pipeline, uuid4(), a_case())
 
 
-def test_two_people_with_the_same_form(pipeline: Pipeline) -> None:
+def test_a_correction_of_an_outdated_version_is_refused(pipeline: Pipeline) -> None:
     job = pipeline.submit(currencyCode="?")
     corrected(pipeline, job, a_case(currencyCode="!"))
     pipeline.run()
@@ -124,7 +125,7 @@ def test_two_people_with_the_same_form(pipeline: Pipeline) -> None:
         {"debtor": {}, "comments": "x" * 1_100_000},
     ],
 )  # fmt: skip
-def test_the_door_s_checks_apply(pipeline: Pipeline, case: Any) -> None:
+def test_a_correction_is_checked_like_a_new_case(pipeline: Pipeline, case: Any) -> None:
     job = pipeline.submit(currencyCode="?")
 
     with pytest.raises(InvalidCase):
@@ -146,7 +147,7 @@ def enqueue_again(pipeline: Pipeline, case: dict[str, Any]) -> tuple[UUID, bool]
 
 
 def test_the_sender_may_send_any_version_again(pipeline: Pipeline) -> None:
-    """A redelivered message or a second click still finds its job, whoever corrected it since."""
+    """A redelivered message or a second click finds the same job, even after a correction."""
     job = pipeline.submit(key="K1", currencyCode="?")
     corrected(pipeline, job, a_case(currencyCode="EUR"))
 

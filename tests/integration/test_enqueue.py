@@ -1,4 +1,4 @@
-"""The door against real PostgreSQL: whose transaction, which job, and what a key protects from."""
+"""`enqueue_case` on real PostgreSQL: transactions, idempotency keys, refused input."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from pipeline import Pipeline, a_case
-from sandbox_witness import Witness
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from tests.at_once import at_once
-from tests.databases import Database
+from tests.support.at_once import at_once
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.sandbox_witness import Witness
 from worker import EnqueuedJob, IdempotencyKeyReused, InvalidCase, enqueue_case
 from worker.errors import SettingsError
 
@@ -140,7 +140,7 @@ def test_the_same_reference_with_another_case_is_another_case_under_one_key(ledg
         enqueue_case(external_tenant_id="acme", case=a_case(creditorReference="INV-1", amountToRecover=1))
 
 
-def test_keys_belong_to_one_tenant(ledger: Database) -> None:
+def test_an_idempotency_key_belongs_to_one_tenant(ledger: Database) -> None:
     jobs = {enqueue_case(external_tenant_id=t, case=a_case(), idempotency_key="k").id for t in ("a", "A", "a ")}
     assert len(jobs) == 3
 

@@ -1,4 +1,4 @@
-"""Every part of the filter finds what it says, in pages, groups and selections alike."""
+"""Every part of the filter selects the same failures in lists, groups and bulk operations."""
 
 from __future__ import annotations
 
@@ -7,34 +7,36 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from buried import bury, dead_letter_message
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.rows import insert_dead_job, insert_dead_letter, insert_unreadable_message
 from worker.ledger import queries
 from worker.ledger.queries import FailureFilter
 
 
 @pytest.fixture
 def jobs(ledger: Database) -> dict[str, UUID]:
-    """Failures that differ in everything that can be filtered by."""
+    """Failures that differ in every field that a filter can use."""
     return {
-        "email": bury(ledger, "a", amount="10.50", reference="INV-1", age="3 days"),
-        "zip": bury(
+        "email": insert_dead_job(ledger, "a", amount="10.50", reference="INV-1", age="3 days"),
+        "zip": insert_dead_job(
             ledger, "b", message="debtor.zipCode: \u201812\u2019 is too short", amount="99.99", reference="INV-10"
         ),
-        "kyc": bury(
+        "kyc": insert_dead_job(
             ledger, "b", reason="business_rule", error_type="MissingKycVerification", status=422, amount="250",
             currency="EUR", message="Verify your identity first, Ærø!", solution="https://x.example/b", age="1 hour",
         ),
-        "link": bury(
+        "link": insert_dead_job(
             ledger, "c", reason="client_link_not_found", error_type=None, status=404, amount=None, message="no link"
         ),
-        "silent": bury(ledger, "c", reason="outcome_unknown", detail={}, unknown=True, amount="-5", age="40 days"),
+        "silent": insert_dead_job(
+            ledger, "c", reason="outcome_unknown", detail={}, unknown=True, amount="-5", age="40 days"
+        ),
     }  # fmt: skip
 
 
 def found(ledger: Database, wanted: FailureFilter, jobs: dict[str, UUID]) -> set[str]:
-    """Who is found, the same in all three ways of asking."""
+    """The names of the jobs found; all three queries must agree."""
     names = {job: name for name, job in jobs.items()}
     with ledger.engine.connect() as connection:
         listed = [names[f.job_id] for f in queries.failures(connection, wanted) if f.job_id]
@@ -80,14 +82,16 @@ def found(ledger: Database, wanted: FailureFilter, jobs: dict[str, UUID]) -> set
         (FailureFilter(tenant="b", reason="validation", http_status=400, text="too"), {"zip"}),
     ],
 )  # fmt: skip
-def test_each_part_narrows(ledger: Database, jobs: dict[str, UUID], wanted: FailureFilter, names: set[str]) -> None:
+def test_each_part_of_a_filter_narrows_the_selection(
+    ledger: Database, jobs: dict[str, UUID], wanted: FailureFilter, names: set[str]
+) -> None:
     assert found(ledger, wanted, jobs) == names
     # And the same when it has been stored and its ages are points in time
     assert found(ledger, FailureFilter.from_dict(wanted.fixed_at(datetime.now(UTC)).as_dict()), jobs) == names
 
 
-def test_ticked_rows_and_jobs_by_id(ledger: Database, jobs: dict[str, UUID]) -> None:
-    message = dead_letter_message(ledger)
+def test_a_filter_selects_ticked_rows_and_jobs_by_id(ledger: Database, jobs: dict[str, UUID]) -> None:
+    message = insert_unreadable_message(ledger)
     with ledger.engine.connect() as connection:
         letters = {f.job_id: f.dead_letter_id for f in queries.failures(connection, FailureFilter())}
         ticked = FailureFilter(letters=(letters[jobs["kyc"]], message, 999_999))
@@ -99,8 +103,8 @@ def test_ticked_rows_and_jobs_by_id(ledger: Database, jobs: dict[str, UUID]) -> 
 def test_long_references_and_types_are_compared_in_full(ledger: Database) -> None:
     # Given two references that share their first fifty characters, and a type and an address too long for an index
     one, other = "R" * 60 + "1", "R" * 60 + "2"
-    job = bury(ledger, reference=one, error_type="T" * 5000, solution="https://x.example/" + "s" * 5000)
-    bury(ledger, reference=other)
+    job = insert_dead_job(ledger, reference=one, error_type="T" * 5000, solution="https://x.example/" + "s" * 5000)
+    insert_dead_job(ledger, reference=other)
 
     assert found(ledger, FailureFilter(reference=one), {"it": job}) == {"it"}
     assert found(ledger, FailureFilter(error_type="T" * 5000), {"it": job}) == {"it"}
@@ -108,7 +112,7 @@ def test_long_references_and_types_are_compared_in_full(ledger: Database) -> Non
 
 def test_a_page_has_neighbours_on_both_sides(ledger: Database) -> None:
     # Given seven failures
-    jobs = [bury(ledger) for _ in range(7)]
+    jobs = [insert_dead_job(ledger) for _ in range(7)]
     wanted = FailureFilter()
 
     with ledger.engine.connect() as connection:
@@ -137,12 +141,12 @@ def test_an_empty_page_has_no_neighbours(ledger: Database) -> None:
 
 
 def test_odd_details_of_unreadable_messages_do_not_stand_in_the_way(ledger: Database) -> None:
-    """What a stranger sends must never keep its dead letter from being written."""
-    ledger.rows(
-        "INSERT INTO dead_letters (reason, invalid_client_link, detail) SELECT 'malformed_message', false, d::jsonb"
-        """ FROM unnest(ARRAY['[]', '"x"', 'null', '7', '{"status": "2147483648"}', '{"status": {"a": 1}}',"""
-        """ '{"status": "99999", "type": 5, "message": ["x"]}', '{"message": null}']) d"""
-    )
+    """No message, however odd, may prevent its dead letter from being stored."""
+    for detail in (
+        "[]", '"x"', "null", "7", '{"status": "2147483648"}', '{"status": {"a": 1}}',
+        '{"status": "99999", "type": 5, "message": ["x"]}', '{"message": null}',
+    ):  # fmt: skip
+        insert_dead_letter(ledger, None, "malformed_message", detail=detail)
 
     with ledger.engine.connect() as connection:
         groups = queries.groups(connection, FailureFilter(reason="malformed_message"))

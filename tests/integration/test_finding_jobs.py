@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from buried import bury
-from command_line import run
-from pipeline import Pipeline
-from web_visitor import Visitor, report
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import insert_dead_job
+from tests.support.web_visitor import Visitor, report
 
 Vars = dict[str, str]
 
@@ -46,7 +46,7 @@ def test_what_nobody_has_is_said_and_an_empty_box_leads_to_the_jobs(ledger: Data
 
 
 def test_a_filter_by_reference_that_finds_no_failure_offers_all_jobs(ledger: Database, variables: Vars) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
     visitor = Visitor(report(ledger, variables))
 
     for page in ("/", "/jobs"):
@@ -66,7 +66,7 @@ def test_show_takes_a_reference_and_a_tenant(pipeline: Pipeline, variables: Vars
     assert str(two) in several.stderr
 
 
-def test_show_of_nothing_or_of_two_things_is_refused(ledger: Database, variables: Vars) -> None:
+def test_show_needs_an_id_or_a_known_reference(ledger: Database, variables: Vars) -> None:
     nobody = run(variables, "show", "--reference", "INV-2")
     assert (nobody.exit_code, "no job with the reference INV-2" in nobody.stderr) == (1, True)
     assert run(variables, "show").exit_code == 2

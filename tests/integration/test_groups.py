@@ -6,14 +6,15 @@ from datetime import date, timedelta
 from uuid import uuid4
 
 import pytest
-from buried import bury, dead_letter_message
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.rows import ago, insert_dead_job, insert_job, insert_unreadable_message, set_hold
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import FailureFilter
 from worker.ledger.queries.groups import BUCKETS
 from worker.ledger.writer.days import close_days
+from worker.ledger.writer.holds import HoldName
 
 SAME = [
     ("Case 4711 was refused", "Case 12 was refused"),
@@ -44,8 +45,8 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_messages_that_differ_only_in_their_values_are_one_cause(ledger: Database, one: str, other: str) -> None:
-    bury(ledger, message=one)
-    bury(ledger, "b", message=other)
+    insert_dead_job(ledger, message=one)
+    insert_dead_job(ledger, "b", message=other)
 
     with ledger.engine.connect() as connection:
         found = queries.groups(connection, FailureFilter())
@@ -54,11 +55,11 @@ def test_messages_that_differ_only_in_their_values_are_one_cause(ledger: Databas
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_other_messages_types_and_reasons_are_other_causes(ledger: Database, one: str, other: str) -> None:
-    bury(ledger, message=one)
-    bury(ledger, message=other)
-    bury(ledger, message=one, error_type="Other")
-    bury(ledger, message=one, reason="not_found")
+def test_failures_with_other_messages_types_or_reasons_are_other_causes(ledger: Database, one: str, other: str) -> None:
+    insert_dead_job(ledger, message=one)
+    insert_dead_job(ledger, message=other)
+    insert_dead_job(ledger, message=one, error_type="Other")
+    insert_dead_job(ledger, message=one, reason="not_found")
 
     with ledger.engine.connect() as connection:
         assert queries.groups(connection, FailureFilter()).total == 4
@@ -66,12 +67,12 @@ def test_other_messages_types_and_reasons_are_other_causes(ledger: Database, one
 
 def test_a_group_says_all_that_its_failures_share(ledger: Database) -> None:
     # Given one cause of two tenants in two currencies, and an amount that nobody knows
-    bury(ledger, "a", message="Case 1", amount="10.25", age="5 days", solution="https://x.example/")
-    bury(ledger, "a", message="Case 2", amount="5.50", age="1 hour")
-    bury(ledger, "b", message="Case 3", amount="1", currency="EUR", age="10 minutes")
-    bury(ledger, "b", message="Case 4", amount=None, currency=None)
-    bury(ledger, "b", message="Case 5", amount="7", currency=None)
-    dead_letter_message(ledger)
+    insert_dead_job(ledger, "a", message="Case 1", amount="10.25", age="5 days", solution="https://x.example/")
+    insert_dead_job(ledger, "a", message="Case 2", amount="5.50", age="1 hour")
+    insert_dead_job(ledger, "b", message="Case 3", amount="1", currency="EUR", age="10 minutes")
+    insert_dead_job(ledger, "b", message="Case 4", amount=None, currency=None)
+    insert_dead_job(ledger, "b", message="Case 5", amount="7", currency=None)
+    insert_unreadable_message(ledger)
 
     with ledger.engine.connect() as connection:
         found = queries.groups(connection, FailureFilter())
@@ -97,7 +98,7 @@ def test_a_group_says_all_that_its_failures_share(ledger: Database) -> None:
 def test_the_largest_groups_come_first_and_the_others_are_counted(ledger: Database) -> None:
     for size, word in ((1, "one"), (3, "three"), (2, "two")):
         for _ in range(size):
-            bury(ledger, message=word)
+            insert_dead_job(ledger, message=word)
 
     with ledger.engine.connect() as connection:
         found = queries.groups(connection, FailureFilter(), limit=2)
@@ -110,27 +111,18 @@ def test_the_tiles_of_an_empty_ledger(ledger: Database) -> None:
         tiles = queries.tiles(connection)
 
     assert (tiles.open_failures, tiles.invalid_client_links, tiles.amounts, tiles.oldest) == (0, 0, {}, None)
-    assert tiles.living == {"pending": 0, "waiting": 0, "queued": 0, "submitting": 0}
+    assert tiles.living == {"pending": 0, "waiting": 0, "queued": 0, "submitting": 0, "held": 0}
     assert (tiles.submitted_today, tiles.holds, tiles.leader) == (0, [], None)
 
 
-def finish(ledger: Database, tenant: str, ago: str, state: str = "submitted") -> None:
-    """One final job, that long ago (or at that time)."""
-    ledger.rows(
-        "INSERT INTO jobs (id, external_tenant_id, idempotency_key, case_body, submission_key, state, finalized_at,"
-        " case_id) VALUES (%s, %s, %s, '{}', %s, %s, now() - %s::interval, %s)",
-        uuid4(), tenant, str(uuid4()), uuid4(), state, ago, "c" if state == "submitted" else None,
-    )  # fmt: skip
-
-
 def test_the_tiles_tell_what_is_open_at_stake_and_done_today(ledger: Database) -> None:
-    bury(ledger, amount="10", age="3 days")
-    bury(ledger, amount="20", currency="EUR", reason="second_unauthorized")
-    bury(ledger, amount=None)
-    dead_letter_message(ledger)
-    finish(ledger, "a", "0 s")
-    finish(ledger, "a", "2 days")
-    ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('rate_limit', now() + interval '1 min', 'too fast')")
+    insert_dead_job(ledger, amount="10", age="3 days")
+    insert_dead_job(ledger, amount="20", currency="EUR", reason="second_unauthorized")
+    insert_dead_job(ledger, amount=None)
+    insert_unreadable_message(ledger)
+    insert_job(ledger, "a", state="submitted", finalized_at=ago("0 s"))
+    insert_job(ledger, "a", state="submitted", finalized_at=ago("2 days"))
+    set_hold(ledger, HoldName.RATE_LIMIT)
 
     with ledger.engine.connect() as connection:
         tiles = queries.tiles(connection)
@@ -145,9 +137,9 @@ def test_the_tiles_tell_what_is_open_at_stake_and_done_today(ledger: Database) -
 
 def test_final_jobs_are_counted_once_when_their_day_is_over(ledger: Database) -> None:
     # Given final jobs of today and of days that are over
-    for ago in ("0 s", "2 days", "2 days", "5 days"):
-        finish(ledger, "a", ago)
-    finish(ledger, "a", "5 days", "discarded")
+    for days in (0, 2, 2, 5):
+        insert_job(ledger, "a", state="submitted", finalized_at=ago(f"{days} days"))
+    insert_job(ledger, "a", state="discarded", finalized_at=ago("5 days"))
 
     def counted() -> tuple[int, int]:
         with ledger.engine.connect() as connection:
@@ -170,7 +162,7 @@ def test_final_jobs_are_counted_once_when_their_day_is_over(ledger: Database) ->
     assert ledger.value("SELECT ((now() - interval '1 hour') AT TIME ZONE 'UTC')::date - 1") == last
 
     # And what becomes final from now on is counted as it comes
-    finish(ledger, "a", "0 s")
+    insert_job(ledger, "a", state="submitted", finalized_at=ago("0 s"))
     assert counted() == (5, 1)
 
 
@@ -181,15 +173,15 @@ def test_closing_the_days_of_an_empty_ledger_writes_nothing(ledger: Database) ->
 
 def test_each_tenant_with_an_invalid_link_has_one_row(ledger: Database) -> None:
     # Given tenants with one or both kinds of invalid link, and other failures that are no matter of links
-    bury(ledger, "a", reason="second_unauthorized", amount="10", age="3 days")
-    bury(ledger, "a", reason="second_unauthorized", amount="5", currency="EUR", age="1 day")
-    bury(ledger, "a", reason="client_link_not_found", amount=None)
-    bury(ledger, "a", reason="validation", amount="1000")
-    bury(ledger, "b", reason="client_link_not_found", amount="7", age="1 hour")
-    bury(ledger, "c", reason="validation")
-    finish(ledger, "a", "10 days")
-    finish(ledger, "a", "9 days")
-    finish(ledger, "a", "8 days", "discarded")
+    insert_dead_job(ledger, "a", reason="second_unauthorized", amount="10", age="3 days")
+    insert_dead_job(ledger, "a", reason="second_unauthorized", amount="5", currency="EUR", age="1 day")
+    insert_dead_job(ledger, "a", reason="client_link_not_found", amount=None)
+    insert_dead_job(ledger, "a", reason="validation", amount="1000")
+    insert_dead_job(ledger, "b", reason="client_link_not_found", amount="7", age="1 hour")
+    insert_dead_job(ledger, "c", reason="validation")
+    insert_job(ledger, "a", state="submitted", finalized_at=ago("10 days"))
+    insert_job(ledger, "a", state="submitted", finalized_at=ago("9 days"))
+    insert_job(ledger, "a", state="discarded", finalized_at=ago("8 days"))
 
     with ledger.engine.connect() as connection:
         first = queries.invalid_links(connection, limit=1)
@@ -209,9 +201,9 @@ def test_each_tenant_with_an_invalid_link_has_one_row(ledger: Database) -> None:
 
 
 def test_the_menus_offer_what_there_is(ledger: Database) -> None:
-    bury(ledger, "a")
-    bury(ledger, "a", currency="EUR", status=422, reason="business_rule", error_type="CreditorBlocked")
-    bury(ledger, "b", currency=None, status=None, error_type=None)
+    insert_dead_job(ledger, "a")
+    insert_dead_job(ledger, "a", currency="EUR", status=422, reason="business_rule", error_type="CreditorBlocked")
+    insert_dead_job(ledger, "b", currency=None, status=None, error_type=None)
 
     with ledger.engine.connect() as connection:
         menus = queries.menus(connection)

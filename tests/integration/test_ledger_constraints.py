@@ -1,4 +1,4 @@
-"""The database itself refuses contradictions, whoever writes them; and its words are the code's words."""
+"""The database rejects contradictory rows, and its enumerations match the code's."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from pipeline import Pipeline
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import change_job
 from worker.ledger.states import (
     FINAL_STATES,
     INVALID_LINK_REASONS,
@@ -34,7 +35,7 @@ def jobs(pipeline: Pipeline) -> dict[str, UUID]:
         "waiting": pipeline.submit(tag="sandbox:status=503"),
         "submitting": pipeline.enqueue(),
     }
-    pipeline.ledger.rows("UPDATE jobs SET state = 'discarded', finalized_at = now() WHERE id = %s", found["discarded"])
+    change_job(pipeline.ledger, found["discarded"], state="discarded")
     pipeline.claim(pipeline.release())
     found["queued"] = pipeline.enqueue()
     pipeline.release()
@@ -110,7 +111,7 @@ def test_a_job_cannot_contradict_itself(
         ("dispatcher", "id = 2", "ck_dispatcher_one_row"),
     ],
 )
-def test_nor_can_a_dead_letter_an_attempt_or_the_dispatcher(
+def test_a_dead_letter_an_attempt_and_the_dispatcher_cannot_contradict_themselves(
     ledger: Database, pipeline: Pipeline, table: str, change: str, constraint: str
 ) -> None:
     pipeline.submit(tag="sandbox:status=403")

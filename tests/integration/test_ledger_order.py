@@ -1,4 +1,4 @@
-"""Whose turn is it? Priority, then round, then age; a tenant with thousands takes turns with a tenant with one."""
+"""The order of release: priority, then round, then age, so that large and small tenants take turns."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections import Counter
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
 
+from tests.support.pipeline import Pipeline
+from tests.support.rows import NOW, ago, change_job, from_now
 from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
 from worker.ledger.writer import release
@@ -57,7 +58,7 @@ def test_who_arrives_while_round_7_is_served_joins_round_7(pipeline: Pipeline) -
 
 
 def test_a_quiet_tenant_saves_up_no_credit(pipeline: Pipeline) -> None:
-    """Whoever was away does not come back with all the rounds that it has missed."""
+    """A tenant that was idle doesn't get the rounds that it missed."""
     for _ in range(10):
         pipeline.enqueue("big")
     next_up(pipeline, 8)
@@ -67,7 +68,7 @@ def test_a_quiet_tenant_saves_up_no_credit(pipeline: Pipeline) -> None:
 
 
 def test_a_retry_from_an_old_round_does_not_bring_the_old_rounds_back(pipeline: Pipeline) -> None:
-    """Who arrives while it is pending would get all the rounds since then, and go before everybody else's turn."""
+    """Otherwise a tenant that arrives meanwhile would join that old round and overtake everyone."""
     retry = pipeline.submit("early", tag="sandbox:status=500")
     busy = [pipeline.enqueue("busy") for _ in range(60)]
     assert next_up(pipeline, 50) == busy[:50]
@@ -95,7 +96,7 @@ def test_many_cases_enqueued_in_one_transaction_take_turns_too(pipeline: Pipelin
 
 
 def test_many_cases_replayed_at_once_take_turns_too(pipeline: Pipeline) -> None:
-    """Somebody relinks a client and replays its five hundred dead jobs: the others still get their turn."""
+    """After a person replays one client's five hundred dead jobs, other tenants still get their turn."""
     dead = [pipeline.enqueue("big", tag="sandbox:status=403") for _ in range(30)]
     pipeline.run()
     pipeline.replay(*dead)
@@ -127,8 +128,8 @@ def test_a_job_whose_worker_did_not_report_back_is_to_go_alone(pipeline: Pipelin
 
 def test_what_is_due_wakes_and_what_is_not_sleeps_on(pipeline: Pipeline) -> None:
     due, later = (pipeline.submit(tag="sandbox:status=503") for _ in range(2))
-    pipeline.ledger.rows("UPDATE jobs SET due_at = now() WHERE id = %s", due)
-    pipeline.ledger.rows("UPDATE jobs SET due_at = now() + interval '1 h' WHERE id = %s", later)
+    change_job(pipeline.ledger, due, due_at=NOW)
+    change_job(pipeline.ledger, later, due_at=from_now("1 hour"))
     with transaction(pipeline.engine) as connection:
         assert release.wake_due(connection) == 1
 
@@ -138,7 +139,7 @@ def test_what_is_due_wakes_and_what_is_not_sleeps_on(pipeline: Pipeline) -> None
 def test_an_id_is_taken_back_only_when_nobody_has_claimed_it_for_long(pipeline: Pipeline) -> None:
     lost, young = pipeline.enqueue(), pipeline.enqueue()
     pipeline.release()
-    pipeline.ledger.rows("UPDATE jobs SET queued_at = now() - interval '61 s' WHERE id = %s", lost)
+    change_job(pipeline.ledger, lost, queued_at=ago("61 s"))
     with transaction(pipeline.engine) as connection:
         assert release.reclaim_unclaimed(connection, requeue_seconds=60) == 1
 
@@ -149,7 +150,7 @@ def test_an_id_is_taken_back_only_when_nobody_has_claimed_it_for_long(pipeline: 
 def test_a_lease_is_taken_back_only_when_it_is_over(pipeline: Pipeline) -> None:
     over, holding = pipeline.enqueue(), pipeline.enqueue()
     pipeline.claim(pipeline.release())
-    pipeline.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 ms' WHERE id = %s", over)
+    change_job(pipeline.ledger, over, lease_until=ago("1 ms"))
     with transaction(pipeline.engine) as connection:
         (taken,) = release.reclaim_expired(connection, policy=RetryPolicy(3, 1, 2))
     assert taken == (over, False, True)

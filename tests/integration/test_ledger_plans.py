@@ -1,4 +1,4 @@
-"""Living rows are found through the partial indexes, however many final rows there are."""
+"""Queries for unfinished jobs use the partial indexes, however many final rows exist."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 from local_servers import LocalPostgres
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
-from tests.databases import Database, sqlalchemy_url
+from tests.support.databases import TEMPLATE, Database, sqlalchemy_url
+from tests.support.query_plans import plan_of
 from worker.intake.enqueue import admit
 from worker.ledger.database import get_engine
 from worker.ledger.queries.waiting import due_work
@@ -30,9 +31,9 @@ NOBODY = [uuid4()]
 
 @pytest.fixture(scope="module")
 def seeded(postgres: LocalPostgres) -> Iterator[Database]:
-    """Twelve thousand final rows, a few hundred living ones in each state, and statistics that know it."""
+    """Twelve thousand final rows, a few hundred unfinished ones in each state, and fresh statistics."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE plans TEMPLATE ledger_template")
+        connection.execute(f"CREATE DATABASE plans TEMPLATE {TEMPLATE}")
     url = f"{postgres.url.rsplit('/', 1)[0]}/plans"
     ledger = Database(url, get_engine(sqlalchemy_url(postgres.url, "plans")))
     ledger.rows(
@@ -57,31 +58,6 @@ def seeded(postgres: LocalPostgres) -> Iterator[Database]:
     ledger.rows("VACUUM ANALYZE jobs, attempts")
     yield ledger
     ledger.engine.dispose()
-
-
-def plan_of(ledger: Database, work: Callable[[Connection], Any]) -> str:
-    """The plans of all statements that the work runs, as PostgreSQL makes them; nothing is kept."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        statements.append((statement, parameters))
-
-    with ledger.engine.connect() as connection:
-        event.listen(connection, "before_cursor_execute", note)
-        work(connection)
-        event.remove(connection, "before_cursor_execute", note)
-        connection.rollback()
-        for statement, _ in statements:
-            if statement.startswith("SET LOCAL"):
-                connection.exec_driver_sql(statement)
-        plans = [
-            "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters))
-            for statement, parameters in statements
-            if not statement.startswith("SET")
-        ]
-        connection.rollback()
-    assert plans
-    return "\n".join(plans)
 
 
 def arrive(connection: Connection) -> None:
@@ -167,14 +143,14 @@ def test_final_rows_are_in_none_of_the_indexes_that_the_dispatcher_uses(seeded: 
 
 
 def test_new_versions_of_a_row_fit_beside_the_old_ones(seeded: Database) -> None:
-    """Rows change state about four times; the table leaves room, and is vacuumed by rows and not by share."""
+    """A row changes state about four times, so the table leaves free space and is vacuumed by row count."""
     options = {str(o) for (o,) in seeded.rows("SELECT unnest(reloptions) FROM pg_class WHERE relname = 'jobs'")}
 
     assert {"fillfactor=70", "autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=5000"} <= options
 
 
 def test_statistics_that_are_behind_make_no_statement_slow(ledger: Database) -> None:
-    """Given statistics from before a sudden backlog, no step of the dispatcher looks through all of it per job."""
+    """With statistics from before a sudden backlog, no dispatcher step scans the whole backlog per job."""
     ledger.rows("ALTER TABLE jobs SET (autovacuum_enabled = false)")
     try:
         ledger.rows("ANALYZE jobs")

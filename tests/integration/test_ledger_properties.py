@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, no job is lost, doubled or forgotten: random histories over real PostgreSQL."""
+"""In random histories on real PostgreSQL, no job is lost, submitted twice or forgotten."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from tests.databases import Database
+from tests.support.databases import Database
 from worker.debitura.judge import Meaning, Verdict
 from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
@@ -57,7 +57,7 @@ EVERYTHING = """
 
 
 def some(state: str) -> Any:
-    """Only while there is a job in that state: rules that do nothing teach nothing."""
+    """Run this rule only if a job is in that state."""
     return precondition(lambda self: state in self.states.values())
 
 
@@ -76,7 +76,7 @@ class History(RuleBasedStateMachine):
         """The newest lease on each job."""
         self.old_claims: list[tuple[UUID, ClaimedJob]] = []
         self.given_back: set[tuple[UUID, UUID]] = set()
-        """Leases on jobs whose holder has said that nothing was sent, and that nothing will be."""
+        """Leases whose holder has reported that it sent nothing."""
 
     def do(self, work: Any) -> Any:
         with transaction(self.engine) as connection:
@@ -144,7 +144,7 @@ class History(RuleBasedStateMachine):
     @some("pending")
     @rule(data=st.data())
     def a_batch_runs(self, data: Any) -> None:
-        """From the dispatcher to the answers without an accident between them, so that histories get somewhere."""
+        """Release, claim and record without a failure, so that histories make progress."""
         self.dispatch(3)
         self.states |= dict.fromkeys(self.messages[-1], "queued")
         self.claim(self.messages[-1])
@@ -154,7 +154,7 @@ class History(RuleBasedStateMachine):
     @some("submitting")
     @rule(data=st.data(), what=st.sampled_from(["200", "401", "lost"]))
     def hear_after_401(self, data: Any, what: str) -> None:
-        """The first 401, and what came of the second request."""
+        """A first 401, and the outcome of the second request."""
         lease, job = self.claims[self.one(data, "submitting")]
         first = FirstUnauthorized(job.request_count, None, None, 1, "f", "cached")
         number = self.do(lambda c: open_second_attempt(c, job.id, first, lease=lease, worker="w"))
@@ -166,7 +166,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.old_claims)
     @rule(data=st.data(), what=st.sampled_from(["200", "422", "lost", "nothing"]))
     def hear_too_late(self, data: Any, what: str) -> None:
-        """A worker that slept through its lease: also when another holds the job by now."""
+        """A worker records after its lease expired, even if another worker holds the job."""
         lease, job = data.draw(st.sampled_from(self.old_claims))
         what = "nothing" if (lease, job.id) in self.given_back else what
         sent, number = Sent(job.request_count, AttemptOutcome.UNKNOWN, 1), job.request_count
@@ -183,7 +183,7 @@ class History(RuleBasedStateMachine):
     @some("submitting")
     @rule()
     def crash(self) -> None:
-        """Every worker dies or sleeps too long; requests may have left."""
+        """Every worker dies or loses its lease; requests may have been sent."""
         self.do(
             lambda c: c.execute(text("UPDATE jobs SET lease_until = now() - interval '1 s' WHERE state = 'submitting'"))
         )

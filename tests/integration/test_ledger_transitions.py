@@ -1,4 +1,4 @@
-"""Every transition names the state that it expects; from any other state it moves nothing."""
+"""Every transition changes only jobs in the state that it expects."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from pipeline import ACTOR, Pipeline
 from sqlalchemy import Connection
 
+from tests.support.pipeline import ACTOR, Pipeline
+from tests.support.rows import NOW, ago, change_job, change_jobs
 from worker.ledger.database import transaction
 from worker.ledger.states import AttemptOutcome, Reason, TokenSource, WaitReason
 from worker.ledger.writer import release, resolve
@@ -23,7 +24,7 @@ STATES = ["pending", "waiting", "queued", "submitting", "submitted", "dead", "di
 
 @pytest.fixture
 def job_in(pipeline: Pipeline) -> Callable[[str], UUID]:
-    """Brings a job into a state, in the way that jobs get there."""
+    """Bring a job into a state by its normal transitions."""
 
     def make(state: str) -> UUID:
         if state in ("submitted", "dead", "discarded", "waiting"):
@@ -72,8 +73,8 @@ def test_a_transition_moves_only_jobs_in_the_state_that_it_expects(
 ) -> None:
     expected, work = TRANSITIONS[name]
     job_id = job_in(state)
-    pipeline.ledger.rows("UPDATE jobs SET due_at = now() WHERE state = 'waiting'")
-    pipeline.ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 s' WHERE state = 'submitting'")
+    change_jobs(pipeline.ledger, "waiting", due_at=NOW)
+    change_jobs(pipeline.ledger, "submitting", lease_until=ago("1 s"))
     before = dict(pipeline.job(job_id))
 
     result = run(pipeline, lambda connection: work(connection, job_id))
@@ -100,7 +101,7 @@ def results_for(job_id: UUID, number: int = 1) -> dict[str, Result]:
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("kind", ["submitted", "waiting", "handed back", "dead"])
 def test_a_late_record_moves_nothing(pipeline: Pipeline, job_in: Callable[[str], UUID], kind: str, state: str) -> None:
-    """Whoever does not hold the lease is too late, also if the job is `submitting` (for somebody else)."""
+    """A worker without the lease is too late, even if the job is `submitting` for another worker."""
     job_id = job_in(state)
     before, letters = dict(pipeline.job(job_id)), pipeline.letters(job_id)
     result = results_for(job_id)[kind]
@@ -155,7 +156,7 @@ def test_a_claim_opens_an_attempt_for_each_job_and_answers_in_turn_order(pipelin
         pipeline.enqueue("a", priority="low"), pipeline.enqueue("b", priority="high"),
         pipeline.enqueue("c"), pipeline.enqueue("d"),
     )  # fmt: skip
-    pipeline.ledger.rows("UPDATE jobs SET created_at = now() - interval '1 h' WHERE id = %s", first)
+    change_job(pipeline.ledger, first, created_at=ago("1 hour"))
     ids = pipeline.release()
     lease, jobs = pipeline.claim(sorted(ids))
 

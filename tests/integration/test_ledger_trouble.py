@@ -1,11 +1,11 @@
-"""A ledger that does not do what it is asked: it is asked again, and the log says what was wrong."""
+"""A failing database operation is retried, and the log names the error."""
 
 from __future__ import annotations
 
 import pytest
 from sqlalchemy import Connection
 
-from tests.databases import Database
+from tests.support.databases import Database
 from worker.ledger.database import run_with_retry
 
 

@@ -1,4 +1,4 @@
-"""What is measured while jobs go their way, and what the ledger says of them, as Prometheus gets it."""
+"""The metrics of jobs and of the ledger, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
-from alert_receiver import AlertReceiver
 from local_servers import free_port
-from pipeline import Pipeline
 from prometheus_client.parser import text_string_to_metric_families
-from sandbox_witness import Witness
-from web_visitor import Visitor, report
 
-from tests.databases import Database
+from tests.support.alert_receiver import AlertReceiver
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import ago, change_job, change_jobs, set_hold
+from tests.support.sandbox_witness import Witness
+from tests.support.web_visitor import Visitor, report
 from worker.alerts.delivery import Receiver
 from worker.alerts.messages import Message
 from worker.alerts.settings import AlertSettings
 from worker.dispatch.dispatcher import Dispatcher
-from worker.ledger.database import get_engine, transaction
-from worker.ledger.writer.holds import HoldName, hold
+from worker.ledger.database import get_engine
+from worker.ledger.writer.holds import HoldName
 from worker.report.web.application import create_application
 from worker.settings import Settings
 from worker.submission.recorder import reason_of_401
@@ -39,7 +40,7 @@ class Nowhere:
 
 @pytest.fixture
 def look(ledger: Database, variables: dict[str, str]) -> Iterator[Look]:
-    """What /metrics shows, all counters at 0 to begin with."""
+    """Read /metrics, with all counters reset to 0 first."""
     registry.disable_metrics()
     registry.enable_metrics()
 
@@ -84,7 +85,7 @@ def test_the_seconds_from_enqueue_to_submitted_are_the_job_s_age(
     pipeline: Pipeline, ledger: Database, look: Look
 ) -> None:
     job_id = pipeline.enqueue()
-    ledger.rows("UPDATE jobs SET created_at = created_at - interval '1 hour' WHERE id = %s", job_id)
+    change_job(ledger, job_id, created_at=ago("1 hour"))
     pipeline.run()
 
     shown = look()
@@ -167,7 +168,7 @@ def test_a_look_up_shows_its_endpoint_and_not_what_was_looked_for(
     pipeline: Pipeline, sandbox: Witness, ledger: Database, look: Look
 ) -> None:
     job_id = pipeline.enqueue(creditorReference="INV-77")
-    ledger.rows("UPDATE jobs SET outcome_unknown = true, next_trigger = 'replay' WHERE id = %s", job_id)
+    change_job(ledger, job_id, outcome_unknown=True, next_trigger="replay")
     pipeline.run()
     assert look()["case_worker_api_request_seconds_count", "GET /cases/by-creditor-reference", "404"] == 1
 
@@ -178,11 +179,11 @@ def test_what_the_dispatcher_releases_and_takes_back_is_counted(
     pipeline.enqueue()
     dispatcher = Dispatcher(pipeline.settings, Nowhere(), name="one")
     dispatcher.tick()
-    ledger.rows("UPDATE jobs SET queued_at = now() - interval '1 hour'")
+    change_jobs(ledger, queued_at=ago("1 hour"))
     dispatcher._sweep_at = 0.0
     dispatcher.tick()
     pipeline.claim([row[0] for row in ledger.rows("SELECT id FROM jobs")])
-    ledger.rows("UPDATE jobs SET lease_until = now() - interval '1 second'")
+    change_jobs(ledger, lease_until=ago("1 s"))
     dispatcher._sweep_at = 0.0
     dispatcher.tick()
 
@@ -194,10 +195,12 @@ def test_what_the_dispatcher_releases_and_takes_back_is_counted(
     assert shown["case_worker_jobs_died_total", "outcome_unknown"] == 0
 
 
-def test_a_job_that_is_buried_with_its_last_worker_is_counted(pipeline: Pipeline, ledger: Database, look: Look) -> None:
+def test_a_job_that_dies_because_its_last_lease_expired_is_counted(
+    pipeline: Pipeline, ledger: Database, look: Look
+) -> None:
     job_id = pipeline.enqueue()
     pipeline.claim(pipeline.release())
-    ledger.rows("UPDATE jobs SET attempt_count = 100, lease_until = now() - interval '1 second' WHERE id = %s", job_id)
+    change_job(ledger, job_id, attempt_count=100, lease_until=ago("1 s"))
     Dispatcher(pipeline.settings, Nowhere(), name="one").tick()
 
     shown = look()
@@ -205,15 +208,14 @@ def test_a_job_that_is_buried_with_its_last_worker_is_counted(pipeline: Pipeline
     assert shown["case_worker_open_dead_letters", "outcome_unknown"] == 1
 
 
-def test_the_ledger_s_gauges(pipeline: Pipeline, ledger: Database, look: Look) -> None:
+def test_the_gauges_show_what_the_ledger_holds(pipeline: Pipeline, ledger: Database, look: Look) -> None:
     pipeline.submit()
     pipeline.enqueue()
     late = pipeline.enqueue()
-    ledger.rows("UPDATE jobs SET state = 'waiting', due_at = now() - interval '50 seconds' WHERE id = %s", late)
-    ledger.rows("UPDATE jobs SET pending_since = now() - interval '90 seconds' WHERE state = 'pending'")
-    with transaction(ledger.engine) as connection:
-        hold(connection, HoldName.CUSTOMER_API, seconds=60, detail="down")
-        hold(connection, HoldName.MINT_RATE_LIMIT, seconds=60, detail="429")
+    change_job(ledger, late, state="waiting", due_at=ago("50 s"))
+    change_jobs(ledger, "pending", pending_since=ago("90 s"))
+    set_hold(ledger, HoldName.CUSTOMER_API)
+    set_hold(ledger, HoldName.MINT_RATE_LIMIT)
 
     shown = look()
     assert shown["case_worker_backlog_jobs",] == 2

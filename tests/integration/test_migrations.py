@@ -13,12 +13,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from later_version import next_version
 from psycopg.rows import dict_row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.later_version import next_version
 from worker import enqueue_case
 from worker.errors import SchemaMismatch
 from worker.ledger import migrate
@@ -75,7 +75,7 @@ def tables(database: Database) -> list[str]:
 
 
 def schema(database: Database) -> list[tuple[object, ...]]:
-    """Columns, constraints and indexes, as PostgreSQL writes them down."""
+    """Columns, constraints and indexes, as PostgreSQL describes them."""
     return database.rows(
         "SELECT table_name, column_name, data_type || is_nullable || COALESCE(column_default, '')"
         " FROM information_schema.columns WHERE table_schema = 'public'"
@@ -102,7 +102,7 @@ def test_a_step_up_and_down_again_keeps_the_rows(database: Database, tmp_path: P
 
 
 def in_common(older: Rows, newer: Rows) -> bool:
-    """Whether all rows are there, with the same values in the columns that both have."""
+    """Whether all rows exist, with the same values in the columns that both versions have."""
 
     def shared(row: dict[str, object], other: dict[str, object]) -> dict[str, object]:
         return {name: value for name, value in row.items() if name in other}

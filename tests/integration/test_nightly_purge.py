@@ -1,4 +1,4 @@
-"""The nightly purge: once a day, by the worker that leads, and never in the dispatcher's way."""
+"""The nightly purge runs once a day in the leading worker and never blocks the dispatcher."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline import Pipeline
-from test_purge import DAY, age
-
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import DAY, age
+from tests.support.until import until
 from worker.dispatch.dispatcher import Dispatcher
 from worker.dispatch.retention import NightlyPurge
 
 
 class Nobody:
-    """A way to the queue that nothing is put on."""
+    """A publisher that must not be used."""
 
     def publish(self, job_ids: Any) -> None:
         raise AssertionError("nothing is pending")
@@ -25,13 +25,7 @@ class Nobody:
         pass
 
 
-def wait_until(what: Callable[[], object]) -> None:
-    until = threading.Event()
-    while not what():
-        assert not until.wait(0.01)
-
-
-def test_the_leader_purges_once_a_night(new_pipeline: Callable[..., Pipeline]) -> None:
+def test_the_leading_worker_purges_at_night(new_pipeline: Callable[..., Pipeline]) -> None:
     pipeline = new_pipeline(PURGE_AFTER="90d")
     job = pipeline.submit()
     age(pipeline.ledger, job)
@@ -40,7 +34,7 @@ def test_the_leader_purges_once_a_night(new_pipeline: Callable[..., Pipeline]) -
     thread = threading.Thread(target=dispatcher.run, kwargs={"stopped": stop.is_set})
     thread.start()
     try:
-        wait_until(lambda: pipeline.ledger.value("SELECT purged_on IS NOT NULL FROM dispatcher"))
+        until("the purge", lambda: pipeline.ledger.value("SELECT purged_on IS NOT NULL FROM dispatcher"), within=30)
     finally:
         stop.set()
         thread.join(10)
@@ -52,7 +46,7 @@ def test_the_leader_purges_once_a_night(new_pipeline: Callable[..., Pipeline]) -
 
 
 def nightly(ledger: Database, *, after: float | None = 90 * DAY, leads: bool = True) -> None:
-    """One look, and its end."""
+    """Check once whether the purge is due, and wait for its end."""
     duty = NightlyPurge(ledger.engine, age=after, name="w", leads=lambda: leads, rest=0.0)
     duty.look()
     if duty._thread:
@@ -60,7 +54,7 @@ def nightly(ledger: Database, *, after: float | None = 90 * DAY, leads: bool = T
     duty.stop()
 
 
-def test_a_night_that_is_done_is_not_done_again_and_one_that_was_broken_off_is(pipeline: Pipeline) -> None:
+def test_a_nightly_purge_runs_once_a_night_unless_it_was_broken_off(pipeline: Pipeline) -> None:
     job = pipeline.submit()
     age(pipeline.ledger, job)
 

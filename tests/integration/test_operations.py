@@ -6,56 +6,29 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from buried import bury, dead_letter_message
-from pipeline import Pipeline
 from sqlalchemy import Connection
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.operations import items, operation, previewed, started, states
+from tests.support.pipeline import Pipeline
+from tests.support.rows import insert_dead_job, insert_unreadable_message
 from worker.errors import OperationNotFound, SelectionChanged
 from worker.ledger import queries
 from worker.ledger.database import transaction
-from worker.ledger.queries import FailureFilter, Item, Operation
+from worker.ledger.queries import FailureFilter
 from worker.ledger.states import Verb
 from worker.ledger.writer import resolve
 from worker.ledger.writer.resolve import Actor
 from worker.policy.replay_plan import ReplayPlan
 from worker.report import operations
-from worker.report.operations import run, start
-from worker.report.preview import Preview, preview
-
-ADA = Actor("ada", "the client has signed")
-CHANNEL = {"door": "test"}
-
-
-def previewed(ledger: Database, wanted: FailureFilter | None = None, verb: Verb = Verb.REPLAY) -> Preview:
-    with transaction(ledger.engine) as connection:
-        return preview(connection, verb, wanted or FailureFilter())
-
-
-def started(ledger: Database, made: Preview, *, actor: Actor = ADA, **more: Any) -> int:
-    with transaction(ledger.engine) as connection:
-        return start(connection, made.token, actor=actor, channel=CHANNEL, **more)
-
-
-def operation(ledger: Database, number: int) -> Operation:
-    with ledger.engine.connect() as connection:
-        return queries.operation(connection, number)
-
-
-def items(ledger: Database, number: int) -> list[Item]:
-    with ledger.engine.connect() as connection:
-        return list(queries.operation_items(connection, number, page=2))
-
-
-def states(ledger: Database) -> list[object]:
-    return [state for (state,) in ledger.rows("SELECT state FROM jobs ORDER BY created_at, id")]
+from worker.report.operations import run
 
 
 def test_a_preview_says_what_would_be_done_and_does_nothing(ledger: Database) -> None:
-    bury(ledger, "a", amount="10.50")
-    bury(ledger, "a", amount="2", reference="R1", unknown=True)
-    bury(ledger, "b", amount=None, currency=None, unknown=True)
-    dead_letter_message(ledger)
+    insert_dead_job(ledger, "a", amount="10.50")
+    insert_dead_job(ledger, "a", amount="2", reference="R1", unknown=True)
+    insert_dead_job(ledger, "b", amount=None, currency=None, unknown=True)
+    insert_unreadable_message(ledger)
 
     made = previewed(ledger)
 
@@ -71,10 +44,10 @@ def test_a_preview_says_what_would_be_done_and_does_nothing(ledger: Database) ->
 
 def test_an_operation_does_what_was_confirmed_and_keeps_the_result(ledger: Database) -> None:
     # Given three failures of the selection, one of another tenant, and one that dies after the preview
-    jobs = [bury(ledger, "a") for _ in range(3)]
-    bury(ledger, "b")
+    jobs = [insert_dead_job(ledger, "a") for _ in range(3)]
+    insert_dead_job(ledger, "b")
     made = previewed(ledger, FailureFilter(tenant="a"))
-    late = bury(ledger, "a")
+    late = insert_dead_job(ledger, "a")
 
     # When it is confirmed and carried out
     number = started(ledger, made)
@@ -93,7 +66,7 @@ def test_an_operation_does_what_was_confirmed_and_keeps_the_result(ledger: Datab
 
 
 def test_everything_is_audited_for_the_operation_and_for_each_job(ledger: Database) -> None:
-    jobs = {bury(ledger, "a"), bury(ledger, "a")}
+    jobs = {insert_dead_job(ledger, "a"), insert_dead_job(ledger, "a")}
     number = started(ledger, previewed(ledger, FailureFilter(tenant="a")))
     run(ledger.engine, number)
 
@@ -109,8 +82,8 @@ def test_everything_is_audited_for_the_operation_and_for_each_job(ledger: Databa
 
 
 def test_messages_are_discarded_and_never_replayed(ledger: Database) -> None:
-    job = bury(ledger)
-    message = dead_letter_message(ledger)
+    job = insert_dead_job(ledger)
+    message = insert_unreadable_message(ledger)
 
     number = started(ledger, previewed(ledger))
     run(ledger.engine, number)
@@ -125,7 +98,7 @@ def test_messages_are_discarded_and_never_replayed(ledger: Database) -> None:
 
 @pytest.mark.parametrize("note", [None, "", "  "])
 def test_a_discard_needs_a_reason(ledger: Database, note: str | None) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
 
     with pytest.raises(ValueError, match="needs a note"):
         started(ledger, previewed(ledger, verb=Verb.DISCARD), actor=Actor("ada", note))
@@ -136,19 +109,19 @@ def test_a_discard_needs_a_reason(ledger: Database, note: str | None) -> None:
 
 def test_what_was_not_seen_is_not_acted_on(ledger: Database) -> None:
     # Given a preview, and a failure whose dead letter was written before it but committed after it
-    bury(ledger)
+    insert_dead_job(ledger)
     ledger.rows("SELECT setval(pg_get_serial_sequence('dead_letters', 'id'), 10)")
-    bury(ledger)
+    insert_dead_job(ledger)
     made = previewed(ledger)
     ledger.rows("SELECT setval(pg_get_serial_sequence('dead_letters', 'id'), 5)")
-    bury(ledger)
+    insert_dead_job(ledger)
 
     with pytest.raises(SelectionChanged, match="3 failures would be affected, 2 were confirmed"):
         started(ledger, made)
 
 
 def test_what_somebody_else_did_meanwhile_is_no_harm(ledger: Database) -> None:
-    first, second = bury(ledger), bury(ledger)
+    first, second = insert_dead_job(ledger), insert_dead_job(ledger)
     made = previewed(ledger)
     with transaction(ledger.engine) as connection:
         resolve.discard(connection, [first], Actor("bob", "paid"), {})
@@ -162,7 +135,7 @@ def test_what_somebody_else_did_meanwhile_is_no_harm(ledger: Database) -> None:
 
 
 def test_jobs_that_cannot_be_acted_on_are_named(ledger: Database, pipeline: Pipeline) -> None:
-    dead, done, unknown = bury(ledger), pipeline.submit(), uuid4()
+    dead, done, unknown = insert_dead_job(ledger), pipeline.submit(), uuid4()
 
     made = previewed(ledger, FailureFilter(jobs=(dead, done, unknown)))
 
@@ -177,7 +150,7 @@ def test_ages_stay_what_they_were_when_it_was_previewed(ledger: Database) -> Non
     # Given a failure that is a little younger than the age asked for
     from datetime import timedelta
 
-    old, young = bury(ledger, age="2 hours"), bury(ledger, age="59 minutes 59.9 seconds")
+    old, young = insert_dead_job(ledger, age="2 hours"), insert_dead_job(ledger, age="59 minutes 59.9 seconds")
     made = previewed(ledger, FailureFilter(older_than=timedelta(hours=1)))
 
     # When time passes before it is carried out
@@ -210,7 +183,7 @@ def test_a_job_that_dies_again_while_the_replay_runs_is_not_replayed_twice(
 
 def test_who_was_a_moment_too_late_is_told(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given somebody who acts between the look at a chunk and the act
-    job = bury(ledger)
+    job = insert_dead_job(ledger)
     number = started(ledger, previewed(ledger))
     look = operations.page_of_targets
 
@@ -233,7 +206,7 @@ def test_who_was_a_moment_too_late_is_told(ledger: Database, monkeypatch: pytest
 def test_operations_are_listed_newest_first_in_pages(ledger: Database) -> None:
     numbers = []
     for tenant in "abc":
-        bury(ledger, tenant)
+        insert_dead_job(ledger, tenant)
         numbers.append(started(ledger, previewed(ledger, FailureFilter(tenant=tenant))))
 
     with ledger.engine.connect() as connection:
@@ -246,7 +219,7 @@ def test_operations_are_listed_newest_first_in_pages(ledger: Database) -> None:
 
 
 def test_a_selection_by_id_of_one_job_is_an_operation_too(ledger: Database) -> None:
-    job: UUID = bury(ledger)
+    job: UUID = insert_dead_job(ledger)
     number = started(ledger, previewed(ledger, FailureFilter(jobs=(job,))))
     run(ledger.engine, number)
     assert operation(ledger, number).total == 1

@@ -1,14 +1,14 @@
-"""Canary replays: one job, then five, then the rest, and no further once one dies again."""
+"""Canary replays: one job, then five, then the rest; stopped when one dies again."""
 
 from __future__ import annotations
 
 from uuid import UUID, uuid4
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from test_operations import items, operation, previewed, started
 
+from tests.support.operations import items, leases_end, operation, previewed, started
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import FailureFilter
@@ -20,7 +20,7 @@ from worker.report.operations import Step, run, run_step
 
 
 class Canary:
-    """An operation, step by step, in the hands of a test that also plays the worker."""
+    """A canary operation that the test carries out step by step."""
 
     def __init__(self, pipeline: Pipeline, wanted: FailureFilter | None = None) -> None:
         self.pipeline = pipeline
@@ -40,7 +40,7 @@ def unsigned(pipeline: Pipeline, count: int) -> list[UUID]:
     return [pipeline.submit("unfinished-client", creditorReference=f"R{n}") for n in range(count)]
 
 
-def test_each_stage_waits_until_its_jobs_have_ended(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_each_canary_stage_waits_until_its_jobs_have_ended(pipeline: Pipeline, sandbox: Witness) -> None:
     # Given eight dead jobs whose cause was dealt with
     unsigned(pipeline, 8)
     sandbox.link("unfinished-client", "ok")
@@ -68,7 +68,7 @@ def test_each_stage_waits_until_its_jobs_have_ended(pipeline: Pipeline, sandbox:
     assert {item.state_now for item in items(pipeline.ledger, canary.number)} == {"submitted"}
 
 
-def test_it_stops_when_the_same_cause_comes_back(pipeline: Pipeline) -> None:
+def test_a_canary_stops_when_its_job_fails_for_the_same_cause(pipeline: Pipeline) -> None:
     # Given a cause that was not dealt with
     jobs = unsigned(pipeline, 3)
     canary = Canary(pipeline)
@@ -85,7 +85,7 @@ def test_it_stops_when_the_same_cause_comes_back(pipeline: Pipeline) -> None:
     assert [len(pipeline.letters(job)) for job in jobs] == [2, 1, 1]
 
 
-def test_it_stops_for_another_cause_too_and_says_so(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_canary_stops_and_says_so_when_its_job_fails_for_another_cause(pipeline: Pipeline, sandbox: Witness) -> None:
     unsigned(pipeline, 3)
     sandbox.link("unfinished-client", "missing")
     canary = Canary(pipeline)
@@ -99,7 +99,7 @@ def test_it_stops_for_another_cause_too_and_says_so(pipeline: Pipeline, sandbox:
     assert "died for another cause (client_link_not_found: " in str(told.message)
 
 
-def test_the_second_stage_can_stop_it(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_failure_in_the_second_stage_stops_a_canary(pipeline: Pipeline, sandbox: Witness) -> None:
     # Given jobs of which only the first fares better
     unsigned(pipeline, 8)
     sandbox.link("unfinished-client", "ok")
@@ -115,7 +115,7 @@ def test_the_second_stage_can_stop_it(pipeline: Pipeline, sandbox: Witness) -> N
     assert (told.state, told.done, told.stage) == ("stopped", 6, 2)
 
 
-def test_a_job_that_waits_for_a_retry_has_not_ended(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_canary_waits_for_a_job_that_waits_for_a_retry(pipeline: Pipeline, sandbox: Witness) -> None:
     unsigned(pipeline, 2)
     sandbox.link("unfinished-client", "ok")
     canary = Canary(pipeline)
@@ -129,7 +129,9 @@ def test_a_job_that_waits_for_a_retry_has_not_ended(pipeline: Pipeline, sandbox:
     assert (status.replayed, status.under_way, status.deaths) == (1, 1, [])
 
 
-def test_fewer_jobs_than_a_stage_has_are_waited_for_and_then_it_is_done(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_canary_stage_with_too_few_jobs_ends_the_operation_when_they_have_ended(
+    pipeline: Pipeline, sandbox: Witness
+) -> None:
     unsigned(pipeline, 3)
     sandbox.link("unfinished-client", "ok")
     canary = Canary(pipeline)
@@ -156,7 +158,7 @@ def test_a_canary_job_that_somebody_discards_is_replaced(pipeline: Pipeline, san
     assert [item.stage for item in items(pipeline.ledger, canary.number)] == [1, 1]
 
 
-def test_cancelling_ends_the_waiting(pipeline: Pipeline) -> None:
+def test_cancelling_a_canary_ends_its_wait(pipeline: Pipeline) -> None:
     jobs = unsigned(pipeline, 3)
     canary = Canary(pipeline)
     canary.step()
@@ -173,7 +175,7 @@ def test_a_canary_goes_on_in_another_process(pipeline: Pipeline, sandbox: Witnes
     sandbox.link("unfinished-client", "ok")
     canary = Canary(pipeline)
     canary.step()
-    pipeline.ledger.rows("UPDATE operations SET lease_until = now() - interval '1 second'")
+    leases_end(pipeline.ledger)
 
     # When another process takes it up while the worker works
     assert run(pipeline.engine, canary.number, sleep=lambda _: pipeline.run())
@@ -183,7 +185,7 @@ def test_a_canary_goes_on_in_another_process(pipeline: Pipeline, sandbox: Witnes
 
 
 @pytest.mark.parametrize("count", [1, 6])
-def test_a_selection_of_exactly_a_stage(pipeline: Pipeline, sandbox: Witness, count: int) -> None:
+def test_a_canary_of_exactly_one_stage_is_carried_out(pipeline: Pipeline, sandbox: Witness, count: int) -> None:
     unsigned(pipeline, count)
     sandbox.link("unfinished-client", "ok")
     canary = Canary(pipeline)

@@ -1,4 +1,4 @@
-"""Bulk operations that are cancelled, or cut off and taken up by another process."""
+"""Bulk operations that are cancelled, or interrupted and resumed by another process."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from buried import bury
 from sqlalchemy.exc import OperationalError
-from test_operations import items, operation, previewed, started, states
-from web_visitor import Visitor
 
-from tests.databases import Database
-from tests.faults.until import until
+from tests.support.databases import Database
+from tests.support.operations import items, leases_end, operation, previewed, started, states
+from tests.support.rows import insert_dead_job
+from tests.support.until import until
+from tests.support.web_visitor import Visitor
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries import FailureFilter, Operation
@@ -30,7 +30,7 @@ from worker.settings import Settings
 def test_cancelling_stops_at_the_next_chunk_and_keeps_what_is_done(
     ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = [bury(ledger) for _ in range(3)]
+    jobs = [insert_dead_job(ledger) for _ in range(3)]
     monkeypatch.setattr(operations, "CHUNK", 1)
     number = started(ledger, previewed(ledger))
 
@@ -50,7 +50,7 @@ def test_cancelling_stops_at_the_next_chunk_and_keeps_what_is_done(
 
 
 def test_an_operation_that_nobody_carries_out_is_cancelled_at_once(ledger: Database) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
     number = started(ledger, previewed(ledger))
 
     with transaction(ledger.engine) as connection:
@@ -63,7 +63,7 @@ def test_an_operation_that_nobody_carries_out_is_cancelled_at_once(ledger: Datab
 
 def test_another_process_goes_on_where_a_dead_one_left_off(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given an operation whose process died between two chunks: its lease still runs
-    jobs = [bury(ledger) for _ in range(3)]
+    jobs = [insert_dead_job(ledger) for _ in range(3)]
     monkeypatch.setattr(operations, "CHUNK", 1)
     number = started(ledger, previewed(ledger))
     dead = uuid4()
@@ -77,7 +77,7 @@ def test_another_process_goes_on_where_a_dead_one_left_off(ledger: Database, mon
         assert run_step(connection, number, lease=uuid4()) == (Step.FINISHED, None)
 
     # And once the lease is over, it does the rest
-    ledger.rows("UPDATE operations SET lease_until = now() - interval '1 second'")
+    leases_end(ledger)
     with transaction(ledger.engine) as connection:
         assert queries.abandoned_operations(connection) == [number]
     assert run(ledger.engine, number)
@@ -90,7 +90,7 @@ def test_another_process_goes_on_where_a_dead_one_left_off(ledger: Database, mon
 
 
 def test_a_chunk_that_fails_is_undone_as_a_whole(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
     number = started(ledger, previewed(ledger))
 
     def broken(*_: Any, **__: Any) -> None:
@@ -109,7 +109,7 @@ def test_a_chunk_that_fails_is_undone_as_a_whole(ledger: Database, monkeypatch: 
 
 def test_a_process_that_stops_gently_leaves_the_rest_at_once(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
-        bury(ledger)
+        insert_dead_job(ledger)
     monkeypatch.setattr(operations, "CHUNK", 1)
     number = started(ledger, previewed(ledger))
     seen: list[object] = []
@@ -121,9 +121,11 @@ def test_a_process_that_stops_gently_leaves_the_rest_at_once(ledger: Database, m
     assert operation(ledger, number).done == 3
 
 
-def test_many_at_once_do_each_job_once(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_carry_out_an_operation_and_act_on_each_job_once(
+    ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(20):
-        bury(ledger)
+        insert_dead_job(ledger)
     monkeypatch.setattr(operations, "CHUNK", 3)
     number = started(ledger, previewed(ledger))
 
@@ -148,16 +150,16 @@ def until_over(ledger: Database, number: int) -> Operation:
 
 def test_the_runner_takes_up_what_was_started_and_what_was_left(ledger: Database) -> None:
     # Given one operation that a dead process left, and a runner
-    bury(ledger, "a")
+    insert_dead_job(ledger, "a")
     left = started(ledger, previewed(ledger, FailureFilter(tenant="a")), lease=uuid4())
-    ledger.rows("UPDATE operations SET lease_until = now() - interval '1 second'")
+    leases_end(ledger)
     runner = OperationRunner(ledger.engine, every=60)
     runner.start()
     try:
         assert until_over(ledger, left).state == "done"
 
         # When another one is started and the runner is told
-        bury(ledger, "b")
+        insert_dead_job(ledger, "b")
         new = started(ledger, previewed(ledger, FailureFilter(tenant="b")))
         runner.kick()
 
@@ -168,14 +170,14 @@ def test_the_runner_takes_up_what_was_started_and_what_was_left(ledger: Database
 
 def test_a_canary_that_waits_keeps_nobody_from_their_turn(ledger: Database) -> None:
     # Given a canary whose first job nobody takes, in a process that carries out one operation at a time
-    bury(ledger, "a")
-    bury(ledger, "a")
+    insert_dead_job(ledger, "a")
+    insert_dead_job(ledger, "a")
     canary = started(ledger, previewed(ledger, FailureFilter(tenant="a")), canary=True)
     runner = OperationRunner(ledger.engine, most=1, every=0.05)
     runner.start()
     try:
         # When somebody wants something else
-        bury(ledger, "b")
+        insert_dead_job(ledger, "b")
         other = started(ledger, previewed(ledger, FailureFilter(tenant="b")))
 
         # Then it is done, while the canary goes on waiting
@@ -187,7 +189,7 @@ def test_a_canary_that_waits_keeps_nobody_from_their_turn(ledger: Database) -> N
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_what_fails_for_good_is_stopped_with_a_word(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
     number = started(ledger, previewed(ledger))
 
     def broken(*_: Any, **__: Any) -> None:
@@ -211,7 +213,7 @@ def test_a_database_that_refuses_for_a_while_costs_nobody_their_operation(
 ) -> None:
     monkeypatch.setattr(application, "OperationRunner", partial(OperationRunner, every=0.02))
     monkeypatch.setattr("worker.report.runner.MAX_PAUSE", 0.05)
-    job = bury(database)
+    job = insert_dead_job(database)
     number = started(database, previewed(database))
     here = {**variables, "DATABASE_URL": database.url}
     visitor = Visitor(application.create_application(Settings.from_environment(here), database.engine, here))

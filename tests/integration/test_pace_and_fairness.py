@@ -1,4 +1,4 @@
-"""What the dispatcher releases, and in whose favour: the pace, the turn, the caps."""
+"""What the dispatcher releases: rate limits, fairness between tenants, concurrency caps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
 from sqlalchemy.exc import DBAPIError
-from test_dispatcher import Recorder
 
+from tests.support.pipeline import Pipeline
+from tests.support.publisher import Recorder
+from tests.support.rows import change_jobs
+from tests.support.sandbox_witness import Witness
 from worker.dispatch.dispatcher import Dispatcher, NotPublished
 from worker.ledger.database import is_passing, transaction
 from worker.ledger.queries.waiting import fleet_waits, turn
@@ -102,7 +103,7 @@ def test_a_dispatcher_that_freezes_in_the_middle_of_a_release_holds_nobody_up_fo
 
 
 def test_counts_from_before_the_clock_was_set_back_fill_no_window_for_hours(new_pipeline: PipelineMaker) -> None:
-    """Given ten hours of counts, when the clock is set back by nine, then the last minute's are the last minute's."""
+    """After the clock is set back by nine of ten counted hours, the last minute has only its own requests."""
     pipeline = new_pipeline(WORKER_RATE_LIMITS="600/minute;1000000/day")
     pipeline.ledger.rows(
         "INSERT INTO api_use (api, since, requests) SELECT 'customer', date_trunc('minute', now())"
@@ -146,9 +147,7 @@ def test_behind_a_tenant_with_thousands_waiting_a_single_job_is_served_next(new_
     dispatcher.tick()
     newcomer = pipeline.enqueue("newcomer")
     served = len(published.ids)
-    pipeline.ledger.rows(
-        "UPDATE jobs SET state = 'discarded', finalized_at = now(), queued_at = NULL WHERE state = 'queued'"
-    )
+    change_jobs(pipeline.ledger, "queued", state="discarded")
     pipeline.ledger.rows("UPDATE pace SET next_at = now() - interval '1 hour'")
 
     dispatcher.tick()
@@ -177,7 +176,9 @@ def test_no_tenant_has_more_under_way_than_its_cap_and_the_others_are_not_held_u
 
 
 @pytest.mark.parametrize(("low", "high"), [("low", "normal"), ("low", "high"), ("normal", "high")])
-def test_a_lower_priority_waits_longer_but_not_for_ever(new_pipeline: PipelineMaker, low: str, high: str) -> None:
+def test_a_job_of_a_lower_priority_waits_longer_and_is_still_served(
+    new_pipeline: PipelineMaker, low: str, high: str
+) -> None:
     pipeline = new_pipeline(WORKER_RATE_LIMITS="100000/minute", WORKER_BATCH="1", WORKER_TENANT_CONCURRENCY="1000")
     for n in range(200):
         pipeline.enqueue(f"h{n}", priority=high)
@@ -213,7 +214,7 @@ def test_why_a_job_waits_is_said_in_words(new_pipeline: PipelineMaker) -> None:
     assert describe_fleet(waits)[-1] == "No dispatcher is leading: is a worker running?"
 
 
-def test_however_many_mint_at_once_no_more_is_than_allowed(new_pipeline: PipelineMaker, sandbox: Witness) -> None:
+def test_many_mints_at_once_stay_within_the_mint_s_rate_limit(new_pipeline: PipelineMaker, sandbox: Witness) -> None:
     pipeline = new_pipeline(WORKER_RATE_LIMITS="1000/second;3/hour")
     for n in range(16):
         pipeline.enqueue(f"t{n}")
@@ -224,7 +225,7 @@ def test_however_many_mint_at_once_no_more_is_than_allowed(new_pipeline: Pipelin
 
 
 def test_limits_that_a_rolling_restart_lowers_hold_for_whoever_leads(new_pipeline: PipelineMaker) -> None:
-    """Given workers with the old limits and workers with lower ones, taking turns in the lead."""
+    """Workers with the old limits and workers with lower limits lead in turn."""
     old = new_pipeline(WORKER_RATE_LIMITS="1000/second;30/hour", WORKER_TENANT_CONCURRENCY="100")
     new = new_pipeline(WORKER_RATE_LIMITS="500/second;20/hour", WORKER_TENANT_CONCURRENCY="100")
     for n in range(90):
@@ -245,7 +246,7 @@ def test_limits_that_a_rolling_restart_lowers_hold_for_whoever_leads(new_pipelin
     assert len(late.ids) == 20
 
 
-def test_a_backoff_is_not_called_nothing(new_pipeline: PipelineMaker) -> None:
+def test_a_backoff_is_named_as_the_reason_for_waiting(new_pipeline: PipelineMaker) -> None:
     pipeline = new_pipeline()
     job = pipeline.submit(tag="sandbox:status=500")
     with transaction(pipeline.engine) as connection:
@@ -258,7 +259,7 @@ def test_a_backoff_is_not_called_nothing(new_pipeline: PipelineMaker) -> None:
 
 
 def test_when_a_window_frees_is_said_as_the_dispatcher_counts(new_pipeline: PipelineMaker) -> None:
-    """Given a limit that was lowered below what was sent, then it frees when enough of that is old, not when any is."""
+    """A limit lowered below what was sent is free only when enough of those requests are old."""
     pipeline = new_pipeline()
     pipeline.enqueue()
     pipeline.ledger.rows(

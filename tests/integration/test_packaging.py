@@ -1,4 +1,4 @@
-"""The wheel, installed as a deployment installs it, far from any checkout: a working `case-worker`."""
+"""The wheel, installed outside any checkout, is a working `case-worker`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from pipeline import a_case
-from sandbox_witness import Witness
 from sqlalchemy.orm import Session
 
-from tests.databases import Database
-from tests.faults.until import until
+from tests.support.databases import Database
+from tests.support.pipeline import a_case
+from tests.support.sandbox_witness import Witness
+from tests.support.until import until
 from worker import enqueue_case
 from worker.ledger import migrate
 
@@ -40,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Installation:
-    """An environment with the wheel in it, and a place to work in that has nothing to do with the checkout."""
+    """A virtual environment with the wheel, and a working directory outside the checkout."""
 
     root: Path
     variables: Vars
@@ -79,7 +79,7 @@ def installed(wheel: Path, empty_database: Database, variables: Vars, tmp_path: 
     return Installation(tmp_path, variables | {"DATABASE_URL": empty_database.url})
 
 
-def test_it_holds_all_that_it_needs_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_contains_everything_it_needs_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
 
     def of(folder: str, pattern: str, inside: str) -> set[str]:
@@ -93,7 +93,7 @@ def test_it_holds_all_that_it_needs_and_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_it_migrates_submits_and_serves_the_page(
+def test_an_installed_wheel_migrates_submits_and_serves_the_page(
     installed: Installation, empty_database: Database, sandbox: Witness
 ) -> None:
     # When it is used for the first time

@@ -1,4 +1,4 @@
-"""Holds that are over, and the timelines of the jobs that waited for them."""
+"""Past holds, in the timelines of the jobs that waited for them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
+from tests.support.pipeline import Pipeline
+from tests.support.rows import ago, change_job, insert_dead_letter, set_hold
+from tests.support.sandbox_witness import Witness
 from worker.ledger import queries
 from worker.ledger.database import transaction
 from worker.ledger.queries.story import HOLDS
-from worker.ledger.writer.holds import PAST_HOLDS_KEPT_DAYS, HoldName, end_lapsed_holds, forget_past_holds, hold
+from worker.ledger.writer.holds import PAST_HOLDS_KEPT_DAYS, HoldName, end_lapsed_holds, forget_past_holds
 from worker.report.story import timeline
 
 
@@ -22,7 +23,7 @@ def held(pipeline: Pipeline, job: UUID) -> list[dict[str, Any]]:
 
 
 def note(pipeline: Pipeline, name: str, began: str, ended: str) -> None:
-    """A hold that began and ended so long ago."""
+    """Insert a hold that began and ended so long ago."""
     pipeline.ledger.rows(
         f"INSERT INTO past_holds VALUES ('{name}', now() - interval '{began}', now() - interval '{ended}')"
     )
@@ -36,7 +37,7 @@ def an_hour_later(pipeline: Pipeline) -> None:
         end_lapsed_holds(connection)
 
 
-def test_a_job_that_waited_for_a_rate_limit_tells_of_it(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_job_s_timeline_tells_of_a_rate_limit_it_waited_for(pipeline: Pipeline, sandbox: Witness) -> None:
     sandbox.faults({"endpoint": "cases", "kind": "retry-after", "retryAfter": 42.0, "times": 1})
     job = pipeline.submit()
     assert held(pipeline, job) == [], "what holds it now is told elsewhere"
@@ -50,7 +51,7 @@ def test_a_job_that_waited_for_a_rate_limit_tells_of_it(pipeline: Pipeline, sand
     assert [text.split(" ")[0] for text in texts] == ["enqueued,", "attempt", "held", "attempt", "submitted"]
 
 
-def test_a_circuit_that_closed_is_told_of_too(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_job_s_timeline_tells_of_a_circuit_that_has_closed(pipeline: Pipeline, sandbox: Witness) -> None:
     sandbox.control("api-key", accepted=False)
     job = pipeline.submit()
     sandbox.control("api-key", accepted=True)
@@ -60,10 +61,9 @@ def test_a_circuit_that_closed_is_told_of_too(pipeline: Pipeline, sandbox: Witne
     assert [h["name"] for h in held(pipeline, job)] == ["api_key"]
 
 
-def test_a_rate_limit_that_follows_another_is_another(pipeline: Pipeline) -> None:
+def test_two_rate_limits_in_a_row_are_two_past_holds(pipeline: Pipeline) -> None:
     for _ in range(2):
-        with transaction(pipeline.engine) as connection:
-            hold(connection, HoldName.RATE_LIMIT, seconds=100, detail="x")
+        set_hold(pipeline.ledger, HoldName.RATE_LIMIT, seconds=100)
         pipeline.ledger.rows("UPDATE holds SET since = since - interval '1 hour', until = until - interval '1 hour'")
     with transaction(pipeline.engine) as connection:
         end_lapsed_holds(connection)
@@ -85,26 +85,19 @@ def test_only_what_held_the_fleet_while_the_job_was_to_be_sent_is_told(
     pipeline: Pipeline, began: str, ended: str, told: bool
 ) -> None:
     job = pipeline.submit()
-    pipeline.ledger.rows(
-        f"""
-        DO $$ BEGIN
-        UPDATE jobs SET created_at = now() - interval '5 hours', finalized_at = now() - interval '1 hour'
-        WHERE id = '{job}';
-        INSERT INTO dead_letters (job_id, reason, invalid_client_link, detail, created_at, resolved_at, resolution,
-                                  resolved_by)
-        VALUES ('{job}', 'validation', false, '{{}}', now() - interval '4 hours', now() - interval '2 hours',
-                'replayed', 'ada');
-        END $$
-        """
-    )
+    change_job(pipeline.ledger, job, created_at=ago("5 hours"), finalized_at=ago("1 hour"))
+    insert_dead_letter(
+        pipeline.ledger, job, created_at=ago("4 hours"), resolved_at=ago("2 hours"), resolution="replayed",
+        resolved_by="ada",
+    )  # fmt: skip
     note(pipeline, "rate_limit", began, ended)
 
     assert [h["name"] for h in held(pipeline, job)] == ["rate_limit"] * told
 
 
-def test_no_more_than_the_last_ones_are_told(pipeline: Pipeline) -> None:
+def test_a_job_s_timeline_tells_of_the_latest_holds_only(pipeline: Pipeline) -> None:
     job = pipeline.enqueue()
-    pipeline.ledger.rows(f"UPDATE jobs SET created_at = now() - interval '1 day' WHERE id = '{job}'")
+    change_job(pipeline.ledger, job, created_at=ago("1 day"))
     for minute in range(HOLDS + 5):
         note(pipeline, "rate_limit", f"{2 * minute + 2} minutes", f"{2 * minute + 1} minutes")
 
@@ -113,7 +106,7 @@ def test_no_more_than_the_last_ones_are_told(pipeline: Pipeline) -> None:
     assert found[-1]["since"] == pipeline.ledger.value("SELECT max(since) FROM past_holds")
 
 
-def test_what_ended_long_ago_is_forgotten(pipeline: Pipeline) -> None:
+def test_past_holds_that_ended_long_ago_are_deleted(pipeline: Pipeline) -> None:
     note(pipeline, "rate_limit", f"{PAST_HOLDS_KEPT_DAYS + 2} days", f"{PAST_HOLDS_KEPT_DAYS + 1} days")
     note(pipeline, "api_key", f"{PAST_HOLDS_KEPT_DAYS} days", f"{PAST_HOLDS_KEPT_DAYS - 1} days")
     with transaction(pipeline.engine) as connection:

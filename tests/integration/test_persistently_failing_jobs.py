@@ -1,4 +1,4 @@
-"""Jobs that always fail are told from an outage: they die at their limit, and keep the circuit for what it is for."""
+"""Jobs that always fail die at their limit and don't count as an outage."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from test_circuits import OUTAGES, dispatch, jobs_of, states, the_time_of_all_holds_is_over
 
+from tests.support.outages import OUTAGES, dispatch, jobs_of, let_holds_and_backoffs_lapse, states
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.ledger.database import transaction
 from worker.ledger.queries.waiting import fleet_waits
 from worker.policy.circuit_breaker import FAILED_JOBS_AT_LEAST, PROBE_AT_LEAST_EVERY, PROBE_EVERY
@@ -26,8 +26,8 @@ def pipeline(new_pipeline: PipelineMaker) -> Pipeline:
 
 
 def persistently_failing_jobs(pipeline: Pipeline, count: int = FAILED_JOBS_AT_LEAST + 2) -> list[UUID]:
-    """Jobs that always get a 500, tried once: the circuit is open, as it must be, since nobody can tell yet."""
-    jobs = [pipeline.enqueue(f"hopeless-{n}", tag="sandbox:status=500") for n in range(count)]
+    """Jobs that always get a 500, tried once. The circuit is open, since this may still be an outage."""
+    jobs = [pipeline.enqueue(f"failing-{n}", tag="sandbox:status=500") for n in range(count)]
     pipeline.run()
     assert set(pipeline.holds()) == {"customer_api"}
     return jobs
@@ -36,7 +36,7 @@ def persistently_failing_jobs(pipeline: Pipeline, count: int = FAILED_JOBS_AT_LE
 def a_good_job_is_the_probe(pipeline: Pipeline) -> None:
     good = pipeline.enqueue("good")
     for _ in range(5):  # those that were handed back when it opened have not been tried either, and go before
-        the_time_of_all_holds_is_over(pipeline)
+        let_holds_and_backoffs_lapse(pipeline)
         pipeline.run(dispatch(pipeline))
         if pipeline.job(good)["state"] == "submitted":
             break
@@ -49,13 +49,13 @@ def counted(pipeline: Pipeline, jobs: list[UUID]) -> int:
 
 
 def time_passes(pipeline: Pipeline, seconds: int) -> None:
-    """All that the ledger remembers of good and bad answers is that much longer ago."""
+    """Move everything the ledger knows about good and bad answers into the past."""
     for table, column in (("api_use", "since"), ("circuit_closings", "closed_at"), ("jobs", "failing_since"),
                           ("attempts", "finished_at"), ("holds", "since")):  # fmt: skip
         pipeline.ledger.rows(f"UPDATE {table} SET {column} = {column} - {seconds} * interval '1 s'")
 
 
-def test_once_the_api_answers_another_their_attempts_count_and_they_die(
+def test_persistently_failing_jobs_die_once_the_api_answers_another_job(
     pipeline: Pipeline, new_pipeline: PipelineMaker
 ) -> None:
     # Given more jobs that always fail than make an outage, and an API that answers another well
@@ -72,9 +72,9 @@ def test_once_the_api_answers_another_their_attempts_count_and_they_die(
     assert {pipeline.letters(job)[0]["reason"] for job in jobs} == {"retries_exhausted"}
 
 
-def test_jobs_of_one_tenant_that_gets_no_tokens_die_too(pipeline: Pipeline, sandbox: Witness) -> None:
-    sandbox.fault("token", "status", status=500, tenant="hopeless")
-    jobs = [pipeline.enqueue("hopeless") for _ in range(FAILED_JOBS_AT_LEAST + 2)]
+def test_jobs_of_a_tenant_that_never_gets_a_token_die(pipeline: Pipeline, sandbox: Witness) -> None:
+    sandbox.fault("token", "status", status=500, tenant="failing")
+    jobs = [pipeline.enqueue("failing") for _ in range(FAILED_JOBS_AT_LEAST + 2)]
     pipeline.run()
     assert set(pipeline.holds()) == {"referral_api"}
     a_good_job_is_the_probe(pipeline)
@@ -86,7 +86,7 @@ def test_jobs_of_one_tenant_that_gets_no_tokens_die_too(pipeline: Pipeline, sand
     assert states(pipeline, jobs) == {"dead"}
 
 
-def test_new_jobs_that_fail_still_open_it_beside_persistently_failing_ones(
+def test_new_failing_jobs_open_the_circuit_beside_persistently_failing_ones(
     pipeline: Pipeline, sandbox: Witness
 ) -> None:
     persistently_failing_jobs(pipeline)
@@ -104,7 +104,7 @@ def test_new_jobs_that_fail_still_open_it_beside_persistently_failing_ones(
 def test_an_outage_that_follows_an_outage_is_one_once_nothing_good_has_come_for_a_while(
     pipeline: Pipeline, new_pipeline: PipelineMaker, sandbox: Witness, seconds: int
 ) -> None:
-    """Given jobs that an earlier outage has failed; then only the silence tells them from hopeless ones."""
+    """Jobs that failed in an earlier outage differ from persistently failing ones only by the lack of good answers."""
     jobs = jobs_of(pipeline)
     sandbox.faults(OUTAGES["customer_api"])
     pipeline.run()
@@ -121,7 +121,7 @@ def test_an_outage_that_follows_an_outage_is_one_once_nothing_good_has_come_for_
     assert more < FAILED_JOBS_AT_LEAST if seconds > 30 else more == len(jobs)
 
 
-def test_a_replay_is_a_fresh_start(pipeline: Pipeline) -> None:
+def test_a_replayed_job_is_not_persistently_failing(pipeline: Pipeline) -> None:
     jobs = persistently_failing_jobs(pipeline)
     a_good_job_is_the_probe(pipeline)
     for _ in range(LIMIT):
@@ -132,7 +132,7 @@ def test_a_replay_is_a_fresh_start(pipeline: Pipeline) -> None:
     assert {pipeline.job(job)["failing_since"] for job in jobs} == {None}
 
 
-def test_failures_of_before_the_circuit_closed_do_not_open_it_again(
+def test_failures_before_a_circuit_closed_do_not_open_it_again(
     pipeline: Pipeline, new_pipeline: PipelineMaker, sandbox: Witness
 ) -> None:
     # Given two processes that have seen an outage, of which one sees its end
@@ -153,7 +153,7 @@ def test_failures_of_before_the_circuit_closed_do_not_open_it_again(
     assert pipeline.holds() == {}
 
 
-def test_what_dead_workers_left_behind_speaks_of_no_outage(pipeline: Pipeline) -> None:
+def test_jobs_taken_back_from_dead_workers_open_no_circuit(pipeline: Pipeline) -> None:
     for n in range(3 * FAILED_JOBS_AT_LEAST):
         pipeline.enqueue(f"tenant-{n}")
     pipeline.claim(pipeline.release())
@@ -170,7 +170,7 @@ def test_where_nothing_succeeds_the_probes_become_rarer_and_status_says_so(
 ) -> None:
     jobs = persistently_failing_jobs(pipeline)
     time_passes(pipeline, open_for)
-    the_time_of_all_holds_is_over(pipeline)
+    let_holds_and_backoffs_lapse(pipeline)
 
     pipeline.run(dispatch(pipeline))
 

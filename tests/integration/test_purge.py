@@ -1,4 +1,4 @@
-"""Purging: what goes, what stays, and that the same case is never submitted again because of it."""
+"""Purging removes cases and keeps what is needed to never submit the same case again."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
-from command_line import run
-from pipeline import Pipeline, a_case
 from psycopg.errors import CheckViolation
-from sealed import OPEN, READABLE, SEALED, enqueue, everything
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
-from web_visitor import USERS, Visitor, report
 
-from tests.at_once import at_once
-from tests.databases import Database
+from tests.support.at_once import at_once
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.rows import DAY, age, ago, change_jobs
+from tests.support.sealed import OPEN, READABLE, SEALED, enqueue, everything
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.case.protection import hidden_key
 from worker.intake.enqueue import EnqueuedJob, admit, insert
 from worker.ledger.database import transaction
@@ -25,13 +26,7 @@ from worker.ledger.writer.resolve import Actor
 from worker.privacy.erase import purge as purge_all
 from worker.report.edit import correct
 
-DAY = 86_400.0
 SECRET = "Ærøskøbing"
-
-
-def age(ledger: Database, *jobs: UUID, days: int = 100) -> None:
-    """Those jobs have been final for so long."""
-    ledger.rows("UPDATE jobs SET finalized_at = now() - %s * interval '1 day' WHERE id = ANY(%s)", days, list(jobs))
 
 
 def purge(ledger: Database, *, days: float = 90, chunk: int = 200) -> int:
@@ -56,7 +51,7 @@ def done(pipeline: Pipeline) -> UUID:
     return job
 
 
-def test_the_case_goes_and_the_bones_stay(pipeline: Pipeline, done: UUID) -> None:
+def test_a_purge_removes_the_case_and_keeps_what_is_not_personal(pipeline: Pipeline, done: UUID) -> None:
     before = pipeline.job(done)
 
     assert purge(pipeline.ledger) == 1
@@ -74,12 +69,10 @@ def test_the_case_goes_and_the_bones_stay(pipeline: Pipeline, done: UUID) -> Non
     assert "GEHEIM" not in text
 
 
-def test_the_same_case_again_is_the_same_job_and_is_not_submitted_a_second_time(pipeline: Pipeline) -> None:
+def test_a_purged_case_that_is_enqueued_again_is_the_same_job_and_is_not_submitted(pipeline: Pipeline) -> None:
     for protection in (OPEN, SEALED):
         made = enqueue(pipeline.ledger, protection, tenant=f"t{protection.hides_amount}", creditorReference="R1")
-        pipeline.ledger.rows(
-            "UPDATE jobs SET state = 'submitted', case_id = 'c', finalized_at = now() - interval '100 days'"
-        )
+        change_jobs(pipeline.ledger, state="submitted", finalized_at=ago("100 days"))
         assert purge(pipeline.ledger) == 1
         for later in (OPEN, SEALED):
             again = enqueue(pipeline.ledger, later, tenant=f"t{protection.hides_amount}", creditorReference="R1")
@@ -89,10 +82,10 @@ def test_the_same_case_again_is_the_same_job_and_is_not_submitted_a_second_time(
 
 
 @pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
-def test_enqueued_again_while_it_is_being_purged_it_is_still_one_job(
+def test_a_case_that_is_enqueued_again_during_its_purge_is_still_one_job(
     ledger: Database, pipeline: Pipeline, isolation: str
 ) -> None:
-    """The key is just being replaced by its digest: whoever looks for it then must not find neither."""
+    """While the key is replaced by its digest, a search must find one of the two."""
     job = pipeline.submit(key="k")
     age(ledger, job)
     arriving = Session(ledger.engine.execution_options(isolation_level=isolation))
@@ -112,7 +105,7 @@ def test_enqueued_again_while_it_is_being_purged_it_is_still_one_job(
     assert ledger.value("SELECT count(*) FROM jobs") == 1
 
 
-def test_many_at_once_under_different_settings_make_one_job(ledger: Database) -> None:
+def test_many_enqueues_at_once_under_different_protection_make_one_job(ledger: Database) -> None:
     def arrive(n: int) -> EnqueuedJob:
         return enqueue(ledger, SEALED if n % 2 else READABLE, creditorReference="INV-1")
 
@@ -123,11 +116,11 @@ def test_many_at_once_under_different_settings_make_one_job(ledger: Database) ->
         assert [job.created for job in jobs].count(True) == 1
 
 
-def test_only_what_has_been_final_for_long_enough(pipeline: Pipeline) -> None:
+def test_only_jobs_that_are_final_for_long_enough_are_purged(pipeline: Pipeline) -> None:
     fresh, old = pipeline.submit(), pipeline.submit()
     dead, waiting = pipeline.submit(currencyCode="?"), pipeline.enqueue()
     age(pipeline.ledger, old)
-    pipeline.ledger.rows("UPDATE jobs SET created_at = now() - interval '1 year'")
+    change_jobs(pipeline.ledger, created_at=ago("1 year"))
 
     assert purge(pipeline.ledger) == 1
 
@@ -135,7 +128,7 @@ def test_only_what_has_been_final_for_long_enough(pipeline: Pipeline) -> None:
     assert purge(pipeline.ledger) == 0
 
 
-def test_discarded_messages_go_too_and_open_ones_stay(ledger: Database, variables: dict[str, str]) -> None:
+def test_discarded_messages_are_purged_and_open_ones_are_kept(ledger: Database, variables: dict[str, str]) -> None:
     with transaction(ledger.engine) as connection:
         for sent in ("GEHEIM-1", "still open"):
             dead_letter_message(connection, {"message": "torn", "sent": sent})
@@ -150,7 +143,7 @@ def test_discarded_messages_go_too_and_open_ones_stay(ledger: Database, variable
     assert ledger.rows("SELECT detail ->> 'sent' FROM dead_letters ORDER BY id") == [(None,), ("still open",)]
 
 
-def test_the_command_says_what_it_would_do_does_it_and_is_audited_once(
+def test_the_purge_command_has_a_dry_run_and_is_audited_once(
     pipeline: Pipeline, done: UUID, variables: dict[str, str]
 ) -> None:
     looked = run(variables, "purge", "--older-than", "90d", "--dry-run")
@@ -210,7 +203,7 @@ def test_a_purge_waits_for_nobody_and_goes_in_steps(pipeline: Pipeline) -> None:
     assert purge(pipeline.ledger) == 1
 
 
-def test_the_living_rows_are_not_read_for_it(ledger: Database) -> None:
+def test_a_purge_reads_only_final_rows(ledger: Database) -> None:
     ledger.rows(
         "INSERT INTO jobs (id, external_tenant_id, idempotency_key, case_body, submission_key, state, finalized_at,"
         " case_id, purged_at) SELECT gen_random_uuid(), 't', n, '{}', gen_random_uuid(), 'submitted',"

@@ -1,4 +1,4 @@
-"""A ledger that was restored from a backup: exactly one case each, whatever the lost hours have done."""
+"""After a restore from a backup each job still gets exactly one case."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from command_line import line, run
 from local_servers import POSTGRES, LocalPostgres
-from pipeline import Pipeline, a_case
 from processes import Child
 from processes import program as path_of
-from sandbox_witness import Witness
-from sealed import OLD, SEALED, enqueue
 
-from tests.databases import Database, sqlalchemy_url
-from tests.faults.until import until
+from tests.support.command_line import line, run
+from tests.support.databases import Database, sqlalchemy_url
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.rows import change_job, set_leader
+from tests.support.sandbox_witness import Witness
+from tests.support.sealed import OLD, SEALED, enqueue
+from tests.support.until import until
 from worker import InvalidCase, enqueue_case
 from worker.errors import WrongState
 from worker.ledger.database import get_engine, transaction
@@ -35,7 +36,7 @@ WORKER = ["-A", "worker", "worker", "--concurrency", "1", "--without-gossip", "-
 
 @pytest.fixture
 def lost(database: Database, variables: Vars, sandbox: Witness) -> Iterator[Pipeline]:
-    """The fleet before the accident, on the ledger that will be lost."""
+    """The fleet on the ledger that will be lost."""
     pipeline = Pipeline(Settings.from_environment(variables | {"DATABASE_URL": database.url}), database)
     yield pipeline
     pipeline.close()
@@ -55,7 +56,7 @@ def new_ledger(postgres: LocalPostgres) -> Iterator[Database]:
 
 
 def back_up(ledger: Database) -> bytes:
-    """As the runbook has it."""
+    """Back up as the runbook says."""
     command = [POSTGRES / "bin" / "pg_dump", "--format=custom", "--dbname", ledger.url]
     return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
 
@@ -101,7 +102,7 @@ def test_what_the_lost_hours_have_submitted_is_found_and_nothing_is_sent_twice(
     here = variables | {"DATABASE_URL": restored.url, "WORKER_RETRY_MAX_SECONDS": "2"}
     told = run(here, "reconcile")
     assert told.exit_code == 0, told.output
-    assert "4 jobs will be looked up before anything is sent (2 pending, 1 waiting, 1 dead)." in told.stdout
+    assert "4 jobs will be looked up before sending (2 pending, 1 waiting, 1 dead)." in told.stdout
     assert "1 of them have no readable creditorReference" in told.stdout
     for key in ("arrived", "new"):
         told = run(here, "enqueue", "-", stdin=line(a_case(creditorReference=key), idempotencyKey=key))
@@ -128,7 +129,7 @@ def test_what_the_lost_hours_have_submitted_is_found_and_nothing_is_sent_twice(
     assert restored.rows("SELECT count(*) FROM jobs WHERE look_up_first") == [(1,)]
 
 
-def test_a_dry_run_changes_nothing_and_once_more_marks_nothing_twice(pipeline: Pipeline, variables: Vars) -> None:
+def test_reconcile_changes_nothing_in_a_dry_run_and_marks_no_job_twice(pipeline: Pipeline, variables: Vars) -> None:
     pipeline.enqueue(creditorReference="a")
     pipeline.enqueue()
 
@@ -139,7 +140,7 @@ def test_a_dry_run_changes_nothing_and_once_more_marks_nothing_twice(pipeline: P
 
     assert "2 jobs marked" in run(variables, "reconcile", "--since", "2026-05-31T14:00:00+02:00").stdout
     again = run(variables, "reconcile")
-    assert "2 of them are marked already." in again.stdout
+    assert "2 of them are already marked." in again.stdout
     assert "0 jobs marked" in again.stdout
     assert pipeline.ledger.value("SELECT count(*) FROM audit_log WHERE action = 'reconcile'") == 2
     assert "new jobs are looked up first" in run(variables, "status").stdout
@@ -147,23 +148,23 @@ def test_a_dry_run_changes_nothing_and_once_more_marks_nothing_twice(pipeline: P
     assert str(pipeline.ledger.value("SELECT min(restored_to) FROM restores")).startswith("2026-05-31 12:00:00")
 
 
-def test_it_refuses_while_a_worker_leads(pipeline: Pipeline, variables: Vars) -> None:
-    pipeline.ledger.rows("UPDATE dispatcher SET leader = 'host:1', lease_until = now() + interval '1 minute'")
+def test_reconcile_refuses_to_run_while_a_worker_leads(pipeline: Pipeline, variables: Vars) -> None:
+    set_leader(pipeline.ledger, "host:1")
 
     result = run(variables, "reconcile")
 
     assert result.exit_code == 2
-    assert "the dispatcher of host:1 leads: stop all workers" in result.stderr
+    assert "the dispatcher of host:1 is running: stop all workers" in result.stderr
 
 
 def marked(pipeline: Pipeline, **case: Any) -> UUID:
     """A job of a restored ledger."""
     job = pipeline.enqueue(**case)
-    pipeline.ledger.rows("UPDATE jobs SET look_up_first = true, outcome_unknown = true WHERE id = %s", job)
+    change_job(pipeline.ledger, job, look_up_first=True, outcome_unknown=True)
     return job
 
 
-def test_while_the_look_up_fails_nothing_is_sent(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_marked_job_is_not_sent_while_its_look_up_fails(pipeline: Pipeline, sandbox: Witness) -> None:
     job = marked(pipeline, creditorReference="INV-1")
     sandbox.fault("lookup", "status", status=500)
 
@@ -203,7 +204,7 @@ def test_a_bad_partner_key_met_on_the_way_fails_no_job(pipeline: Pipeline, sandb
     sandbox.control("revoke-tokens")
     sandbox.control("api-key", accepted=False)
     job = marked(pipeline, creditorReference="INV-1")
-    pipeline.ledger.rows("UPDATE jobs SET attempt_count = 2 WHERE id = %s", job)  # the next one is the last
+    change_job(pipeline.ledger, job, attempt_count=2)  # the next one is the last
 
     pipeline.run()
 
@@ -242,7 +243,7 @@ def test_what_a_person_has_not_found_in_debitura_is_sent(pipeline: Pipeline, var
 
     assert run(variables, "reconcile", "--absent", job).exit_code == 2  # without a note
     told = run(variables, "reconcile", "--absent", job, "--note", "searched by name and amount")
-    assert (told.exit_code, told.stdout) == (0, "1 job noted as absent at the API. A replay sends them.\n")
+    assert (told.exit_code, told.stdout) == (0, "1 job recorded as absent at the API. A replay sends them.\n")
     assert run(variables, "reconcile", "--absent", job, "--note", "again").exit_code == 1
     assert "confirmed absent at the API by" in run(variables, "show", job).stdout
     pipeline.replay(job)
@@ -292,7 +293,9 @@ def test_a_sealed_case_is_looked_up_by_the_reference_inside(
     assert pipeline.letters(nobody_knows)[0]["reason"] == "outcome_unknown"
 
 
-def test_looked_up_first_at_the_door(pipeline: Pipeline, variables: Vars, sandbox: Witness) -> None:
+def test_a_case_can_be_enqueued_to_be_looked_up_first_only_with_a_reference(
+    pipeline: Pipeline, variables: Vars, sandbox: Witness
+) -> None:
     lines = f"{line(a_case(creditorReference='A'))}\n{line(a_case())}\n"
 
     told = run(variables, "enqueue", "-", "--look-up-first", stdin=lines)

@@ -1,4 +1,4 @@
-"""Rotating keys: everything under the newest one, beside running workers, cut off and begun again."""
+"""`case-worker rekey` encrypts everything with the newest key, beside running workers and after an interruption."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from hashlib import sha256
 from uuid import UUID, uuid4
 
 import pytest
-from command_line import run
-from pipeline import Pipeline, a_case
-from sandbox_witness import Witness
-from sealed import NEW, OLD, OPEN, READABLE, SEALED, body, enqueue, everything
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.rows import change_job, change_jobs
+from tests.support.sandbox_witness import Witness
+from tests.support.sealed import NEW, OLD, OPEN, READABLE, SEALED, body, enqueue, everything
 from worker.case.encryption import fingerprint
 from worker.case.protection import Protection
 from worker.ledger.database import transaction
@@ -28,7 +29,7 @@ NEWEST, OLDER = fingerprint(bytes.fromhex(NEW)), fingerprint(bytes.fromhex(OLD))
 
 
 def fill(pipeline: Pipeline) -> dict[str, UUID]:
-    """A plain job, one under the old key, a corrected one with its wordings, and two unreadable messages."""
+    """A plain job, one under the old key, a corrected one with its versions, and two unreadable messages."""
     ledger = pipeline.ledger
     jobs = {"plain": enqueue(ledger, OPEN, creditorReference="GEHEIM-1").id}
     jobs["old"] = enqueue(ledger, READABLE, creditorReference="GEHEIM-2").id
@@ -44,25 +45,23 @@ def opened(ledger: Database, job: UUID) -> str:
     return PROTECTION.open_case(job, body(ledger, job))
 
 
-def test_everything_is_sealed_with_the_newest_key_and_opens_as_before(
-    pipeline: Pipeline, variables: dict[str, str]
-) -> None:
+def test_a_rekey_seals_everything_with_the_newest_key(pipeline: Pipeline, variables: dict[str, str]) -> None:
     jobs = fill(pipeline)
-    pipeline.ledger.rows("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE state = 'queued'")
+    change_jobs(pipeline.ledger, "queued", state="pending")
     before = {name: opened(pipeline.ledger, job) for name, job in jobs.items()}
 
     # When it is only counted, nothing changes
     counted = run(variables | BOTH, "rekey", "--dry-run")
     assert (counted.exit_code, "4 texts not encrypted" in counted.stdout) == (0, False)
     assert "not encrypted" in counted.stdout
-    assert f"sealed with key {OLDER}" in counted.stdout
+    assert f"encrypted with key {OLDER}" in counted.stdout
     assert body(pipeline.ledger, jobs["plain"]).startswith("{")
 
     # When it is done
     done = run(variables | BOTH, "rekey", "--as", "ada")
 
     assert done.exit_code == 0, done.stderr
-    assert f"7 texts sealed with key {NEWEST}\n" in done.stdout
+    assert f"7 texts encrypted with key {NEWEST}\n" in done.stdout
     assert f"Nothing needs {OLDER} any more" in done.stdout
     assert {name: opened(pipeline.ledger, job) for name, job in jobs.items()} == before
     text = everything(pipeline.ledger)
@@ -73,11 +72,11 @@ def test_everything_is_sealed_with_the_newest_key_and_opens_as_before(
     ]
 
     # And a second run finds nothing to do, and the jobs go their way
-    assert f"0 texts sealed with key {NEWEST}\n" in run(variables | BOTH, "rekey").stdout
+    assert f"0 texts encrypted with key {NEWEST}\n" in run(variables | BOTH, "rekey").stdout
     assert enqueue(pipeline.ledger, PROTECTION, creditorReference="GEHEIM-1").id == jobs["plain"]
 
 
-def test_what_is_readable_by_the_settings_stays_so(ledger: Database, variables: dict[str, str]) -> None:
+def test_a_rekey_leaves_plaintext_fields_readable(ledger: Database, variables: dict[str, str]) -> None:
     enqueue(ledger, OPEN, creditorReference="R1")
 
     run(variables | BOTH | {"CASE_PLAINTEXT_FIELDS": "amount reference"}, "rekey")
@@ -85,23 +84,23 @@ def test_what_is_readable_by_the_settings_stays_so(ledger: Database, variables: 
     assert ledger.rows("SELECT idempotency_key, creditor_reference, currency FROM jobs") == [("ref:R1", "R1", "DKK")]
 
 
-def test_jobs_under_way_and_locked_ones_are_left_and_a_later_run_takes_them(
+def test_a_rekey_leaves_locked_jobs_and_jobs_under_way_to_a_later_run(
     ledger: Database, variables: dict[str, str]
 ) -> None:
     queued, locked = (enqueue(ledger, OPEN, key=key).id for key in "ab")
-    ledger.rows("UPDATE jobs SET state = 'queued', queued_at = now() WHERE id = %s", queued)
+    change_job(ledger, queued, state="queued")
     with ledger.engine.begin() as somebody:
         somebody.exec_driver_sql("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", (locked,))
         done = run(variables | BOTH, "rekey")
     assert (done.exit_code, "2 texts left as they were" in done.stderr) == (1, True)
     assert body(ledger, queued).startswith("{")
 
-    ledger.rows("UPDATE jobs SET state = 'pending', queued_at = NULL")
+    change_jobs(ledger, state="pending")
     assert run(variables | BOTH, "rekey").exit_code == 0
     assert body(ledger, queued).startswith(f"sealed1:{NEWEST}:")
 
 
-def test_cut_off_in_the_middle_it_goes_on_where_it_was(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rekey_that_was_cut_off_goes_on_where_it_was(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rekeying, "CHUNK", 2)
     for key in "abcde":
         enqueue(ledger, OPEN, key=key)
@@ -116,7 +115,7 @@ def test_cut_off_in_the_middle_it_goes_on_where_it_was(ledger: Database, monkeyp
     assert rekeying.rekey(ledger.engine, PROTECTION).texts == 3
 
 
-def test_beside_running_workers_every_case_goes_out_as_it_was(
+def test_a_rekey_beside_running_workers_changes_no_case(
     new_pipeline: Callable[..., Pipeline], sandbox: Witness
 ) -> None:
     # Given a backlog that was stored without a key, and workers that have both keys
@@ -131,7 +130,7 @@ def test_beside_running_workers_every_case_goes_out_as_it_was(
             rekeying.rekey(pipeline.engine, PROTECTION)
         working.result()
     while pipeline.ledger.value("SELECT count(*) FROM jobs WHERE state <> 'submitted'"):
-        pipeline.ledger.rows("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE state = 'queued'")
+        change_jobs(pipeline.ledger, "queued", state="pending")
         pipeline.run()
 
     # Then the API got each case once, to the byte, and in the end all are sealed
@@ -148,11 +147,11 @@ def test_a_text_whose_key_is_missing_is_counted_and_left(ledger: Database, varia
     done = run(variables | {"CASE_ENCRYPTION_KEYS": NEW}, "rekey")
 
     assert done.exit_code == 1
-    assert f"1 text sealed with key {OLDER}, which is not in CASE_ENCRYPTION_KEYS" in done.stdout
+    assert f"1 text encrypted with key {OLDER}, which is not in CASE_ENCRYPTION_KEYS" in done.stdout
     assert body(ledger, job) == before
 
 
-def test_without_keys_there_is_nothing_to_seal_with(variables: dict[str, str]) -> None:
+def test_a_rekey_without_keys_is_refused(variables: dict[str, str]) -> None:
     refused = run(variables, "rekey")
     assert (refused.exit_code, "CASE_ENCRYPTION_KEYS is not set" in refused.stderr) == (2, True)
 

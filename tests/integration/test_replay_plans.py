@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import pytest
-from buried import bury, dead_letter_message
-from command_line import run
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import change_job, insert_dead_job, insert_unreadable_message
+from tests.support.sandbox_witness import Witness
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.ledger.queries.filters import FailureFilter
 from worker.ledger.queries.targets import selected, targets_by_id
 from worker.ledger.states import State
@@ -32,20 +30,14 @@ CASES = [
 VARIANTS = pytest.mark.parametrize(("unknown", "marked", "reference", "plan", "heading", "keeps"), CASES)
 
 
-def dead_job(ledger: Database, *, unknown: bool, marked: bool, reference: str | None) -> UUID:
-    job = bury(ledger, reference=reference, unknown=unknown)
-    ledger.rows("UPDATE jobs SET look_up_first = %s WHERE id = %s", marked, job)
-    return job
-
-
 @VARIANTS
 def test_preview_page_terminal_and_sql_say_the_same(
     ledger: Database, variables: dict[str, str], unknown: bool, marked: bool, reference: str | None,
     plan: ReplayPlan, heading: str, keeps: bool,
 ) -> None:  # fmt: skip
     # Given a dead job, and an unreadable message beside it
-    job = dead_job(ledger, unknown=unknown, marked=marked, reference=reference)
-    dead_letter_message(ledger)
+    job = insert_dead_job(ledger, unknown=unknown, look_up_first=marked, reference=reference)
+    insert_unreadable_message(ledger)
     key = ledger.value("SELECT submission_key FROM jobs WHERE id = %s", job)
 
     # Then the preview's count, the single target and the terminal name one plan
@@ -83,10 +75,7 @@ def test_the_worker_does_what_the_preview_said(
     assert before["state"] == State.DEAD
     body = before["case_body"].replace('"?"', '"DKK"')
     assert body != before["case_body"]
-    pipeline.ledger.rows(
-        "UPDATE jobs SET outcome_unknown = %s, look_up_first = %s, case_body = %s WHERE id = %s",
-        unknown, marked, body, job,
-    )  # fmt: skip
+    change_job(pipeline.ledger, job, outcome_unknown=unknown, look_up_first=marked, case_body=body)
 
     # When it is replayed
     assert pipeline.replay(job) == [job]

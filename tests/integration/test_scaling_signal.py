@@ -1,4 +1,4 @@
-"""The autoscaling signal on a real ledger: what is read for it, and what `GET /scaling` says."""
+"""The autoscaling signal, `GET /scaling`, on a real ledger."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Any
 import psycopg
 import pytest
 from local_servers import free_port
-from pipeline import Pipeline
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import ago, change_attempts, change_job, from_now, insert_requests, set_hold
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.fleet.reading import KEPT_FOR, READ_TIMEOUT, FleetReader
 from worker.fleet.settings import FleetSettings
 from worker.ledger.database import transaction
 from worker.ledger.queries import waiting
-from worker.ledger.writer.holds import HoldName, hold
+from worker.ledger.writer.holds import HoldName
 
 Vars = dict[str, str]
 
 
 @pytest.fixture
 def signal(ledger: Database, variables: Vars) -> Any:
-    """What an autoscaler gets that asks without signing in; keywords are settings."""
+    """The answer an autoscaler gets without signing in; keywords are settings."""
 
     def ask(**settings: str) -> Any:
         visitor = Visitor(report(ledger, variables, REPORT_USERS=USERS, **settings))
@@ -37,13 +38,13 @@ def signal(ledger: Database, variables: Vars) -> Any:
     return ask
 
 
-def test_an_empty_ledger_needs_nobody(signal: Any) -> None:
+def test_an_empty_ledger_needs_no_worker(signal: Any) -> None:
     said = signal()
     assert (said["useful_workers"], said["limited_by"]) == (0, "nothing_to_do")
     assert said["reasons"] == ["Nothing is due."]
 
 
-def test_or_as_many_as_are_configured(signal: Any) -> None:
+def test_an_empty_ledger_keeps_the_configured_minimum_of_workers(signal: Any) -> None:
     said = signal(WORKER_SCALING_MINIMUM="2")
     assert said["useful_workers"] == 2
     assert "Not fewer than 2, as configured." in said["reasons"]
@@ -75,38 +76,31 @@ def test_a_job_that_will_be_due_brings_a_worker_in_time_to_wake_it(
 ) -> None:
     job_id = pipeline.enqueue()
     for seconds, workers in ((3600, 0), (30, 1)):
-        ledger.rows(
-            "UPDATE jobs SET state = 'waiting', due_at = now() + make_interval(secs => %s) WHERE id = %s",
-            seconds,
-            job_id,
-        )
+        change_job(ledger, job_id, state="waiting", due_at=from_now(f"{seconds} s"))
         assert signal()["useful_workers"] == workers
 
 
 @pytest.mark.parametrize("name", [HoldName.RATE_LIMIT, HoldName.API_KEY, HoldName.CUSTOMER_API])
-def test_while_a_hold_stands_one_worker_is_enough(
-    signal: Any, pipeline: Pipeline, ledger: Database, name: HoldName
-) -> None:
+def test_one_worker_is_enough_during_a_hold(signal: Any, pipeline: Pipeline, ledger: Database, name: HoldName) -> None:
     for n in range(40):
         pipeline.enqueue(f"acme-{n}")
-    with transaction(ledger.engine) as connection:
-        hold(connection, name, seconds=60, detail="x")
+    set_hold(ledger, name)
     said = signal(WORKER_THREADS="1", WORKER_CONCURRENCY="1", WORKER_SCALING_DRAIN_SECONDS="1")
     assert (said["useful_workers"], said["limited_by"]) == (1, "hold")
 
 
-def test_a_circuit_that_is_being_probed_still_stands(signal: Any, pipeline: Pipeline, ledger: Database) -> None:
+def test_a_circuit_that_is_being_probed_still_limits_the_workers(
+    signal: Any, pipeline: Pipeline, ledger: Database
+) -> None:
     pipeline.enqueue()
-    with transaction(ledger.engine) as connection:
-        hold(connection, HoldName.CUSTOMER_API, seconds=60, detail="x")
-    ledger.rows("UPDATE holds SET until = now() - interval '1 second'")
+    set_hold(ledger, HoldName.CUSTOMER_API, seconds=-1)
     assert signal()["limited_by"] == "hold"
 
 
 def test_a_limit_that_is_used_up_for_long_wants_one_worker(signal: Any, pipeline: Pipeline, ledger: Database) -> None:
     for n in range(40):
         pipeline.enqueue(f"acme-{n}")
-    ledger.rows("INSERT INTO api_use (api, since, requests) VALUES ('customer', now() - interval '10 minutes', 500)")
+    insert_requests(ledger, 500, at=ago("10 minutes"))
     said = signal(WORKER_RATE_LIMITS="100/second;500/hour", WORKER_THREADS="1", WORKER_CONCURRENCY="1")
     assert (said["useful_workers"], said["limited_by"]) == (1, "pace_used_up")
 
@@ -119,11 +113,9 @@ def test_the_latency_is_that_of_the_last_submitted_jobs_and_of_lately_failed_one
         pipeline.submit(tag="sandbox:status=503"),
         pipeline.submit(tag="sandbox:status=503"),
     )
-    ledger.rows("UPDATE attempts SET duration_ms = 100 WHERE job_id = %s", done)
-    ledger.rows("UPDATE attempts SET duration_ms = 3000 WHERE job_id = %s", failed)
-    ledger.rows(
-        "UPDATE attempts SET duration_ms = 9000, finished_at = now() - interval '1 hour' WHERE job_id = %s", long_ago
-    )
+    change_attempts(ledger, done, duration_ms=100)
+    change_attempts(ledger, failed, duration_ms=3000)
+    change_attempts(ledger, long_ago, duration_ms=9000, finished_at=ago("1 hour"))
     with transaction(ledger.engine) as connection:
         assert waiting.due_work(connection, within=60).latency == pytest.approx((0.1 + 3.0) / 2)
 
@@ -131,12 +123,11 @@ def test_the_latency_is_that_of_the_last_submitted_jobs_and_of_lately_failed_one
 def test_failures_that_newer_answers_have_followed_no_longer_make_the_api_slow(
     pipeline: Pipeline, ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After an outage, a minute's timeouts would call for many times the workers that the API keeps busy."""
+    """Otherwise a minute of timeouts in an outage would ask for far too many workers."""
     failed, done = pipeline.submit(tag="sandbox:status=503"), [pipeline.submit() for _ in range(3)]
-    ledger.rows("UPDATE attempts SET duration_ms = 30000 WHERE job_id = %s", failed)
-    ledger.rows(
-        "UPDATE attempts SET duration_ms = 100 WHERE job_id = ANY(%s::uuid[])", [str(job_id) for job_id in done]
-    )
+    change_attempts(ledger, failed, duration_ms=30000)
+    for job_id in done:
+        change_attempts(ledger, job_id, duration_ms=100)
     monkeypatch.setattr(waiting, "SAMPLE", 3)
     with transaction(ledger.engine) as connection:
         assert waiting.due_work(connection, within=60).latency == pytest.approx(0.1)

@@ -1,4 +1,4 @@
-"""Two versions of the code on one database: the older goes on while it may, and says plainly when it may not."""
+"""Two versions of the code on one database: the older one runs while the schema allows it, or says why not."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from command_line import line, run
-from later_version import next_version
 from local_servers import LocalPostgres
 from processes import Child, clean_environment
 from processes import program as path_of
-from sandbox_witness import Witness
 from sqlalchemy.orm import Session
 
-from tests.databases import Database, sqlalchemy_url
-from tests.faults.until import until
+from tests.support.command_line import line, run
+from tests.support.databases import TEMPLATE, Database, sqlalchemy_url
+from tests.support.later_version import next_version
+from tests.support.sandbox_witness import Witness
+from tests.support.until import until
 from worker import enqueue_case
 from worker.ledger import migrate
 from worker.ledger.database import get_engine
@@ -39,14 +39,14 @@ def url_of(database: Database) -> str:
 
 @pytest.fixture
 def newer(database: Database, tmp_path: Path) -> Database:
-    """A database that a later version has migrated, and that still suits this one."""
+    """A database migrated by a later version that this version can still use."""
     migrate.upgrade(url_of(database), scripts=next_version(tmp_path))
     return database
 
 
 @pytest.fixture
 def too_new(database: Database, tmp_path: Path) -> Database:
-    """A database that a later version has migrated, and that this one cannot live with."""
+    """A database migrated by a later version that this version can't use."""
     migrate.upgrade(url_of(database), scripts=next_version(tmp_path, oldest='oldest_code = "9001"'))
     return database
 
@@ -129,7 +129,9 @@ def celery_worker(variables: Vars) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_worker_of_the_older_version_refuses_such_a_schema_in_one_line(too_new: Database, environment: Vars) -> None:
+def test_an_older_worker_refuses_a_schema_that_no_longer_suits_it_in_one_line(
+    too_new: Database, environment: Vars
+) -> None:
     done = celery_worker(on(environment, too_new))
 
     assert done.returncode == 2
@@ -142,7 +144,7 @@ def test_a_worker_of_the_older_version_refuses_such_a_schema_in_one_line(too_new
 
 @pytest.fixture
 def later(postgres: LocalPostgres) -> Iterator[list[str]]:
-    """The names of two databases that are not there yet."""
+    """The names of two databases that don't exist yet."""
     names = [f"later_{uuid4().hex[:12]}" for _ in range(2)]
     yield names
     with psycopg.connect(postgres.url, autocommit=True) as connection:
@@ -151,7 +153,7 @@ def later(postgres: LocalPostgres) -> Iterator[list[str]]:
 
 
 def appear(postgres: LocalPostgres, name: str, template: str) -> Database:
-    """The database is there at last, as a copy of another."""
+    """Create the missing database as a copy of another."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     return Database(f"{postgres.url.rsplit('/', 1)[0]}/{name}", get_engine(sqlalchemy_url(postgres.url, name)))
@@ -180,7 +182,7 @@ def test_a_database_that_is_away_at_the_start_is_waited_for_and_then_looked_at(
     # When one comes that suits, and one that does not
     too_new.engine.dispose()
     appear(postgres, later[1], too_new.url.rsplit("/", 1)[1]).engine.dispose()
-    database = appear(postgres, later[0], "ledger_template")
+    database = appear(postgres, later[0], TEMPLATE)
     with Session(database.engine) as session, session.begin():
         enqueue_case(external_tenant_id="acme", case=CASE, session=session)
 

@@ -1,4 +1,4 @@
-"""Sealed cases on their way: nobody with SQL reads them, the API gets them to the byte, a missing key loses none."""
+"""Encrypted cases: unreadable by SQL, sent to the API byte for byte, and not lost if a key is missing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from uuid import UUID
 
 import pytest
 from celery.app.task import Context
-from command_line import PROGRAM, line, run
-from pipeline import Pipeline, a_case
-from sandbox_witness import Witness
-from sealed import NEW, OLD, OPEN, SEALED, body, enqueue, everything
 from sqlalchemy.orm import Session
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.command_line import PROGRAM, line, run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.sandbox_witness import Witness
+from tests.support.sealed import NEW, OLD, OPEN, SEALED, body, enqueue, everything
+from tests.support.web_visitor import USERS, Visitor, report
 from worker import IdempotencyKeyReused, enqueue_case
 from worker.case.protection import Protection, hidden_key, key_digest
 from worker.dispatch.dispatcher import Dispatcher
@@ -164,7 +164,7 @@ def test_a_case_whose_key_is_missing_waits_and_says_for_what(
     assert "which is not in CASE_ENCRYPTION_KEYS here: put that key back" in row["last_error"]
     assert pipeline.attempts(job) == []
     doctor = run(variables | {"CASE_ENCRYPTION_KEYS": NEW}, "doctor")
-    assert "1 waiting job sealed with key" in doctor.stdout
+    assert "1 waiting job encrypted with key" in doctor.stdout
     assert doctor.exit_code == 1
 
     # And with the key back, the first look of a new dispatcher sends it on its way, though it was not due for long
@@ -180,7 +180,7 @@ def test_a_case_whose_key_is_missing_waits_and_says_for_what(
 
 
 class Nobody:
-    """A way to the queue that leads nowhere."""
+    """A publisher that drops everything."""
 
     def publish(self, job_ids: Sequence[UUID]) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The round being served: a tenant at its cap, whose old rounds still wait, does not turn it back for newcomers."""
+"""A capped tenant's old rounds don't lower the served round that newcomers join."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from test_dispatcher import Recorder
 
+from tests.support.pipeline import Pipeline
+from tests.support.publisher import Recorder
+from tests.support.rows import change_job, change_jobs, from_now
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.database import transaction
 from worker.ledger.writer import release
@@ -19,7 +20,7 @@ CAP = 2
 
 @pytest.fixture
 def fleet(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
-    """A fleet with a slow tenant at its cap, and two quick ones."""
+    """A fleet with a slow tenant at its cap, and two fast ones."""
     fleet = new_pipeline(
         WORKER_TENANT_CONCURRENCY=str(CAP),
         WORKER_RATE_LIMITS="100000/minute",
@@ -33,7 +34,7 @@ def fleet(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
 
 
 def serve(fleet: Pipeline, *, ticks: int) -> list[UUID]:
-    """Ticks of the dispatcher; what it gives out is done at once, but for the slow tenant's."""
+    """Run the dispatcher; released jobs finish at once, except the slow tenant's."""
     published = Recorder()
     dispatcher = Dispatcher(fleet.settings, published, name="one")
     for _ in range(ticks):
@@ -54,7 +55,7 @@ def lowest_pending(fleet: Pipeline, tenant: str) -> object:
 
 
 def the_quick_are_far_ahead(fleet: Pipeline) -> None:
-    """The slow tenant fills the head of the turn, so that the others are found by walking from tenant to tenant."""
+    """Let the slow tenant fill the head of the order, so that the others are found by the tenant scan."""
     for _ in range(300):
         fleet.enqueue("slow")
     fleet.ledger.rows("UPDATE jobs SET round = round + 5000 WHERE state = 'pending' AND external_tenant_id <> 'slow'")
@@ -72,7 +73,7 @@ def test_a_newcomer_joins_the_round_in_which_the_others_are(fleet: Pipeline) -> 
     assert rounds(fleet, newcomer) == [served - 1, served, served + 1]
 
 
-def test_so_it_does_where_the_others_are_found_by_walking(fleet: Pipeline) -> None:
+def test_a_newcomer_joins_the_round_of_jobs_found_past_a_capped_tenant(fleet: Pipeline) -> None:
     serve(fleet, ticks=1)
     the_quick_are_far_ahead(fleet)
     serve(fleet, ticks=3)
@@ -83,13 +84,15 @@ def test_so_it_does_where_the_others_are_found_by_walking(fleet: Pipeline) -> No
     assert 5000 <= joined <= int(str(lowest_pending(fleet, "quick-1")))
 
 
-def test_a_walk_of_several_goes_finds_the_lowest_round_of_all(fleet: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given tenants that wait in rounds 300, 100 and 200, and goes of two tenants: then it is not the 300 or 200."""
+def test_a_tenant_scan_in_several_steps_finds_the_lowest_round(
+    fleet: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With tenants in rounds 300, 100 and 200 and two tenants per step, the served round is 100."""
     monkeypatch.setattr("worker.ledger.writer.release_past_capped.WALK", 2)
     fleet.ledger.rows("DELETE FROM jobs")
     for tenant, at in (("a", 300), ("b", 100), ("c", 200)):
         job = fleet.enqueue(tenant)
-        fleet.ledger.rows("UPDATE jobs SET round = %s WHERE id = %s", at, job)
+        change_job(fleet.ledger, job, round=at)
     with transaction(fleet.engine) as connection:
         first, walk = release_past_capped(connection, room=2, tenant_cap=CAP, walk=TenantScan())
     early = fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")
@@ -100,12 +103,10 @@ def test_a_walk_of_several_goes_finds_the_lowest_round_of_all(fleet: Pipeline, m
     assert (early, fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")) == (0, 100)
 
 
-def test_the_slow_tenant_s_turn_does_not_lower_it(fleet: Pipeline) -> None:
+def test_the_turn_of_a_capped_tenant_does_not_lower_the_served_round(fleet: Pipeline) -> None:
     serve(fleet, ticks=6)
     before = fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1")
-    fleet.ledger.rows(
-        "UPDATE jobs SET state = 'discarded', finalized_at = now(), queued_at = NULL WHERE state = 'queued'"
-    )
+    change_jobs(fleet.ledger, "queued", state="discarded")
     with transaction(fleet.engine) as connection:
         (released,) = release.release(connection, room=1, tenant_cap=CAP)
 
@@ -113,12 +114,12 @@ def test_the_slow_tenant_s_turn_does_not_lower_it(fleet: Pipeline) -> None:
     assert fleet.ledger.value("SELECT round FROM served_rounds WHERE priority = 1") == before
 
 
-def test_who_wakes_or_is_replayed_joins_it_too(fleet: Pipeline) -> None:
+def test_a_woken_or_replayed_job_joins_the_served_round(fleet: Pipeline) -> None:
     fleet.ledger.rows("DELETE FROM jobs")
     woken = fleet.submit("woken", tag="sandbox:status=500")
     dead = fleet.submit("dead", tag="sandbox:status=403")
     # Its backoff is drawn at random: it must not be over before the others are served.
-    fleet.ledger.rows("UPDATE jobs SET due_at = now() + interval '1 hour' WHERE id = %s", woken)
+    change_job(fleet.ledger, woken, due_at=from_now("1 hour"))
     for _ in range(10):
         fleet.enqueue("slow")
         fleet.enqueue("quick-1")
@@ -133,7 +134,7 @@ def test_who_wakes_or_is_replayed_joins_it_too(fleet: Pipeline) -> None:
     assert served == 3 * CAP - 1
 
 
-def test_each_priority_has_its_own(fleet: Pipeline) -> None:
+def test_each_priority_has_a_served_round_of_its_own(fleet: Pipeline) -> None:
     serve(fleet, ticks=3)
 
     assert rounds(fleet, [fleet.enqueue("newcomer", priority="low")]) == [0]

@@ -1,4 +1,4 @@
-"""What the happy path costs, counted: transactions per batch, and round trips and requests per job."""
+"""The cost of the happy path: transactions per batch, round trips and requests per job."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from pipeline import Pipeline
 from redis.client import Pipeline as RedisPipeline
 from redis.client import Redis
-from sandbox_witness import Witness
 from sqlalchemy import Engine, event
 
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 from worker.submission.send import Sender
 
 TENANTS = [f"tenant-{n}" for n in range(20)]
@@ -129,7 +129,7 @@ def test_no_transaction_is_open_while_a_request_is_under_way(
 
 
 def test_a_job_is_recorded_though_its_neighbour_takes_long(pipeline: Pipeline) -> None:
-    """A batch is transport only: nobody waits for the slowest."""
+    """A batch is transport only: no job waits for the slowest one."""
     slow = pipeline.enqueue(tag="sandbox:slow=2500")
     quick = [pipeline.enqueue() for _ in range(5)]
     with ThreadPoolExecutor(1) as threads:

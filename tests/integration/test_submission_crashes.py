@@ -1,4 +1,4 @@
-"""Workers that die, sleep too long, are told to stop, or have a bug: no job is lost, and late writers step back."""
+"""Workers that die, lose their lease, are stopped or have a bug: no job is lost, and late results are dropped."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
 
+from tests.support.pipeline import Pipeline
+from tests.support.rows import change_jobs
+from tests.support.sandbox_witness import Witness
 from worker.ledger.writer.claim import ClaimedJob
 from worker.submission.attempt import Submitter
 from worker.submission.decide import Answer, Decision, decide
@@ -20,7 +21,7 @@ from worker.submission.send import Sender
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    """Stops each request just before it leaves, until the test lets it go."""
+    """Hold each request just before it is sent, until the test releases it."""
     gate = Gate()
     original = Sender._post
 
@@ -98,7 +99,7 @@ def test_a_job_that_outlives_its_workers_to_the_limit_is_looked_up_and_not_sent_
 
 def test_a_look_up_at_the_limit_that_fails_is_made_again_later(pipeline: Pipeline, sandbox: Witness) -> None:
     job_id = pipeline.submit(creditorReference="INV-1", tag="sandbox:drop-after")
-    pipeline.ledger.rows("UPDATE jobs SET attempt_count = 3")
+    change_jobs(pipeline.ledger, attempt_count=3)
     sandbox.fault("lookup", "status", status=503)
     pipeline.again()
     assert (pipeline.job(job_id)["state"], pipeline.job(job_id)["attempt_count"]) == ("waiting", 3)
@@ -108,7 +109,7 @@ def test_a_look_up_at_the_limit_that_fails_is_made_again_later(pipeline: Pipelin
     assert pipeline.job(job_id)["state"] == "submitted"
 
 
-def test_a_job_that_kills_every_worker_is_buried_in_the_end(pipeline: Pipeline) -> None:
+def test_a_job_that_kills_every_worker_dies_as_outcome_unknown(pipeline: Pipeline) -> None:
     job_id = pipeline.enqueue()
     for _ in range(20):
         pipeline.wake()
@@ -179,7 +180,7 @@ def test_a_bug_after_the_first_401_leaves_no_attempt_open(
     assert [a["outcome"] for a in pipeline.attempts(job_id)] == ["unauthorized", "unknown"]
 
 
-def test_a_result_that_the_ledger_cannot_take_loses_nobody(
+def test_a_result_that_the_ledger_cannot_store_loses_no_job(
     pipeline: Pipeline, sandbox: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL refuses a NUL, and with it the whole statement. The neighbours get through at the latest when they

@@ -1,4 +1,4 @@
-"""Trouble on the way, of every kind the sandbox can make: in the end each case is there once, and the ledger knows."""
+"""Every network and API fault that the sandbox can produce: each case still exists exactly once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
+
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 
 FAULTS: dict[str, dict[str, Any]] = {
     "reset before": {"kind": "reset-before"},

@@ -1,16 +1,16 @@
-"""What concerns the whole fleet: a 429 holds everybody and is nobody's attempt; a refused API key kills nothing."""
+"""A 429 holds the whole fleet and counts as no attempt; a refused API key kills no job."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from sqlalchemy import text
 
+from tests.support.pipeline import Pipeline
+from tests.support.rows import set_hold
+from tests.support.sandbox_witness import Witness
 from worker.ledger.database import transaction
-from worker.ledger.writer.holds import API_KEY_HOLD, HoldName, end_lapsed_holds, hold
+from worker.ledger.writer.holds import API_KEY_HOLD, HoldName, end_lapsed_holds
 
 
 @pytest.fixture
@@ -66,10 +66,8 @@ def test_no_number_of_429s_uses_up_the_attempts(pipeline: Pipeline, sandbox: Wit
     assert len({r["idempotencyKey"] for r in sandbox.posts()}) == 1
 
 
-def test_being_handed_back_however_often_is_no_request_and_costs_no_patience(
-    pipeline: Pipeline, sandbox: Witness
-) -> None:
-    """Through a day of holds a job is claimed and handed back many times: nothing was sent, so nothing is used up."""
+def test_a_job_that_is_handed_back_often_uses_up_no_attempts(pipeline: Pipeline, sandbox: Witness) -> None:
+    """A job claimed and requeued many times during holds sent nothing, so it uses up no attempts."""
     sandbox.control("api-key", accepted=False)
     job_id = pipeline.submit()
     for _ in range(40):  # more than UNCOUNTED_FACTOR · max_attempts
@@ -85,7 +83,7 @@ def test_being_handed_back_however_often_is_no_request_and_costs_no_patience(
     assert [a["number"] for a in pipeline.attempts(job_id)] == [1, 2]
 
 
-def test_a_429_of_the_mint_holds_the_fleet_too(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_429_of_the_mint_holds_the_fleet(pipeline: Pipeline, sandbox: Witness) -> None:
     sandbox.fault("token", "retry-after", retryAfter=7.0)
     job_id = pipeline.submit()
 
@@ -115,7 +113,9 @@ def test_a_refused_api_key_kills_nothing_and_when_it_works_again_all_are_submitt
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_api_key_is_nobody_s_401(pipeline: Pipeline, sandbox: Witness, status: int) -> None:
+def test_a_refused_api_key_counts_no_attempt_of_a_job_that_got_a_401(
+    pipeline: Pipeline, sandbox: Witness, status: int
+) -> None:
     pipeline.submit()
     sandbox.control("revoke-tokens")
     sandbox.fault("token", "status", status=status)
@@ -132,27 +132,25 @@ def test_a_refused_api_key_is_nobody_s_401(pipeline: Pipeline, sandbox: Witness,
 
 def test_a_longer_hold_is_not_cut_short_by_a_shorter_one(pipeline: Pipeline) -> None:
     for seconds in (100, 10):
-        with transaction(pipeline.engine) as connection:
-            hold(connection, HoldName.RATE_LIMIT, seconds=seconds, detail=f"{seconds}")
+        set_hold(pipeline.ledger, HoldName.RATE_LIMIT, seconds)
 
     assert pipeline.holds() == {"rate_limit": pytest.approx(100, abs=5)}
 
 
 def test_lapsed_holds_go_but_a_circuit_s_stays_until_a_probe_succeeds(pipeline: Pipeline) -> None:
+    for name in HoldName:
+        set_hold(pipeline.ledger, name, seconds=-1)
     with transaction(pipeline.engine) as connection:
-        for name in HoldName:
-            hold(connection, name, seconds=-1, detail="over")
         end_lapsed_holds(connection)
 
-    assert set(pipeline.holds()) == {"api_key", "customer_api", "referral_api"}
+    assert set(pipeline.holds()) == {"api_key", "customer_api", "referral_api", "brake"}
     pipeline.submit()
-    assert set(pipeline.holds()) == {"customer_api"}, "a mint has worked; this job was no probe"
+    assert set(pipeline.holds()) == {"customer_api", "brake"}, "a mint has worked; this job was no probe"
 
 
 def test_after_the_clock_was_set_back_no_hold_lasts_longer_than_it_was_to_last(pipeline: Pipeline) -> None:
-    with transaction(pipeline.engine) as connection:
-        hold(connection, HoldName.CUSTOMER_API, seconds=2, detail="an outage")
-        hold(connection, HoldName.RATE_LIMIT, seconds=42, detail="429")
+    set_hold(pipeline.ledger, HoldName.CUSTOMER_API, seconds=2)
+    set_hold(pipeline.ledger, HoldName.RATE_LIMIT, seconds=42)
     pipeline.ledger.rows("UPDATE holds SET since = since + interval '3 hours', until = until + interval '3 hours'")
 
     with transaction(pipeline.engine) as connection:
@@ -163,9 +161,8 @@ def test_after_the_clock_was_set_back_no_hold_lasts_longer_than_it_was_to_last(p
 
 def test_a_hold_says_since_when_it_lasts(pipeline: Pipeline) -> None:
     def since(seconds: float) -> object:
-        with transaction(pipeline.engine) as connection:
-            hold(connection, HoldName.RATE_LIMIT, seconds=seconds, detail="x")
-            return connection.execute(text("SELECT since FROM holds")).scalar_one()
+        set_hold(pipeline.ledger, HoldName.RATE_LIMIT, seconds)
+        return pipeline.ledger.value("SELECT since FROM holds")
 
     first = since(100)
     assert since(200) == first

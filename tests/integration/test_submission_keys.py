@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
+
+from tests.support.pipeline import Pipeline
+from tests.support.rows import change_job
+from tests.support.sandbox_witness import Witness
 
 
 def test_every_retry_sends_the_same_key_and_the_same_bytes(pipeline: Pipeline, sandbox: Witness) -> None:
@@ -28,7 +31,7 @@ def test_every_retry_sends_the_same_key_and_the_same_bytes(pipeline: Pipeline, s
     assert [a["number"] for a in pipeline.attempts(job_id)] == [1, 2, 3, 4]
 
 
-def test_a_lost_answer_is_got_by_asking_again(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_lost_answer_is_received_by_trying_again(pipeline: Pipeline, sandbox: Witness) -> None:
     job_id = pipeline.submit(tag="sandbox:drop-after-once")
     assert (pipeline.job(job_id)["state"], len(sandbox.cases())) == ("waiting", 1)
 
@@ -49,7 +52,9 @@ def test_a_case_whose_answers_are_always_lost_is_looked_up_at_the_limit(pipeline
     assert [a["outcome"] for a in pipeline.attempts(job_id)] == ["unknown"] * 3
 
 
-def test_without_a_reference_such_a_case_goes_to_a_person_as_unknown(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_case_without_a_reference_whose_answers_are_always_lost_dies_as_unknown(
+    pipeline: Pipeline, sandbox: Witness
+) -> None:
     job_id = pipeline.submit(tag="sandbox:drop-after")
     pipeline.again()
     pipeline.again()
@@ -68,7 +73,7 @@ def test_a_case_that_is_not_there_at_the_limit_goes_to_a_person(pipeline: Pipeli
     assert sandbox.lookups() == 1
 
 
-def test_trouble_that_ends_in_retries_exhausted(pipeline: Pipeline, sandbox: Witness) -> None:
+def test_a_job_that_always_gets_a_503_dies_with_retries_exhausted(pipeline: Pipeline, sandbox: Witness) -> None:
     job_id = pipeline.submit(tag="sandbox:status=503")
     pipeline.again()
     pipeline.again()
@@ -84,7 +89,7 @@ def test_trouble_that_ends_in_retries_exhausted(pipeline: Pipeline, sandbox: Wit
 def test_a_duplicate_reference_after_an_unknown_attempt_is_our_own_case(pipeline: Pipeline, sandbox: Witness) -> None:
     """The first request created the case, its answer got lost, and the API has forgotten the key since."""
     job_id = pipeline.submit(creditorReference="INV-1", tag="sandbox:drop-after-once")
-    pipeline.ledger.rows("UPDATE jobs SET submission_key = gen_random_uuid()")
+    change_job(pipeline.ledger, job_id, submission_key=uuid4())
 
     pipeline.again()
 
@@ -120,7 +125,9 @@ def test_a_duplicate_that_cannot_be_found_is_unknown_and_keeps_its_key(pipeline:
     [{"kind": "status", "status": 500}, {"kind": "reset-before"}, {"kind": "status", "status": 429}],
     ids=["500", "reset", "429"],
 )
-def test_a_look_up_that_fails_decides_nothing(pipeline: Pipeline, sandbox: Witness, fault: dict[str, object]) -> None:
+def test_a_failed_look_up_decides_nothing_about_the_job(
+    pipeline: Pipeline, sandbox: Witness, fault: dict[str, object]
+) -> None:
     sandbox.faults({"endpoint": "lookup", **fault})
     job_id = pipeline.submit(creditorReference="INV-1", tag="sandbox:empty-200")
 
@@ -196,14 +203,13 @@ def test_a_job_may_die_be_replayed_and_die_again(pipeline: Pipeline, sandbox: Wi
 
 
 def test_a_gateway_s_400_after_a_lost_answer_does_not_free_the_key(pipeline: Pipeline, sandbox: Witness) -> None:
-    """The case exists; a proxy refuses the retry with a page of its own; a replay with a new key would double it."""
+    """The case exists, and a proxy rejects the retry; another key would create a second case."""
     job_id = pipeline.submit(tag="sandbox:drop-after-once")
     key = pipeline.job(job_id)["submission_key"]
     sandbox.fault("cases", "html", status=400, times=1)
     pipeline.again()
-    assert (pipeline.job(job_id)["state"], pipeline.job(job_id)["outcome_unknown"]) == ("dead", True)
+    assert (pipeline.job(job_id)["state"], pipeline.job(job_id)["outcome_unknown"]) == ("waiting", True)
 
-    pipeline.replay(job_id)
+    pipeline.again()
     assert pipeline.job(job_id)["submission_key"] == key
-    pipeline.run()
     assert (pipeline.job(job_id)["state"], len(sandbox.cases())) == ("submitted", 1)

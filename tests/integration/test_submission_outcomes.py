@@ -1,13 +1,15 @@
-"""Every row of the judging table, end to end: what the API answers, and what the ledger says afterwards."""
+"""Every kind of API answer, end to end, and what the ledger stores for it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
+
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 
 PYONGYANG = {"type": "Private", "name": "x", "countryAlpha2": "KP"}
 
@@ -60,7 +62,6 @@ def test_any_success_that_names_the_case_is_submitted(pipeline: Pipeline, sandbo
         ({"tag": "sandbox:status=413"}, "validation", 413, "https://tools.ietf.org/html/rfc9110"),
         ({"tag": "sandbox:status=415"}, "unexpected_response", 415, "https://tools.ietf.org/html/rfc9110"),
         ({"tag": "sandbox:status=418"}, "unexpected_response", 418, "https://tools.ietf.org/html/rfc9110"),
-        ({"tag": "sandbox:status=302"}, "unexpected_response", 302, None),
         ({"tag": "sandbox:business=MissingKycVerification"}, "business_rule", 422, "MissingKycVerification"),
         ({"tag": "sandbox:business=NeverHeardOf"}, "business_rule", 422, "NeverHeardOf"),
         ({"debtor": PYONGYANG}, "business_rule", 422, "NoPartnerAvailable"),
@@ -113,7 +114,7 @@ def test_a_business_error_keeps_where_it_is_solved_and_signed(pipeline: Pipeline
         ("sandbox:408-once", "server_error", 408, True),
     ],
 )
-def test_trouble_there_waits_with_backoff_and_is_tried_again(
+def test_a_fault_of_the_api_is_retried_after_a_backoff(
     pipeline: Pipeline, sandbox: Witness, tag: str, outcome: str, status: int, unknown: bool
 ) -> None:
     job_id = pipeline.submit(tag=tag)
@@ -183,3 +184,35 @@ def test_what_the_api_repeats_of_a_case_is_not_written_down(pipeline: Pipeline) 
     for kept in (job["last_error"], repr(letter["detail"]), attempt["error_message"]):
         assert "‹date›" in kept
         assert born not in kept
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "html", "status": 403},
+        {"kind": "html", "status": 404},
+        {"kind": "status", "status": 302, "body": ""},
+        {"kind": "status", "status": 451, "body": ""},
+        {"kind": "status", "status": 421, "body": "{}", "contentType": "application/json"},
+    ],
+    ids=["firewall", "lost route", "redirect", "empty", "other JSON"],
+)
+def test_what_is_not_the_apis_is_tried_again_and_goes_to_a_person_at_the_limit(
+    new_pipeline: Callable[..., Pipeline], sandbox: Witness, fault: dict[str, Any]
+) -> None:
+    """One job that a firewall refuses for its content; nobody else waits for it."""
+    pipeline = new_pipeline(WORKER_MAX_ATTEMPTS="3")
+    job_id = pipeline.enqueue("refused")
+    key = pipeline.job(job_id)["submission_key"]
+    sandbox.fault("cases", tenant="refused", **fault)
+
+    for _ in range(3):
+        pipeline.again()
+
+    assert pipeline.job(job_id)["state"] == "dead"
+    (letter,) = pipeline.letters(job_id)
+    assert (letter["reason"], letter["detail"]["status"]) == ("unexpected_response", fault["status"])
+    assert {attempt["submission_key"] for attempt in pipeline.attempts(job_id)} == {key}
+    other = pipeline.submit("other")
+    assert pipeline.job(other)["state"] == "submitted"
+    assert pipeline.holds() == {}

@@ -1,4 +1,4 @@
-"""The rule of 401 to the letter: a fresh token, once more, and never a third request."""
+"""The 401 rule: one retry with a fresh token, and never a third request."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from pipeline import Pipeline
-from sandbox_witness import Witness
+
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
 
 
 def test_after_a_401_a_fresh_token_and_the_same_request_once_more(pipeline: Pipeline, sandbox: Witness) -> None:
@@ -98,7 +99,7 @@ def test_a_link_that_ends_between_the_401_and_the_fresh_token_says_so(pipeline: 
 def test_when_no_fresh_token_can_be_had_the_next_request_is_still_the_second(
     pipeline: Pipeline, sandbox: Witness, fault: dict[str, object]
 ) -> None:
-    """The mint is away between the first 401 and the fresh token. Later there is one request more, and no third."""
+    """No token can be minted after the first 401. Later there is one more request, and no third."""
     pipeline.submit()
     sandbox.link("acme", "invalid")
     sandbox.faults({"endpoint": "token", **fault})

@@ -14,7 +14,7 @@ import pytest
 import redis
 from local_servers import LocalValkey
 
-from tests.at_once import at_once
+from tests.support.at_once import at_once
 from worker.debitura.apis import MintedToken
 from worker.debitura.token_cache import RedisTokenCache
 from worker.debitura.tokens import Rejected, TokenStore, fingerprint_of
@@ -25,7 +25,7 @@ TENANT = "acme-the-tenant"
 
 
 class Mint:
-    """Counts; each token is another one. `slow` seconds for each."""
+    """Count the mints; each token is new and takes `slow` seconds."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -54,7 +54,7 @@ def cache_at(url: str, *, api_key: str = "key", environment: str = "test", lock_
 
 @pytest.fixture
 def new_store(valkey: LocalValkey, mint: Mint) -> Callable[..., TokenStore]:
-    """Makes stores, each with its own memory and connections as another process would have."""
+    """Make token stores, each with its own memory and connections, like separate processes."""
 
     def make(url: str = valkey.url, *, longest_mint: float = 10, **cache: object) -> TokenStore:
         return TokenStore(mint, cache_at(url, **cache), longest_mint=longest_mint)  # type: ignore[arg-type]
@@ -236,7 +236,7 @@ def test_an_entry_that_is_not_ours_is_replaced_and_then_shared(
 
 @contextmanager
 def mute_server() -> Iterator[str]:
-    """Takes every connection and never says a word."""
+    """Accept every connection and never answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
 

@@ -8,7 +8,8 @@ import sys
 import time
 
 from local_servers import LocalValkey
-from sandbox_witness import Witness
+
+from tests.support.sandbox_witness import Witness
 
 #: Gets tokens as a worker does, on eight threads, and says which.
 PROGRAM = """

@@ -1,4 +1,4 @@
-"""One trace from the enqueue to the API call, an hour later too; and nothing personal in it."""
+"""One trace from enqueue to API call, even an hour later, without personal data."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from command_line import line, run
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from pipeline import Pipeline, a_case
-from sandbox_witness import Witness
 from sqlalchemy.orm import Session
 
-from tests.databases import Database
+from tests.support.command_line import line, run
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, a_case
+from tests.support.sandbox_witness import Witness
 from worker import enqueue_case
 from worker.telemetry.logging import tenant_digest
 
@@ -88,7 +88,9 @@ def test_every_attempt_joins_the_trace_of_whoever_enqueued(
     assert second.attributes["case_worker.tenant"] == tenant_digest("secret-tenant")
 
 
-def test_a_replay_joins_the_trace_too(pipeline: Pipeline, sandbox: Witness, exporter: InMemorySpanExporter) -> None:
+def test_a_replay_joins_the_trace_of_whoever_enqueued(
+    pipeline: Pipeline, sandbox: Witness, exporter: InMemorySpanExporter
+) -> None:
     sandbox.link("acme", "invalid")
     job = pipeline.submit("acme")
     sandbox.link("acme", "ok")

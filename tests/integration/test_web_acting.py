@@ -1,16 +1,14 @@
-"""Acting by the page: preview, confirmation, progress, result, corrections, and what the audit log remembers."""
+"""Act on the page: preview, confirm, progress, result, corrections, and the audit log."""
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import pytest
-from buried import bury
-from pipeline import Pipeline
-from test_command_report import dead_letter_message
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, refused
+from tests.support.rows import insert_dead_job, insert_unreadable_message, set_hold
+from tests.support.web_visitor import USERS, Visitor, report
+from worker.ledger.writer.holds import HoldName
 from worker.report.operations import run as carry_out
 
 Vars = dict[str, str]
@@ -23,14 +21,8 @@ def olga(ledger: Database, variables: Vars) -> Visitor:
     return visitor
 
 
-def refused(pipeline: Pipeline, count: int = 1, tenant: str = "acme") -> list[UUID]:
-    jobs = [pipeline.enqueue(tenant, currencyCode="?", creditorReference=f"{tenant}-{n}") for n in range(count)]
-    pipeline.run()
-    return jobs
-
-
 def confirm(visitor: Visitor, **fields: str) -> int:
-    """Confirm what the last page previews; the operation's number."""
+    """Confirm the preview on the last page. Returns the operation's number."""
     sent = visitor.post("/act", token=visitor.hidden("token"), **fields)
     return int(sent.headers["location"].rpartition("/")[2])
 
@@ -81,8 +73,8 @@ def test_a_discard_needs_a_reason_in_words(pipeline: Pipeline, ledger: Database,
 
 
 def test_a_discard_of_cases_that_may_exist_is_warned_of(ledger: Database, olga: Visitor) -> None:
-    bury(ledger, "known")
-    bury(ledger, "unknown", unknown=True, reference="R-1")
+    insert_dead_job(ledger, "known")
+    insert_dead_job(ledger, "unknown", unknown=True, reference="R-1")
 
     assert "may exist" not in olga.get("/act?verb=discard&scope=filter&tenant=known").text
     assert "1 case may exist at Debitura already" in olga.get("/act?verb=discard&scope=filter").text
@@ -192,7 +184,7 @@ def test_personal_data_is_hidden_until_somebody_asks_and_is_named(
 
 
 def test_what_an_unreadable_message_holds_is_hidden_too(ledger: Database, olga: Visitor) -> None:
-    dead_letter_message(ledger)
+    insert_unreadable_message(ledger)
     number = ledger.value("SELECT id FROM dead_letters")
 
     assert "secret" not in olga.get(f"/messages/{number}").text
@@ -205,7 +197,7 @@ def test_what_an_unreadable_message_holds_is_hidden_too(ledger: Database, olga: 
 def test_the_timeline_tells_a_life(pipeline: Pipeline, ledger: Database, olga: Visitor) -> None:
     job = pipeline.submit("invalid-tenant")
     pipeline.replay(job)
-    ledger.rows("INSERT INTO holds (name, until, detail) VALUES ('api_key', now() + interval '1 minute', 'refused')")
+    set_hold(ledger, HoldName.API_KEY)
 
     page = olga.get(f"/jobs/{job}").text
 

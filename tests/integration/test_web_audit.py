@@ -1,4 +1,4 @@
-"""The audit view: what people did, in words, filtered, page by page, as a file; for viewers too."""
+"""The audit view: actions in words, filters, pages, export; also for viewers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import csv
 import io
 
 import pytest
-from buried import bury
-from test_operations import previewed, started
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.operations import previewed, started
+from tests.support.rows import insert_audit_entry, insert_dead_job
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.ledger.queries import FailureFilter
 from worker.report.operations import run
 
@@ -25,12 +25,8 @@ def victor(ledger: Database, variables: Vars) -> Visitor:
     return visitor
 
 
-def write(ledger: Database, actor: str, action: str = "reveal", *, at: str = "now()", note: str | None = None) -> None:
-    ledger.rows(f"INSERT INTO audit_log (at, actor, action, note) VALUES ({at}, %s, %s, %s)", actor, action, note)
-
-
 def test_what_was_done_is_told_in_words_with_its_filter(ledger: Database, victor: Visitor) -> None:
-    job = bury(ledger, reference="INV-1")
+    job = insert_dead_job(ledger, reference="INV-1")
     run(ledger.engine, started(ledger, previewed(ledger, FailureFilter(reference="INV-1"))))
 
     page = victor.get("/audit").text
@@ -44,11 +40,11 @@ def test_what_was_done_is_told_in_words_with_its_filter(ledger: Database, victor
 
 
 def test_the_filter_is_in_the_address(ledger: Database, victor: Visitor) -> None:
-    job = bury(ledger)
-    write(ledger, "ada", note="first-note", at="'2026-01-31 23:59+00'")
-    write(ledger, "ada", "edit", note="second-note", at="'2026-02-01 00:00+00'")
-    write(ledger, "bob", note="third-note", at="'2026-02-02 12:00+00'")
-    ledger.rows("INSERT INTO audit_log (actor, action, job_id, note) VALUES ('bob', 'edit', %s, 'fourth-note')", job)
+    job = insert_dead_job(ledger)
+    insert_audit_entry(ledger, "ada", note="first-note", at="2026-01-31 23:59+00")
+    insert_audit_entry(ledger, "ada", "edit", note="second-note", at="2026-02-01 00:00+00")
+    insert_audit_entry(ledger, "bob", note="third-note", at="2026-02-02 12:00+00")
+    insert_audit_entry(ledger, "bob", "edit", job_id=job, note="fourth-note")
 
     def notes(query: str) -> list[str]:
         page = victor.get(f"/audit?{query}").text
@@ -83,8 +79,8 @@ def test_pages_follow_each_other_without_a_gap_also_within_one_moment(ledger: Da
 
 
 def test_the_file_has_all_that_fits_and_no_formula(ledger: Database, victor: Visitor) -> None:
-    write(ledger, "=cmd()", note='=HYPERLINK("http://evil.example")')
-    write(ledger, "bob", "edit")
+    insert_audit_entry(ledger, "=cmd()", note='=HYPERLINK("http://evil.example")')
+    insert_audit_entry(ledger, "bob", "edit")
 
     answer = victor.get("/audit.csv?action=reveal")
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from pipeline import Pipeline
-from test_web_acting import refused
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline, refused
+from tests.support.web_visitor import USERS, Visitor, report
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
-"""Who gets in: passwords, sessions, proxies, and this machine alone."""
+"""Access to the page: passwords, sessions, roles, and loopback without users."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from command_line import run
-from web_visitor import HASH, PASSWORD, USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.command_line import run
+from tests.support.databases import Database
+from tests.support.web_visitor import HASH, PASSWORD, USERS, Visitor, report
 from worker.report.web import passwords
 from worker.report.web.people import parse_users
 
@@ -16,7 +16,7 @@ Vars = dict[str, str]
 KEY = "k" * 40
 
 
-def test_without_users_it_refuses_to_listen_beyond_this_machine(variables: Vars) -> None:
+def test_without_users_the_page_refuses_to_listen_beyond_this_machine(variables: Vars) -> None:
     result = run(variables, "web", "--host", "0.0.0.0", "--port", "0")
 
     assert result.exit_code == 2
@@ -24,7 +24,7 @@ def test_without_users_it_refuses_to_listen_beyond_this_machine(variables: Vars)
     assert "without REPORT_USERS the report serves this machine only" in result.stderr
 
 
-def test_a_bad_setting_ends_it_with_one_line(variables: Vars) -> None:
+def test_a_bad_setting_ends_the_page_with_one_line(variables: Vars) -> None:
     result = run(variables | {"REPORT_USERS": "olga:boss:secret-hash"}, "web", "--port", "0")
 
     assert result.exit_code == 2
@@ -32,14 +32,14 @@ def test_a_bad_setting_ends_it_with_one_line(variables: Vars) -> None:
     assert "secret-hash" not in result.stderr
 
 
-def test_a_port_that_is_taken_is_said(variables: Vars) -> None:
+def test_the_page_names_a_port_that_is_taken(variables: Vars) -> None:
     result = run(variables, "web", "--host", "127.0.0.1", "--port", variables["REDIS_URL"].split(":")[2].split("/")[0])
 
     assert result.exit_code == 2
     assert "cannot be used" in result.stderr
 
 
-def test_an_entry_is_made_by_a_command() -> None:
+def test_a_command_makes_an_entry_for_a_user() -> None:
     result = run({}, "hash-password", "olga", "--role", "operator", stdin=f"{PASSWORD}\n")
 
     user = parse_users(result.stdout)["olga"]
@@ -48,7 +48,7 @@ def test_an_entry_is_made_by_a_command() -> None:
 
 
 @pytest.mark.parametrize(("name", "password"), [("olga", "short"), ("ol:ga", PASSWORD), ("ol ga", PASSWORD)])
-def test_no_entry_is_made_that_could_not_be_used(name: str, password: str) -> None:
+def test_no_user_entry_is_made_that_could_not_be_used(name: str, password: str) -> None:
     assert run({}, "hash-password", name, stdin=f"{password}\n").exit_code == 2
 
 
@@ -121,7 +121,7 @@ def test_the_cookie_is_for_browsers_alone_and_over_https_for_this_host_alone(led
 
 
 def test_signing_in_begins_another_session(ledger: Database, variables: Vars) -> None:
-    """Whoever has planted a cookie before must not share it afterwards."""
+    """A cookie planted before the sign-in must not be valid after it."""
     visitor = Visitor(report(ledger, variables, REPORT_USERS=USERS))
     visitor.get("/login")
     planted = visitor.token()
@@ -133,7 +133,7 @@ def test_signing_in_begins_another_session(ledger: Database, variables: Vars) ->
     assert visitor.post("/logout", form_token=planted).status_code == 403
 
 
-def test_signing_out_ends_it(ledger: Database, variables: Vars) -> None:
+def test_signing_out_ends_the_session(ledger: Database, variables: Vars) -> None:
     visitor = Visitor(report(ledger, variables, REPORT_USERS=USERS))
     visitor.sign_in()
 

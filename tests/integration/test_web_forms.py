@@ -1,12 +1,12 @@
-"""Who may send which form: from a page of ours, and in a role that may act."""
+"""Forms are accepted only from our own pages and from roles that may act."""
 
 from __future__ import annotations
 
 import pytest
 from starlette.routing import Route
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.report.web.application import routes
 
 Vars = dict[str, str]

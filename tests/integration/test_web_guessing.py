@@ -1,11 +1,11 @@
-"""Guessing passwords is slow, from wherever it is tried."""
+"""Password guessing is slowed down, from every address."""
 
 from __future__ import annotations
 
 from local_servers import free_port
-from web_visitor import PASSWORD, USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.web_visitor import PASSWORD, USERS, Visitor, report
 
 Vars = dict[str, str]
 

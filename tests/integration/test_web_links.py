@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from local_servers import free_port
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from web_visitor import Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.sandbox_witness import Witness
+from tests.support.web_visitor import Visitor, report
 
 Vars = dict[str, str]
 
@@ -82,8 +82,9 @@ def test_tenants_are_searched_and_one_that_is_not_listed_is_checked(
 def test_a_tenant_whose_tokens_were_refused_is_replayed_as_a_canary_once_its_link_is_fine(
     pipeline: Pipeline, ledger: Database, variables: Vars, sandbox: Witness
 ) -> None:
-    pipeline.submit("invalid-link")
-    pipeline.submit("invalid-link")
+    for _ in range(2):
+        pipeline.enqueue("invalid-link")
+    pipeline.run()
     sandbox.control("links", externalTenantId="invalid-link", state="ok")
     visitor = Visitor(report(ledger, variables))
 

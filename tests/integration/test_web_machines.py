@@ -1,4 +1,4 @@
-"""What machines ask the page: is it alive, can it serve, how many jobs are where; and the command that starts it."""
+"""The page's endpoints for machines (liveness, readiness, metrics), and the command that starts it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import subprocess
 
 import requests
-from command_line import PROGRAM
 from local_servers import free_port
-from pipeline import Pipeline
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.command_line import PROGRAM
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.web_visitor import USERS, Visitor, report
 from worker.ledger.database import get_engine
 from worker.report.web.application import create_application
 from worker.settings import Settings
@@ -32,7 +32,7 @@ def test_probes_and_figures_need_nobody_to_sign_in(pipeline: Pipeline, ledger: D
     assert 'case_worker_open_dead_letters{reason="validation"} 1.0\n' in metrics
 
 
-def test_without_a_database_it_is_alive_but_not_ready_and_says_so_in_words(variables: Vars) -> None:
+def test_the_page_is_alive_but_not_ready_without_a_database(variables: Vars) -> None:
     away = {**variables, "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{free_port()}/x"}
     settings = Settings.from_environment(away)
     visitor = Visitor(create_application(settings, get_engine(settings.database_url), away))
@@ -45,7 +45,7 @@ def test_without_a_database_it_is_alive_but_not_ready_and_says_so_in_words(varia
     assert "5432" not in page.text
 
 
-def test_an_older_schema_is_not_ready(database: Database, variables: Vars) -> None:
+def test_the_page_is_not_ready_on_an_older_schema(database: Database, variables: Vars) -> None:
     database.rows("DELETE FROM alembic_version")
     here = {**variables, "DATABASE_URL": database.url}
     visitor = Visitor(create_application(Settings.from_environment(here), database.engine, here))
@@ -75,7 +75,7 @@ def test_the_command_says_where_it_is_once_it_can_be_asked(variables: Vars) -> N
 def test_on_sigterm_what_goes_on_is_left_to_another_process(
     pipeline: Pipeline, ledger: Database, variables: Vars
 ) -> None:
-    """The page's process carries operations out; one that is not finished must not be lost with it."""
+    """The page's process carries out operations; an unfinished one must survive it."""
     pipeline.submit(currencyCode="?")
     pipeline.submit(currencyCode="?")
     visitor = Visitor(report(ledger, variables))

@@ -1,4 +1,4 @@
-"""What every page keeps to, what machines ask for, and what a hostile case can do to a page: nothing."""
+"""Rules for every page, lists and files, and that a hostile case can't break a page."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import json
 from html.parser import HTMLParser
 
 import pytest
-from buried import bury
-from pipeline import Pipeline
-from test_command_report import dead_letter_message
-from web_visitor import Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.pipeline import Pipeline
+from tests.support.rows import change_dead_letters, insert_dead_job, insert_unreadable_message, set_hold, set_leader
+from tests.support.web_visitor import Visitor, report
+from worker.ledger.writer.holds import HoldName
 from worker.report.web.security_middleware import MAX_BODY
 
 Vars = dict[str, str]
@@ -26,7 +26,7 @@ HOSTILE_TENANT = "<script>alert('t')</script>"
 
 
 class Strict(HTMLParser):
-    """Notes everything that a strict content security policy would not run, and every address."""
+    """Collect everything that a strict content security policy would block, and every URL."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Strict(HTMLParser):
 
 
 def hostile_job(pipeline: Pipeline, ledger: Database) -> str:
-    """A dead job whose every text means harm."""
+    """A dead job in which every text is hostile."""
     job = pipeline.submit(HOSTILE_TENANT, currencyCode="?", **HOSTILE)
     detail = {
         "status": 400, "type": "</span><script>alert(2)</script>", "message": "<b onmouseover=alert(3)>" + "x" * 10_000,
@@ -50,10 +50,7 @@ def hostile_job(pipeline: Pipeline, ledger: Database) -> str:
         "excerpt": "<script>alert(6)</script>",
         "businessErrors": [{"type": "<i>", "message": "\u202e", "solutionUrl": "javascript:alert(7)"}] * 2,
     }  # fmt: skip
-    ledger.rows(
-        "UPDATE dead_letters SET detail = %s, solution_url = %s WHERE job_id = %s",
-        json.dumps(detail), "javascript:alert(8)", job,
-    )  # fmt: skip
+    change_dead_letters(ledger, job, detail=detail, solution_url="javascript:alert(8)")
     return str(job)
 
 
@@ -67,7 +64,7 @@ def test_nothing_that_a_case_says_becomes_part_of_the_page(
     pipeline: Pipeline, ledger: Database, variables: Vars, path: str
 ) -> None:
     job = hostile_job(pipeline, ledger)
-    dead_letter_message(ledger)
+    insert_unreadable_message(ledger)
     visitor = Visitor(report(ledger, variables))
 
     answer = visitor.get(path.replace("{job}", job).replace("{tenant}", "%3Cscript%3E"))
@@ -140,10 +137,8 @@ def test_a_form_has_a_largest_size(ledger: Database, variables: Vars) -> None:
 
 def test_tiles_say_why_jobs_wait(pipeline: Pipeline, ledger: Database, variables: Vars) -> None:
     pipeline.enqueue()
-    ledger.rows(
-        "INSERT INTO holds (name, until, detail) VALUES ('rate_limit', now() + interval '1 minute', 'the API said 429')"
-    )
-    ledger.rows("UPDATE dispatcher SET leader = 'w', lease_until = now() + interval '1 minute'")
+    set_hold(ledger, HoldName.RATE_LIMIT, detail="the API said 429")
+    set_leader(ledger)
 
     page = Visitor(report(ledger, variables)).get("/").text
 
@@ -186,13 +181,13 @@ def test_what_is_wrong_with_a_part_that_has_no_field_is_said_too(
 
 def test_a_cause_shows_a_message_and_not_its_pattern(ledger: Database, variables: Vars) -> None:
     """The pattern has a # for each word with a digit, also where the API names a field of ours."""
-    bury(ledger, message="debtor.stateAlpha2: The stateAlpha2 field is required.")
+    insert_dead_job(ledger, message="debtor.stateAlpha2: The stateAlpha2 field is required.")
     visitor = Visitor(report(ledger, variables))
 
     assert '"foreign">debtor.stateAlpha2: The' in visitor.get("/").text
     assert '1</p>\n    <p class="sub">needs a person' in visitor.html
-    bury(ledger, message="debtor.zipCode: 12 is too short.")
-    bury(ledger, message="debtor.zipCode: 345 is too short.")
+    insert_dead_job(ledger, message="debtor.zipCode: 12 is too short.")
+    insert_dead_job(ledger, message="debtor.zipCode: 345 is too short.")
     assert "For example: <bdi" in visitor.get("/").text
 
 
@@ -255,7 +250,7 @@ def test_a_job_s_page_follows_it_while_it_is_under_way(pipeline: Pipeline, ledge
 
 
 def test_files_of_the_page_are_marked_for_excel(ledger: Database, variables: Vars) -> None:
-    bury(ledger)
+    insert_dead_job(ledger)
     visitor = Visitor(report(ledger, variables))
 
     assert visitor.get("/export.csv").text.startswith('\ufeff"job_id"')
@@ -264,7 +259,7 @@ def test_files_of_the_page_are_marked_for_excel(ledger: Database, variables: Var
 
 def test_the_currency_of_most_jobs_comes_first(ledger: Database, variables: Vars) -> None:
     for amount, currency in (("9000", "DKK"), ("1", "EUR"), ("2", "EUR"), ("5000", "AAA")):
-        bury(ledger, amount=amount, currency=currency)
+        insert_dead_job(ledger, amount=amount, currency=currency)
     visitor = Visitor(report(ledger, variables))
 
     for path in ("/", "/jobs", "/act?verb=replay&scope=filter"):

@@ -1,11 +1,11 @@
-"""Behind a company's proxy: who is believed about whom."""
+"""Behind a company's proxy: which headers are trusted, and from whom."""
 
 from __future__ import annotations
 
 from local_servers import LocalValkey
-from web_visitor import USERS, Visitor, report
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.web_visitor import USERS, Visitor, report
 
 Vars = dict[str, str]
 
@@ -13,7 +13,7 @@ Vars = dict[str, str]
 PROXY = {"REPORT_PROXY_USER_HEADER": "X-Forwarded-User", "REPORT_PROXY_ADDRESSES": "10.1.0.0/16"}
 
 
-def test_a_configured_proxy_says_who_it_is(ledger: Database, variables: Vars) -> None:
+def test_a_configured_proxy_names_the_user(ledger: Database, variables: Vars) -> None:
     roles = {"REPORT_PROXY_ROLES": "olga@corp.example:operator *:viewer"}
     behind = Visitor(
         report(ledger, variables, **PROXY, **roles), address="10.1.2.3", origin="http://report.corp.example"
@@ -25,7 +25,7 @@ def test_a_configured_proxy_says_who_it_is(ledger: Database, variables: Vars) ->
     assert behind.get("/", X_Forwarded_User="somebody").status_code == 200
 
 
-def test_nobody_else_can_say_so(ledger: Database, variables: Vars) -> None:
+def test_only_a_configured_proxy_can_name_the_user(ledger: Database, variables: Vars) -> None:
     outside = Visitor(report(ledger, variables, **PROXY), address="203.0.113.7")
     both = Visitor(report(ledger, variables, REPORT_USERS=USERS, **PROXY), address="203.0.113.7")
 

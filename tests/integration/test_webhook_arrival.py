@@ -1,4 +1,4 @@
-"""What is let in at `/webhooks/debitura`, and that nothing else is reached through it."""
+"""What `/webhooks/debitura` accepts, and that it gives access to nothing else."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import structlog
-from web_visitor import USERS, Visitor, report
-from webhooks import NEXT, PATH, SECRET, Debitura, encoded, event
 
-from tests.databases import Database
+from tests.support.databases import Database
+from tests.support.web_visitor import USERS, Visitor, report
+from tests.support.webhooks import NEXT, PATH, SECRET, Debitura, encoded, event
 from worker.ledger.database import get_engine
 from worker.report.web.application import create_application
 from worker.report.web.webhook import MAX_BODY
@@ -42,7 +42,7 @@ def test_a_genuine_event_is_kept_before_it_is_acknowledged(debitura: Debitura, l
     assert "set-cookie" not in answer.headers
 
 
-def test_of_its_payload_which_names_people_nothing_else_is_kept(debitura: Debitura, ledger: Database) -> None:
+def test_an_event_s_payload_is_not_kept(debitura: Debitura, ledger: Database) -> None:
     with structlog.testing.capture_logs() as lines:
         debitura.send()
 
@@ -52,7 +52,7 @@ def test_of_its_payload_which_names_people_nothing_else_is_kept(debitura: Debitu
     assert "acme" not in str(lines)
 
 
-def test_without_a_secret_the_address_is_not_there(ledger: Database, variables: Vars) -> None:
+def test_without_a_secret_there_is_no_webhook_address(ledger: Database, variables: Vars) -> None:
     off = Debitura(ledger, variables, DEBITURA_WEBHOOK_SECRET="")
 
     assert off.send().status_code == 404
@@ -136,7 +136,7 @@ def test_a_body_has_a_limit_also_when_its_length_is_not_announced(debitura: Debi
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
-def test_only_post_is_taken_and_no_page_is_shown(debitura: Debitura, method: str) -> None:
+def test_the_webhook_address_takes_only_post(debitura: Debitura, method: str) -> None:
     answer = debitura.visitor.http.request(method, PATH)
 
     assert answer.status_code == 405
@@ -151,20 +151,20 @@ def test_the_name_that_the_world_knows_opens_this_address_and_no_other(debitura:
         assert debitura.visitor.http.get(path).status_code == 421
 
 
-def test_with_users_nobody_signs_in_there_and_the_pages_still_ask(ledger: Database, variables: Vars) -> None:
+def test_webhooks_need_no_sign_in_and_the_pages_still_do(ledger: Database, variables: Vars) -> None:
     debitura = Debitura(ledger, variables, REPORT_USERS=USERS)
 
     assert debitura.send().status_code == 200
     assert debitura.visitor.http.get("/").headers["location"].startswith("/login")
 
 
-def test_a_browser_s_form_gets_nothing_there(ledger: Database, variables: Vars) -> None:
+def test_a_browser_s_form_is_refused_at_the_webhook_address(ledger: Database, variables: Vars) -> None:
     visitor = Visitor(report(ledger, variables, DEBITURA_WEBHOOK_SECRET=encoded(SECRET)))
 
     assert visitor.post(PATH, at="/", verb="replay").status_code == 401
 
 
-def test_while_the_ledger_is_away_it_asks_to_come_again(variables: Vars) -> None:
+def test_a_webhook_is_asked_to_come_again_while_the_database_is_away(variables: Vars) -> None:
     away = {**variables, "DATABASE_URL": "postgresql://postgres@127.0.0.1:1/x"}
     away["DEBITURA_WEBHOOK_SECRET"] = encoded(SECRET)
     settings = Settings.from_environment(away)
@@ -175,8 +175,8 @@ def test_while_the_ledger_is_away_it_asks_to_come_again(variables: Vars) -> None
     assert debitura.send().status_code == 503
 
 
-def test_status_counts_what_came(debitura: Debitura, ledger: Database, variables: Vars) -> None:
-    from command_line import run
+def test_status_counts_the_webhooks_that_arrived(debitura: Debitura, ledger: Database, variables: Vars) -> None:
+    from tests.support.command_line import run
 
     debitura.send()
     debitura.send(event("case.created"))

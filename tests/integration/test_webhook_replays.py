@@ -1,4 +1,4 @@
-"""Links that heal themselves: an event replays what it cures, as a canary, once, whatever dies in between."""
+"""A webhook event replays the jobs it fixes, as a canary and exactly once, even if processes die."""
 
 from __future__ import annotations
 
@@ -6,39 +6,20 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from command_line import run as command
-from pipeline import Pipeline
-from sandbox_witness import Witness
-from test_operations import items, operation
-from web_visitor import Visitor, report
 
-from tests.at_once import at_once
-from tests.databases import Database
-from worker.ledger.database import transaction
-from worker.ledger.writer.webhooks import keep_event
+from tests.support.at_once import at_once
+from tests.support.command_line import run as command
+from tests.support.databases import Database
+from tests.support.operations import items, operation
+from tests.support.pipeline import Pipeline
+from tests.support.rows import forget_stopped_links
+from tests.support.sandbox_witness import Witness
+from tests.support.web_visitor import Visitor, report
+from tests.support.webhooks import Events
 from worker.report.operations import run
-from worker.report.webhooks.inbox import ACTOR, Inbox
+from worker.report.webhooks.inbox import ACTOR
 
 Vars = dict[str, str]
-
-
-class Events:
-    """The inbox in the hands of a test."""
-
-    def __init__(self, ledger: Database) -> None:
-        self.ledger = ledger
-        self.begun = 0
-        self.inbox = Inbox(ledger.engine, self._count)
-
-    def _count(self) -> None:
-        self.begun += 1
-
-    def keep(self, name: str = "client.linked", tenant: str | None = "acme", event_id: str = "evt-1") -> None:
-        with transaction(self.ledger.engine) as connection:
-            keep_event(connection, event_id=event_id, event=name, tenant=tenant)
-
-    def outcome(self, event_id: str = "evt-1") -> tuple[object, ...]:
-        return self.ledger.rows("SELECT outcome, operations FROM webhook_events WHERE id = %s", event_id)[0]
 
 
 @pytest.fixture
@@ -55,7 +36,9 @@ def test_a_link_replays_that_tenant_s_jobs_that_died_of_it_and_no_others(
 ) -> None:
     # Given jobs that died of the link, of their data, and of another tenant's link
     sandbox.link("acme", "invalid")
-    cured = [pipeline.submit(creditorReference=f"R{n}") for n in range(3)]
+    cured = [pipeline.enqueue(creditorReference=f"R{n}") for n in range(3)]
+    pipeline.run()
+    forget_stopped_links(ledger)
     sandbox.link("acme", "missing")
     cured.append(pipeline.submit(creditorReference="R3"))
     sandbox.link("acme", "ok")
@@ -82,7 +65,9 @@ def test_after_a_restore_a_replay_by_an_event_looks_up_first(
 ) -> None:
     # Given jobs that were dead at the time of the backup; one of them was submitted in the lost hour
     sandbox.link("acme", "invalid")
-    jobs = [pipeline.submit(creditorReference=f"R{n}") for n in range(3)]
+    jobs = [pipeline.enqueue(creditorReference=f"R{n}") for n in range(3)]
+    pipeline.run()
+    forget_stopped_links(ledger)
     sandbox.link("acme", "ok")
     pipeline.submit(key="in the lost hour", creditorReference="R1")
     assert command(variables, "reconcile").exit_code == 0
@@ -118,7 +103,7 @@ def test_a_signed_contract_replays_each_cause_that_it_cures_as_a_canary_of_its_o
     assert pipeline.letters(identity)[-1]["resolved_at"] is None
 
 
-def test_it_is_audited_as_done_by_the_webhook_with_the_event_s_id(
+def test_a_replay_by_an_event_is_audited_with_the_event_s_id(
     events: Events, pipeline: Pipeline, ledger: Database, variables: Vars
 ) -> None:
     job = pipeline.submit("missing-acme")
@@ -213,7 +198,7 @@ def test_an_event_that_we_stumble_over_does_not_keep_the_others(
     assert Events(ledger).inbox.process_next(), "the next process tries it again"
 
 
-def test_old_events_are_forgotten_and_unworked_ones_never(events: Events, ledger: Database) -> None:
+def test_old_events_are_deleted_unless_they_are_unprocessed(events: Events, ledger: Database) -> None:
     events.keep(event_id="old")
     events.inbox.process_next()
     ledger.rows("UPDATE webhook_events SET worked_at = now() - interval '91 days'")

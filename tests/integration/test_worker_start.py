@@ -1,4 +1,4 @@
-"""A worker whose watching cannot begin ends at its start, with one line that names the setting."""
+"""A worker that can't start its monitoring ends at once, with one line that names the setting."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def taken() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_port_that_is_taken(variables: Vars, taken: int, tmp_path: Path) -> None:
+def test_a_worker_whose_metrics_port_is_taken_ends_with_one_line(variables: Vars, taken: int, tmp_path: Path) -> None:
     done = start(variables, WORKER_METRICS_PORT=str(taken), PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
     said = [line for line in done.stderr.splitlines() if line.startswith("case-worker: ")]
     assert done.returncode == 2
@@ -40,7 +40,7 @@ def test_a_port_that_is_taken(variables: Vars, taken: int, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_number_that_is_none(variables: Vars) -> None:
+def test_a_worker_whose_metrics_port_is_no_number_ends_with_one_line(variables: Vars) -> None:
     done = start(variables, WORKER_METRICS_PORT="http")
     assert (done.returncode, done.stderr) == (
         2,

@@ -1,4 +1,4 @@
-"""What the door lets in, what it refuses, and the key that a case gets when it brings none."""
+"""Admission of cases: what is accepted and refused, and the default idempotency key."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_names_are_taken_to_the_letter() -> None:
 
 
 @pytest.mark.parametrize("word", ["high", "normal", "low"])
-def test_the_three_priorities(word: str) -> None:
+def test_each_of_the_three_priorities_is_accepted(word: str) -> None:
     assert admit("acme", CASE, None, word).priority is Priority.parse(word)
 
 

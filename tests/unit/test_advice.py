@@ -1,4 +1,4 @@
-"""Every reason has its advice, and every advice says what to do."""
+"""Every reason has advice that says what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_advice_tells_the_reasons_apart() -> None:
     assert len(set(sentences)) == len(sentences)
 
 
-def test_the_type_says_more_than_the_reason() -> None:
+def test_advice_for_an_error_type_beats_advice_for_its_reason() -> None:
     assert what_to_do("business_rule", "MissingPowerOfAttorney") == BY_TYPE["MissingPowerOfAttorney"]
     assert what_to_do("business_rule", "NeverHeardOf") == ADVICE[Reason.BUSINESS_RULE]
     with pytest.raises(ValueError, match="bad_luck"):

@@ -1,4 +1,4 @@
-"""What a look tells of: what is new, once; ends after beginnings; floods as sums; never more than the budget."""
+"""What one check reports: each new condition once, its end, many as one summary, within the budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an alert says, in which form, and that its signature is checked by the code in the documentation."""
+"""Alert texts and formats, and that the documented code verifies their signature."""
 
 from __future__ import annotations
 

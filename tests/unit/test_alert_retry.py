@@ -15,7 +15,7 @@ def test_a_success_is_a_delivery_also_at_the_last_try(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 410, 429, 500, 503, None])
-def test_anything_else_is_tried_again_and_given_up_at_the_last_try(status: int | None) -> None:
+def test_a_failed_delivery_is_tried_again_and_given_up_at_the_last_try(status: int | None) -> None:
     again = after_try(1, status=status, error="no response before the timeout", chance=0.0)
 
     assert isinstance(again, Again)

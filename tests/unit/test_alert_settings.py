@@ -1,4 +1,4 @@
-"""Where alerts go: which addresses are taken, and that none is ever repeated."""
+"""Alert receivers: which URLs are accepted, and that none is printed."""
 
 from __future__ import annotations
 

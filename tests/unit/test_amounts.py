@@ -1,4 +1,4 @@
-"""Amounts as people type them: none is read as more or less than was meant."""
+"""Amounts as people type them are read exactly or refused."""
 
 from __future__ import annotations
 

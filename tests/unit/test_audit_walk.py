@@ -1,4 +1,4 @@
-"""Walking a chain: every kind of change is found, at its place. The chains are made here, without a database."""
+"""Verifying an audit chain finds every kind of change and its place, without a database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A case's JSON is exact: what goes in comes out to the digit; what nobody could carry is refused with its place."""
+"""A case's JSON is kept exactly, digit for digit; values that can't be sent are refused with their path."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from worker.report.formatting import parse_age
         (" 7D ", timedelta(days=7)),
     ],
 )
-def test_ages(text: str, age: timedelta) -> None:
+def test_an_age_is_read_with_its_unit(text: str, age: timedelta) -> None:
     assert parse_age(text) == age
 
 

@@ -38,7 +38,7 @@ def consumer(beats: list[str]) -> Any:
     return consumer
 
 
-def test_it_sends_no_events_over_which_it_would_hang_with_a_silent_broker() -> None:
+def test_the_worker_sends_no_celery_events() -> None:
     app = make_app(Settings.from_environment({"REDIS_URL": "redis://127.0.0.1:1/0"}))
     pool = SimpleNamespace(is_green=False)
     consumer = make_consumer("postgresql+psycopg://nowhere/x", UNPROTECTED, lambda: None)(

@@ -1,4 +1,4 @@
-"""Deciding: from what was heard to the transition, as a table and as properties."""
+"""From an outcome to the job's next state, as a table and as properties."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ W, D, S = State.WAITING, State.DEAD, State.SUBMITTED
         (LOST, False, W, True, None, True),
     ],
 )
-def test_the_table_of_transitions(
+def test_every_outcome_leads_to_its_state_and_reason(
     heard: Outcome, before: bool, state: State, counts: bool, reason: Reason | None, unknown: bool
 ) -> None:
     result = after(replace(JOB, outcome_unknown=before), 1, SENT, heard, POLICY, chance=0.5)
@@ -84,7 +84,7 @@ def test_the_table_of_transitions(
         (LOST, False, Reason.OUTCOME_UNKNOWN),
     ],
 )
-def test_at_the_limit_a_person_is_asked(heard: Outcome, before: bool, reason: Reason) -> None:
+def test_a_job_at_its_attempt_limit_dies_with_its_reason(heard: Outcome, before: bool, reason: Reason) -> None:
     job = replace(JOB, attempt_count=4, outcome_unknown=before)
 
     result = after(job, 1, SENT, heard, POLICY, chance=0.5)
@@ -95,24 +95,24 @@ def test_at_the_limit_a_person_is_asked(heard: Outcome, before: bool, reason: Re
 
 
 @pytest.mark.parametrize("heard", [CONFLICT, LIMITED])
-def test_409_and_429_never_use_up_the_attempts(heard: Verdict) -> None:
+def test_answers_of_409_and_429_are_retried_even_at_the_attempt_limit(heard: Verdict) -> None:
     at_the_limit = replace(JOB, attempt_count=4)
     assert after(at_the_limit, 1, SENT, heard, POLICY, 0.5).state is State.WAITING
 
 
 @pytest.mark.parametrize(("heard", "reason"), [(CONFLICT, Reason.OUTCOME_UNKNOWN), (LIMITED, Reason.RETRIES_EXHAUSTED)])
-def test_but_not_for_ever(heard: Verdict, reason: Reason) -> None:
+def test_a_job_dies_after_too_many_uncounted_requests(heard: Verdict, reason: Reason) -> None:
     stubborn = replace(JOB, uncounted_requests=UNCOUNTED_FACTOR * 5)
     assert after(stubborn, 1, SENT, heard, POLICY, 0.5).reason is reason
 
 
 @pytest.mark.parametrize("heard", [CONFLICT, LIMITED])
-def test_requests_of_an_outage_or_before_a_replay_use_up_no_patience(heard: Verdict) -> None:
+def test_requests_of_an_outage_or_before_a_replay_do_not_count_as_uncounted_requests(heard: Verdict) -> None:
     often_a_probe = replace(JOB, request_count=10_000)
     assert after(often_a_probe, 1, SENT, heard, POLICY, 0.5).state is State.WAITING
 
 
-def test_a_429_waits_as_long_as_it_was_asked() -> None:
+def test_a_429_waits_as_long_as_the_api_asked() -> None:
     assert after(JOB, 1, SENT, LIMITED, POLICY, chance=0.0).delay == 42.0
 
 
@@ -159,7 +159,7 @@ def test_a_refusal_keeps_everything_and_links_to_its_solution(
         (REFUSED, replace(JOB, outcome_unknown=True, attempt_count=4), False),
     ],
 )
-def test_when_the_case_is_looked_up(heard: Outcome, job: ClaimedJob, wanted: bool) -> None:
+def test_a_case_is_looked_up_only_if_it_may_exist(heard: Outcome, job: ClaimedJob, wanted: bool) -> None:
     assert needs_lookup(job, heard, POLICY) is wanted
 
 

@@ -1,4 +1,4 @@
-"""Where two cases differ, and which of the API's field errors belongs to which field."""
+"""The differences between two cases, and which API error belongs to which field."""
 
 from __future__ import annotations
 

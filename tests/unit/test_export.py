@@ -1,4 +1,4 @@
-"""CSV that no spreadsheet runs, and JSON to the digit."""
+"""Export as CSV without formulas and as exact JSON."""
 
 from __future__ import annotations
 

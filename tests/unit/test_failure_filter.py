@@ -98,6 +98,6 @@ def test_a_token_that_nobody_made_confirms_nothing(token: str) -> None:
         read_token(token)
 
 
-def test_a_cause_is_no_text() -> None:
+def test_a_cause_is_stored_as_text() -> None:
     key = UUID(int=7)
     assert FailureFilter(cause=key).as_dict()["cause"] == str(key)

@@ -1,4 +1,4 @@
-"""The settings of those who run the fleet: their defaults, and one line for each mistake."""
+"""Fleet settings: defaults, and one line per error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.errors import SettingsError
 from worker.fleet.settings import FleetSettings
 
 
-def test_nothing_set_serves_nothing() -> None:
+def test_without_settings_the_fleet_settings_have_their_defaults() -> None:
     assert asdict(FleetSettings.from_environment({})) == {
         "metrics_port": None,
         "metrics_host": "127.0.0.1",
@@ -63,7 +63,7 @@ def test_a_mistake_is_one_line_that_names_it(name: str, value: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_doctor_knows_them() -> None:
+def test_the_doctor_knows_the_fleet_settings() -> None:
     assert {"WORKER_METRICS_PORT", "WORKER_LIVENESS_SECONDS", "WORKER_SCALING_MINIMUM"} <= set(setting_names())
     given = {"WORKER_METRICS_PORT": "http", "WORKER_LIVENESS_FILE": "/run/alive"}
     found = {finding.name: finding for finding in check_settings(given)}

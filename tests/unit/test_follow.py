@@ -17,7 +17,7 @@ from worker.process.health_server import HealthServer
 EXAMPLES = Path(__file__).parent.parent.parent / "examples/autoscaling"
 
 
-def test_up_at_once_and_down_after_a_while() -> None:
+def test_the_follower_scales_up_at_once_and_down_after_a_while() -> None:
     follower = Follower(fewest=1, most=8, patience=60)
     asked = [(0, 2), (10, 5), (20, 1), (60, 3), (71, 3), (121, 0), (190, 0), (191, 20)]
     assert [follower.decide(useful, now=now) for now, useful in asked] == [2, 5, 5, 5, 3, 3, 1, 8]

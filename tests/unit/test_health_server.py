@@ -1,4 +1,4 @@
-"""The small HTTP server of a worker: its pages, and that nobody who asks can hold it up."""
+"""A worker's small HTTP server: its pages, and that no client can block it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_each_page_answers_for_itself(server: HealthServer) -> None:
     assert answer.headers["Server"] == "case-worker", "no versions for passers-by"
 
 
-def test_there_is_nothing_else(server: HealthServer) -> None:
+def test_the_health_server_has_no_other_pages(server: HealthServer) -> None:
     assert ask(server, "/").status_code == 404
     assert requests.post(f"http://127.0.0.1:{server.port}/healthz", timeout=10).status_code == 501
 

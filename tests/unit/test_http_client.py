@@ -1,4 +1,4 @@
-"""The seam to the network, over real sockets: what is sent, which connections are used, how much is read."""
+"""The HTTP client over real sockets: what is sent, which connections are used, how much is read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import pytest
-from scripted_server import ScriptedServer, answer, drip, raw
 
+from tests.support.scripted_server import ScriptedServer, answer, drip, raw
 from worker.debitura.apis import find_case, post_case
 from worker.debitura.http import MAX_BODY, HttpClient, Reply
 
@@ -60,7 +60,7 @@ def test_a_connection_that_the_server_closed_while_idle_is_replaced_without_a_fa
     assert server.connections == 2
 
 
-def test_what_every_request_says_of_itself() -> None:
+def test_every_request_has_our_user_agent_and_no_cookie() -> None:
     with ScriptedServer() as server:
         client_of(server).request("POST", "/cases", {"X-Own": "1"}, b"body")
 
@@ -170,7 +170,7 @@ def test_an_answer_at_the_limit_is_whole() -> None:
     ids=["content-length", "chunk", "bad chunk", "bad gzip"],
 )
 def test_an_answer_that_breaks_off_still_has_its_status(broken: object) -> None:
-    """The status line has come, and a 401 or 429 is a 401 or 429 without its body."""
+    """The status line arrived, and a 401 or 429 is clear without its body."""
     with ScriptedServer(broken) as server:  # type: ignore[arg-type]
         reply = client_of(server).request("POST", "/cases", {}, b"{}")
 

@@ -1,4 +1,4 @@
-"""Every failure on the way is either NotSent (certainly) or MaybeArrived; nothing foreign gets through the seam."""
+"""Every network failure is either NotSent (certainly) or MaybeArrived; no other exception escapes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from http.client import HTTPException
 import pytest
 import requests
 import urllib3
-from scripted_server import Action, ScriptedServer, answer, raw, reset, silence
 
+from tests.support.scripted_server import Action, ScriptedServer, answer, raw, reset, silence
 from worker.debitura.http import HttpClient
 from worker.errors import MaybeArrived, NotSent
 
@@ -23,7 +23,7 @@ def send(url: str, timeout: float = 5.0) -> None:
 
 @pytest.fixture
 def full_backlog() -> Iterator[str]:
-    """An address where connecting never ends: a listener whose queue is full."""
+    """An address where connecting hangs: a listener with a full backlog."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

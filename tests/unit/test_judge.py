@@ -1,4 +1,4 @@
-"""The judging table: what an answer to POST /cases means, row by row, and what is kept of it."""
+"""What each answer to POST /cases means, and what is stored of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a server sends: judging never raises, waits stay within bounds, and PostgreSQL can keep what was said."""
+"""For any answer, judging never raises, waits are bounded, and PostgreSQL can store the texts."""
 
 from __future__ import annotations
 
@@ -118,5 +118,5 @@ def test_a_sensible_number_is_obeyed_and_others_are_brought_into_bounds(seconds:
         (b"", None, 60),
     ],
 )
-def test_how_long_a_429_asks_to_wait(body: bytes, header: str | None, seconds: float) -> None:
+def test_the_wait_of_a_429_is_read_from_its_body_or_header(body: bytes, header: str | None, seconds: float) -> None:
     assert retry_after(Reply(429, body, header)) == seconds

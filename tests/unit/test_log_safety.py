@@ -1,4 +1,4 @@
-"""No exception carries values into a log line: not ours, not a library's, not through Celery's words."""
+"""No exception puts values into a log line: not ours, a library's or Celery's."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_the_documentation_names_every_event_and_no_other() -> None:
     code = "".join(path.read_text() for path in (project / "worker").rglob("*.py"))
 
     assert len(named) > 30
-    states = {"job_submitted", "job_waiting", "job_dead"}  # made of a job's state
+    states = {"job_submitted", "job_waiting", "job_dead", "job_held"}  # made of a job's state
     assert [name for name in sorted(named - states) if f'"{name}"' not in code] == []
     logged = set(re.findall(r'(?:\blog\.[a-z]+\(|\bfailed = |\bevent = )\s*"([a-z_]+)"', code))
     assert sorted(logged - named) == []

@@ -1,4 +1,4 @@
-"""After a restore: only the API's own word that it has no such case lets a case be sent."""
+"""After a restore a case is sent only if the API itself says that it doesn't exist."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.debitura.http import Reply
-from worker.debitura.judge import judge
+from worker.debitura.judge import judge_lookup
 from worker.ledger.states import Api, Reason, State, Trigger
 from worker.ledger.writer.claim import ClaimedJob
 from worker.policy.retry import RetryPolicy
 from worker.submission.decide import after_look_up, decide_without_reference
 
 POLICY = RetryPolicy(max_attempts=3, base=2.0, longest=60.0)
-JOB = ClaimedJob(uuid4(), "acme", "{}", uuid4(), "INV-1", 0, 1, Trigger.RETRY, True, look_up_first=True)
-CASE = b'{"id": "0190a6a1-0000-7000-8000-000000000001", "reference": "ABCD1234"}'
+SENT = '{"amountToRecover": 1250.50, "currencyCode": "DKK", "debtor": {"name": "Anna"}}'
+JOB = ClaimedJob(uuid4(), "acme", SENT, uuid4(), "INV-1", 0, 1, Trigger.RETRY, True, look_up_first=True)
+CASE = (
+    b'{"id": "0190a6a1-0000-7000-8000-000000000001", "reference": "ABCD1234", "grossAmount": 1250.5, "currency": "DKK",'
+    b' "debtor": {"name": "ANNA "}, "dateCreated": "2026-11-27T07:00:00"}'
+)
 
 
 def after(status: int, body: bytes = b"{}", job: ClaimedJob = JOB):
-    return after_look_up(job, judge(Reply(status, body)), POLICY, 1.0)
+    return after_look_up(job, judge_lookup(Reply(status, body)), POLICY, 1.0)
 
 
 def test_a_case_that_is_there_is_recorded_and_nothing_was_sent() -> None:

@@ -1,4 +1,4 @@
-"""The values of several processes, put together in a folder that outlives each of them and none of the worker."""
+"""Metrics of several processes, merged through a folder that lives as long as the worker."""
 
 from __future__ import annotations
 

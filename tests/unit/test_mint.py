@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from scripted_server import Action, ScriptedServer, answer, raw, reset, silence
 
+from tests.support.scripted_server import Action, ScriptedServer, answer, raw, reset, silence
 from worker.debitura.apis import MintedToken, mint_token
 from worker.debitura.http import HttpClient
 from worker.errors import (
@@ -41,7 +41,7 @@ def token_answer(**fields: object) -> Action:
 
 
 @pytest.mark.parametrize("tenant", ["acme-42", "Ærø/../🏦", 'quote"', " "])
-def test_the_request_is_the_documented_one(tenant: str) -> None:
+def test_a_mint_request_is_as_documented(tenant: str) -> None:
     with ScriptedServer(token_answer()) as server:
         minted = mint(server, tenant)
 
@@ -82,7 +82,7 @@ def test_the_request_is_the_documented_one(tenant: str) -> None:
         "redirect", "204", "reset", "silence", "not HTTP",
     ],
 )  # fmt: skip
-def test_what_each_answer_means(action: Action, error: type[ApiError]) -> None:
+def test_each_answer_of_the_mint_has_its_outcome(action: Action, error: type[ApiError]) -> None:
     with ScriptedServer(action) as server, pytest.raises(ApiError) as found:
         mint(server)
 

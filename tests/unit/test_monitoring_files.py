@@ -138,12 +138,12 @@ def test_the_runbook_names_every_kind_of_alert_that_workers_send() -> None:
 
 
 @pytest.mark.parametrize("metric", definitions.ALL, ids=lambda metric: metric.name)
-def test_the_documentation_s_list_is_the_code_s(metric: Metric) -> None:
+def test_the_documentation_describes_each_metric_as_the_code_does(metric: Metric) -> None:
     labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
     assert f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |" in DOCS
 
 
-def test_the_documentation_lists_no_other() -> None:
+def test_the_documentation_lists_no_metric_that_does_not_exist() -> None:
     listed = set(re.findall(r"\| `(case_worker_\w+)` \|", DOCS))
     assert listed == {metric.name for metric in definitions.ALL}
 

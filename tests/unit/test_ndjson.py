@@ -1,4 +1,4 @@
-"""Lines of cases: what is good, what is bad, and that a reason never repeats a value."""
+"""NDJSON lines: which are good or bad, and that an error never repeats a value."""
 
 from __future__ import annotations
 

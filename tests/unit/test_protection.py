@@ -1,4 +1,4 @@
-"""What of a case stays readable, and that a key is found in either form."""
+"""Which fields of a case stay readable, and that a key is found in both forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signs of life: whose are wanted when, and what is done about their absence."""
+"""Worker liveness: whose heartbeats are expected when, and what their absence means."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_worker_that_begins_lives_before_it_has_a_dispatcher(pulse: Liveness, 
     assert is_touched(pulse, file)
 
 
-def test_before_it_began_nothing_is_known() -> None:
+def test_before_a_worker_has_begun_its_liveness_is_unknown() -> None:
     assert Liveness("", stale_after=60).problems() == ["the worker has not started yet"]
 
 

@@ -1,4 +1,4 @@
-"""What the API says is kept without the personal data of the case."""
+"""API messages are stored without the case's personal data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sealed texts: opened with the right key in the right place, and nowhere else."""
+"""Encrypted texts open only with the right key and in the right place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: read once, wrong ones refused in one line that names the variable, secrets never printed."""
+"""Settings: errors in one line that names the variable, secrets never printed."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ def test_nothing_set_gives_the_documented_defaults() -> None:
         "encryption_keys": (),
         "readable": (),
         "purge_after": None,
+        "brake_jobs": 20,
+        "brake_tenants": 5,
+        "idempotency": 86_400,
         "trace_to_api": False,
     }
 

@@ -1,4 +1,4 @@
-"""What a tenant is called in logs."""
+"""The tenant digest in logs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from worker.errors import SettingsError
 from worker.telemetry.logging import digest_with, tenant_key
 
 
-def test_it_is_short_the_same_everywhere_and_says_nothing_without_the_key() -> None:
+def test_a_tenant_digest_is_short_stable_and_needs_the_key() -> None:
     deployment = {"DATABASE_URL": "postgresql://u:secret@h/x"}
 
     digest = digest_with(tenant_key(deployment), "acme-42")

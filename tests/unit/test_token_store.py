@@ -1,13 +1,13 @@
-"""The token store over a cache in memory and a clock that only the test moves: when is a token used, when minted?"""
+"""When the token store uses or mints a token, with an in-memory cache and a fake clock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
-from token_doubles import Clock, MemoryCache, Mint
 
-from tests.at_once import at_once
+from tests.support.at_once import at_once
+from tests.support.token_doubles import Clock, MemoryCache, Mint
 from worker.debitura.tokens import (
     EXPIRY_MARGIN,
     MEMORY_SECONDS,

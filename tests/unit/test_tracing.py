@@ -1,4 +1,4 @@
-"""Traces: what is a traceparent, when traces are wanted, and that nobody pays who does not want them."""
+"""Tracing: reading a traceparent, when traces are on, and no cost when they are off."""
 
 from __future__ import annotations
 

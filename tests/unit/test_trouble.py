@@ -1,4 +1,4 @@
-"""Telling an outage from a few bad jobs."""
+"""Tell an outage from a few bad jobs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_one_job_that_fails_again_and_again_is_no_outage() -> None:
     assert not run.unbroken
 
 
-def test_many_jobs_that_fail_in_a_row_are_one() -> None:
+def test_many_jobs_that_fail_in_a_row_are_an_outage() -> None:
     run = FailureRun()
     run.note(now=0.0, answers=5, failed=[])
     run.note(now=1.0, answers=len(JOBS), failed=JOBS)
@@ -75,7 +75,7 @@ def test_failures_of_before_the_circuit_closed_are_forgotten() -> None:
     assert not run.unbroken
 
 
-def test_hopeless_jobs_do_not_count_however_many_they_are() -> None:
+def test_persistently_failing_jobs_are_no_outage_however_many_they_are() -> None:
     run = FailureRun()
     run.note(now=0.0, answers=len(JOBS), failed=JOBS, persistently_failing=JOBS[1:])
 
@@ -85,7 +85,7 @@ def test_hopeless_jobs_do_not_count_however_many_they_are() -> None:
 
 
 @pytest.mark.parametrize("jobs", [0, FAILED_JOBS_AT_LEAST - 1, FAILED_JOBS_AT_LEAST])
-def test_what_other_processes_saw_counts(jobs: int) -> None:
+def test_answers_that_other_processes_got_count_towards_an_outage(jobs: int) -> None:
     assert is_outage(seen(jobs=jobs), FailureRun()) == (jobs >= FAILED_JOBS_AT_LEAST)
     assert is_outage(seen(in_silence=jobs), FailureRun()) == (jobs >= FAILED_JOBS_AT_LEAST)
 

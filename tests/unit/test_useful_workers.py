@@ -1,4 +1,4 @@
-"""How many workers are useful: the rules that the number keeps, whatever the facts."""
+"""The number of useful workers, and the rules that it always keeps."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ working = demands.filter(lambda d: d.pending + d.due_soon + d.under_way > 0 and 
         ({"latency": None}, math.ceil(10_000 / 60 * ASSUMED_LATENCY / 32), Limit.BACKLOG),
     ],
 )
-def test_examples(change: dict[str, float], workers: int, limit: Limit) -> None:
+def test_the_useful_workers_and_their_limit_are_as_documented(
+    change: dict[str, float], workers: int, limit: Limit
+) -> None:
     advice = useful_workers(replace(BUSY, **change), TERMS)
     assert (advice.workers, advice.limit) == (workers, limit)
 
@@ -73,8 +75,8 @@ def test_the_last_worker_is_not_paid_for_standing_still(demand: Demand, terms: T
 
 
 @given(working, terms_of)
-def test_they_are_enough(demand: Demand, terms: Terms) -> None:
-    """All that is expected to be sent finds a thread to send it."""
+def test_the_useful_workers_can_send_everything_that_is_expected(demand: Demand, terms: Terms) -> None:
+    """Every request that is expected finds a free thread."""
     advice = useful_workers(demand, terms)
     assert advice.workers * terms.slots >= advice.rate * advice.latency * (1 - 1e-6)
     assert advice.rate <= min(demand.allowed, advice.wanted) * (1 + 1e-9)

@@ -1,4 +1,4 @@
-"""Filters in addresses: what is written can be read back, and what cannot be read is said."""
+"""Filters in URLs: they read back as written, and unreadable parts are reported."""
 
 from __future__ import annotations
 

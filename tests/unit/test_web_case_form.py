@@ -1,4 +1,4 @@
-"""A case as a form: what nobody touched stays as it was, to the digit; what was typed arrives."""
+"""A case as a form: untouched fields stay exactly the same, edited ones arrive."""
 
 from __future__ import annotations
 

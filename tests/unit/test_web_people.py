@@ -1,4 +1,4 @@
-"""REPORT_USERS, password hashes, and who is believed to be whom."""
+"""REPORT_USERS, password hashes, and trusted proxy headers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_bad_entry_is_told_by_its_number_and_not_repeated(entry: str) -> None:
     assert HASH[:20] not in str(caught.value)
 
 
-def test_nobody_is_named_twice() -> None:
+def test_a_user_cannot_be_listed_twice() -> None:
     with pytest.raises(SettingsError, match="'anna' twice"):
         parse_users(f"anna:viewer:{HASH} anna:operator:{HASH}")
 
@@ -117,7 +117,7 @@ def test_the_key_is_the_same_in_every_process_and_changes_with_the_passwords() -
 BEHIND = settings(REPORT_PROXY_USER_HEADER="X-User", REPORT_PROXY_ADDRESSES="10.0.0.0/24, 2001:db8::1")
 
 
-def test_a_configured_proxy_is_believed() -> None:
+def test_headers_of_a_configured_proxy_are_believed() -> None:
     peer = peer_of(
         scope(
             "10.0.0.9",
@@ -130,7 +130,7 @@ def test_a_configured_proxy_is_believed() -> None:
     assert (peer.user, peer.secure, peer.address, peer.trusted) == ("anna", True, "203.0.113.7", True)
 
 
-def test_nobody_else_is() -> None:
+def test_headers_of_anyone_but_a_configured_proxy_are_ignored() -> None:
     peer = peer_of(
         scope("203.0.113.7", ("X-User", "anna"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "10.0.0.1")),
         BEHIND,
@@ -138,7 +138,7 @@ def test_nobody_else_is() -> None:
     assert (peer.user, peer.secure, peer.address, peer.trusted) == (None, False, "203.0.113.7", False)
 
 
-def test_of_two_names_none_counts() -> None:
+def test_a_proxy_that_sends_two_names_names_nobody() -> None:
     assert peer_of(scope("10.0.0.9", ("X-User", "anna"), ("X-User", "bo")), BEHIND).user is None
 
 

@@ -1,4 +1,4 @@
-"""What others wrote, made harmless to look at: links, foreign text, personal data, charts."""
+"""Safe display of foreign data: links, text, personal data, charts."""
 
 from __future__ import annotations
 

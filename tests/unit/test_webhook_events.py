@@ -1,4 +1,4 @@
-"""What an event says, and which failures are over by it."""
+"""What a webhook event says, and which failures it fixes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether Debitura sent it: signature, age, several secrets, and everything that a forger may write into a header."""
+"""Webhook signatures: age, several secrets, and forged headers."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_a_duration_has_its_two_largest_units(seconds: float, words: str) -> Non
 @pytest.mark.parametrize(
     ("duration", "words"), [(0, "0 ms"), (999, "999 ms"), (1000, "1.0 s"), (59_940, "59.9 s"), (61_000, "1 min 1 s")]
 )
-def test_milliseconds(duration: int, words: str) -> None:
+def test_milliseconds_are_told_in_words(duration: int, words: str) -> None:
     assert milliseconds(duration) == words
 
 

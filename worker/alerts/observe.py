@@ -14,6 +14,7 @@ from worker.ledger.alert_models import AlertKind
 from worker.ledger.queries import alerts as queries
 from worker.ledger.queries.alerts import Known
 from worker.ledger.writer.holds import HoldName
+from worker.policy import brake
 
 #: Seconds of overlap between two checks for invalid links: no transaction of this project lasts longer.
 MARGIN = 60.0
@@ -93,7 +94,7 @@ def _links(connection: Connection, known: dict[str, Known], looked_at: datetime 
             str(link.first_letter),
             {"externalTenantId": link.external_tenant_id, "reason": link.reason},
         )
-        for link in queries.bad_links_since(connection, looked_at, margin=MARGIN)
+        for link in queries.bad_links_since(connection, looked_at, margin=MARGIN, settles=brake.SETTLES_AFTER)
     ]
     asked = to_be_checked(known, {held.key for held in fresh})
     tenants = [str(condition.facts["externalTenantId"]) for condition in asked]

@@ -12,12 +12,25 @@ from uuid import UUID
 from worker.case.fields import one_line
 from worker.ledger.alert_models import AlertKind
 from worker.ledger.queries.filters import FailureFilter
+from worker.ledger.writer.holds import HoldName
 from worker.report.advice import what_to_do
 from worker.report.formatting import counted, span
 from worker.report.web.addresses import query_for
 
 Facts = Mapping[str, Any]
 
+BRAKE_ON = "The API refuses every job alike: the fleet has stopped"
+BRAKE_OFF = "The API takes cases again: the fleet goes on"
+_BRAKE_ON = (
+    "Many jobs of several tenants met the same verdict, so it counts as the API's fault: no job is failed, and one job"
+    " at a time finds out when it is over. case-worker status names the verdict. If it is right, accept it:"
+    " case-worker brake accept."
+)
+_SENT_AGAIN = "The jobs that met it are sent again by themselves."
+_CIRCUIT_OPEN = (
+    "Its circuit is open: one job at a time tests whether the API works again. Meanwhile no attempts are counted and no"
+    " job is failed. You don't need to do anything unless it lasts."
+)
 _APIS = {"customer_api": "Customer API", "referral_api": "Referral Partner API"}
 
 
@@ -38,9 +51,9 @@ def title_of(kind: AlertKind, facts: Facts) -> str:
         case AlertKind.PARTNER_KEY_ACCEPTED:
             return "The partner API key is accepted again"
         case AlertKind.CIRCUIT_OPENED:
-            return f"The {_api(facts)} is failing"
+            return BRAKE_ON if _is_brake(facts) else f"The {_api(facts)} is failing"
         case AlertKind.CIRCUIT_CLOSED:
-            return f"The {_api(facts)} works again"
+            return BRAKE_OFF if _is_brake(facts) else f"The {_api(facts)} works again"
         case AlertKind.OLDEST_PENDING_OVER:
             return f"The oldest pending job has waited for {span(facts['seconds'])}"
         case AlertKind.OLDEST_PENDING_RECOVERED:
@@ -64,12 +77,10 @@ def text_of(kind: AlertKind, facts: Facts) -> str:
         case AlertKind.PARTNER_KEY_ACCEPTED:
             return f"Submission continues. The key was refused for {span(facts['seconds'])}."
         case AlertKind.CIRCUIT_OPENED:
-            return (
-                "Its circuit is open: one job at a time tests whether the API works again. Meanwhile no attempts"
-                " are counted and no job is failed. You don't need to do anything unless it lasts."
-            )
+            return _BRAKE_ON if _is_brake(facts) else _CIRCUIT_OPEN
         case AlertKind.CIRCUIT_CLOSED:
-            return f"Its circuit closed after {span(facts['seconds'])}; submission continues."
+            stopped = span(facts["seconds"])
+            return f"It had stopped for {stopped}. {_SENT_AGAIN}" if _is_brake(facts) else _closed(stopped)
         case AlertKind.OLDEST_PENDING_OVER:
             return (
                 f"That is more than {span(facts['limit'])}. case-worker status says what keeps the fleet: a hold, a"
@@ -129,6 +140,14 @@ def _group(group: Facts) -> str:
 
 def _tenant(link: Facts) -> str:
     return one_line(str(link["externalTenantId"]))[:255]
+
+
+def _closed(lasted: str) -> str:
+    return f"Its circuit closed after {lasted}; submission continues."
+
+
+def _is_brake(facts: Facts) -> bool:
+    return bool(facts["circuit"] == HoldName.BRAKE)
 
 
 def _api(facts: Facts) -> str:

@@ -56,9 +56,13 @@ def _selects_jobs(command: F) -> F:
 @click.option(
     "--canary", is_flag=True, help="One job first, then five, then the rest; stop as soon as one of them dies again."
 )
+@click.option(
+    "--confirmed-absent", is_flag=True,
+    help="You have looked in Debitura: the cases that only a person can look for are not there. Needs --note.",
+)  # fmt: skip
 def replay(
     *, job_ids: tuple[UUID, ...], everything: bool, dry_run: bool, actor: str | None, note: str | None, canary: bool,
-    **which: Any,
+    confirmed_absent: bool, **which: Any,
 ) -> int:  # fmt: skip
     """Send dead jobs again: by id, or all that match the options.
 
@@ -66,10 +70,18 @@ def replay(
     old one. After an unknown outcome the key stays the same, and the case is first looked up by its creditorReference,
     so that no second case is created.
 
+    If neither protects from a second case (no creditorReference, and a key too old to be trusted), look in Debitura; if
+    the case is not there, --confirmed-absent sends it under a new key.
+
     With --canary the command waits for the first jobs to finish, so workers must be running.
     """
     wanted = _selection(Verb.REPLAY, job_ids, everything=everything, **which)
-    return _act(Verb.REPLAY, wanted, dry_run=dry_run, actor=Actor(actor or os_user(), note), sure=True, canary=canary)
+    if confirmed_absent and not (note or "").strip():
+        raise click.UsageError("--confirmed-absent needs a --note that says how it is known")
+    return _act(
+        Verb.REPLAY, wanted, dry_run=dry_run, actor=Actor(actor or os_user(), note), sure=True, canary=canary,
+        confirmed_absent=confirmed_absent,
+    )  # fmt: skip
 
 
 @click.command(short_help="Discard dead jobs permanently.")
@@ -101,7 +113,16 @@ def _selection(verb: Verb, job_ids: tuple[UUID, ...], *, everything: bool, **whi
     return FailureFilter(jobs=tuple(dict.fromkeys(job_ids))) if job_ids else wanted
 
 
-def _act(verb: Verb, wanted: FailureFilter, *, dry_run: bool, actor: Actor, sure: bool, canary: bool) -> int:
+def _act(
+    verb: Verb,
+    wanted: FailureFilter,
+    *,
+    dry_run: bool,
+    actor: Actor,
+    sure: bool,
+    canary: bool,
+    confirmed_absent: bool = False,
+) -> int:
     settings, engine = open_ledger()
     warn_about_encrypted_fields(settings, wanted)
     with snapshot(engine) as connection:
@@ -121,7 +142,10 @@ def _act(verb: Verb, wanted: FailureFilter, *, dry_run: bool, actor: Actor, sure
     try:
         with transaction(engine) as connection:
             channel = command_line_channel()
-            number = start(connection, made.token, actor=actor, channel=channel, canary=canary, lease=lease)
+            number = start(
+                connection, made.token, actor=actor, channel=channel, canary=canary,
+                confirmed_absent=confirmed_absent, lease=lease,
+            )  # fmt: skip
     except SelectionChanged as error:
         click.echo(f"case-worker: {one_line(str(error))}", err=True)
         return WITH_FAILURES

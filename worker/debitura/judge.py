@@ -10,11 +10,12 @@ import email.utils
 import json
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from worker.case.comparison import FoundCase, found_case
 from worker.debitura.http import Reply
 
 #: The API's error types that need special handling.
@@ -66,6 +67,8 @@ class Verdict:
     retry_after: float = 0.0
     case_id: str | None = None
     case_reference: str | None = None
+    found: FoundCase | None = None
+    """Of a look-up that found a case: what the API says of it."""
     decides: bool = False
     """Whether it determines the outcome of all requests with this key so far: otherwise the API would have replayed a
     stored response (developer-concepts/idempotency)."""
@@ -116,6 +119,12 @@ def judge(reply: Reply) -> Verdict:
     # A conflict with another body does not determine the outcome of that body.
     decides = status in {400, 422} and error["error_type"] != IDEMPOTENCY_CONFLICT
     return Verdict(Meaning.REFUSED, status, reason=_reason(status, error), decides=decides, **error)
+
+
+def judge_lookup(reply: Reply) -> Verdict:
+    """What an answer to GET /cases/by-creditor-reference/… means; a found case comes with what the API says of it."""
+    verdict = judge(reply)
+    return replace(verdict, found=found_case(_parse(reply))) if verdict.meaning is Meaning.SUBMITTED else verdict
 
 
 def is_api_error(reply: Reply) -> bool:

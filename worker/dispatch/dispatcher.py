@@ -31,10 +31,12 @@ from worker.ledger.writer.holds import (
     start_probe,
 )
 from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, take, use
+from worker.ledger.writer.reconcile import mark_old_keys
 from worker.ledger.writer.release_past_capped import TenantScan, release_past_capped
 from worker.ledger.writer.reseal import wake_decryptable
+from worker.ledger.writer.tenant_links import free_stragglers, hold_stragglers, probe_links
 from worker.policy.rate_limit import Pace
-from worker.policy.retry import RetryPolicy
+from worker.policy.retry import RetryPolicy, key_trusted_for
 from worker.settings import Settings
 from worker.telemetry.logging import tenant_digest
 from worker.telemetry.metrics import count, definitions, observe
@@ -178,8 +180,12 @@ class Dispatcher:
             lost = ledger.reclaim_unclaimed(connection, requeue_seconds=settings.requeue)
             expired = ledger.reclaim_expired(connection, policy=self._policy)
             end_lapsed_holds(connection)
+            hold_stragglers(connection)
+            probes = probe_links(connection)
             if self._keys_to_wake_for and not wake_decryptable(connection, self._keys_to_wake_for):
                 self._keys_to_wake_for = ()
+        for probe in probes:
+            log.info("link_probe_sent", job_id=str(probe.id), tenant=tenant_digest(probe.tenant))
         if lost or expired:
             log.warning("jobs_taken_back", unclaimed=lost, expired=len(expired))
             count(definitions.TAKEN_BACK, "unclaimed", by=lost)
@@ -191,6 +197,8 @@ class Dispatcher:
             self._roll_up_at = time.monotonic() + ROLL_UP_EVERY
             with transaction(self._engine) as connection:
                 roll_up(connection)
+                free_stragglers(connection)
+                mark_old_keys(connection, key_trusted=key_trusted_for(self._settings.idempotency))
                 forget_past_holds(connection)
 
     def _probe(self, connection: Connection, standing: ledger.Snapshot) -> list[ledger.Released]:
@@ -200,7 +208,7 @@ class Dispatcher:
         lock_for_release(connection)
         released = ledger.release_probe(connection)
         for job in released:
-            start_probe(connection, job.id)
+            start_probe(connection, job.id, job.tenant)
             take(connection, Api.CUSTOMER, self._pace, 1)
             log.info("probe_sent", job_id=str(job.id), tenant=tenant_digest(job.tenant))
         return released

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from decimal import MIN_EMIN, Context, Decimal
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
+from worker.case.amounts import money_of
 from worker.case.codec import check_text, creditor_reference, digest, read_json, write_json
 from worker.case.protection import UNPROTECTED, Protection
 from worker.errors import IdempotencyKeyReused, InvalidCase
@@ -27,11 +28,6 @@ from worker.telemetry.tracing import current_traceparent, span
 
 #: Maximum length of a tenant id (POST /oauth/token) and of an idempotency key.
 MAX_NAME = 255
-#: Larger amounts are not extracted for the report; the case itself is unchanged.
-MAX_AMOUNT = Decimal(10) ** 15
-#: The precision of the ledger's amount column.
-AMOUNT_PRECISION = Decimal("0.0001")
-_WIDE = Context(prec=40, Emin=MIN_EMIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +37,8 @@ class EnqueuedJob:
     id: UUID
     created: bool
     """False if the job with this tenant and idempotency key already existed."""
+    held: bool = False
+    """Whether it waits for a valid client link, because another job of the tenant found the link invalid."""
 
 
 def enqueue_case(
@@ -87,7 +85,7 @@ def admit(external_tenant_id: Any, case: Any, idempotency_key: Any = None, prior
         raise InvalidCase(f"should be high, normal or low, not {priority!r}", where="priority")
     body = write_json(case)
     key = default_key(case) if idempotency_key is None else _name(idempotency_key, "idempotency_key")
-    amount, currency = _money(case)
+    amount, currency = money_of(case)
     return NewJob(tenant, key, body, creditor_reference(case), amount, currency, Priority.parse(priority))
 
 
@@ -116,13 +114,13 @@ def insert(connection: Connection, job: NewJob, protection: Protection = UNPROTE
 def _insert(connection: Connection, job: NewJob, protection: Protection) -> EnqueuedJob:
     outcome = insert_job(connection, job, protection)
     if not isinstance(outcome, ExistingJob):
-        return EnqueuedJob(outcome, created=True)
+        return EnqueuedJob(outcome.id, created=True, held=outcome.held)
     if not outcome.purged and (body := protection.open_case(outcome.id, outcome.case_body)) != job.case_body:
         new = digest(read_json(job.case_body, where="case"))
         earlier_versions = [protection.open_case(outcome.id, text) for text in earlier_bodies(connection, outcome.id)]
         if all(digest(read_json(text, where="case")) != new for text in [body, *earlier_versions]):
             raise IdempotencyKeyReused(key=job.idempotency_key, job_id=outcome.id)
-    return EnqueuedJob(outcome.id, created=False)
+    return EnqueuedJob(outcome.id, created=False, held=outcome.held)
 
 
 def default_key(case: dict[str, Any]) -> str:
@@ -138,35 +136,6 @@ def _name(value: Any, where: str) -> str:
         raise InvalidCase(f"has {len(value)} characters; 1 to {MAX_NAME} are allowed", where=where)
     check_text(value, where)
     return value
-
-
-def _money(case: dict[str, Any]) -> tuple[Decimal | None, str | None]:
-    """Amount and currency for the report: from the case, or summed over its `claims`."""
-    claims = case.get("claims")
-    parts = [c for c in claims if isinstance(c, dict)] if isinstance(claims, list) else []
-    amounts = [_amount(case.get("amountToRecover"))]
-    currencies = {_currency(case.get("currencyCode"))}
-    if amounts == [None] and parts:
-        amounts = [_amount(c.get("amountToRecover", c.get("amount"))) for c in parts]
-    if currencies == {None}:
-        currencies = {_currency(c.get("currencyCode", c.get("currency"))) for c in parts}
-    known = [amount for amount in amounts if amount is not None]
-    amount = sum(known, Decimal(0)) if known and len(known) == len(amounts) else None
-    if amount is not None and abs(amount) >= MAX_AMOUNT:
-        amount = None
-    return amount, currencies.pop() if len(currencies) == 1 else None
-
-
-def _amount(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
-        return None
-    amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-    # In the ledger's precision: PostgreSQL does not accept all exponents of JSON.
-    return amount.quantize(AMOUNT_PRECISION, context=_WIDE) if -MAX_AMOUNT < amount < MAX_AMOUNT else None
-
-
-def _currency(value: Any) -> str | None:
-    return value if isinstance(value, str) and len(value) == 3 and value.isascii() else None
 
 
 def _kind(value: Any) -> str:

@@ -73,6 +73,40 @@ class Hold(Base):
     """The job that is out as a probe."""
     probes: Mapped[int] = mapped_column(server_default=text("0"))
     """How many have been sent so far."""
+    probe_tenant: Mapped[str | None]
+    """Whose job the last probe was: the next one is of another tenant, if there is one."""
+    verdict: Mapped[str | None]
+    """For the brake: the verdict that everybody met, as `worker.ledger.writer.brake` compares it."""
+    reason: Mapped[str | None]
+    """For the brake: that verdict's dead-letter reason."""
+
+
+class AcceptedVerdict(Base):
+    """A verdict that a person let count as each job's own: for a while it does not pull the brake."""
+
+    __tablename__ = "accepted_verdicts"
+
+    verdict: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str]
+    message: Mapped[str]
+    accepted_until: Mapped[datetime]
+    accepted_by: Mapped[str]
+
+
+class TenantLink(Base):
+    """A tenant whose client link was found invalid: its jobs are held, and one is sent now and then as a probe."""
+
+    __tablename__ = "tenant_links"
+    __table_args__ = (Index("ix_tenant_links_probe_at", "probe_at"),)
+
+    external_tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str]
+    since: Mapped[datetime] = mapped_column(server_default=func.now())
+    probe_at: Mapped[datetime]
+    probe_pause: Mapped[float]
+    """Seconds from the next probe to the one after it."""
+    probe_job: Mapped[UUID | None]
+    """The last probe."""
 
 
 class ApiPace(Base):

@@ -31,6 +31,7 @@ from worker.ledger.audit_models import AuditEntry, AuditHead, AuditLink
 from worker.ledger.base import Base, one_of
 from worker.ledger.dead_letter_models import DeadLetter
 from worker.ledger.dispatch_models import (
+    AcceptedVerdict,
     ApiPace,
     ApiUse,
     CircuitClosing,
@@ -40,6 +41,7 @@ from worker.ledger.dispatch_models import (
     Restore,
     SchemaSupport,
     ServedRound,
+    TenantLink,
 )
 from worker.ledger.report_models import CaseVersion, FinishedDay, Operation, OperationItem
 from worker.ledger.states import (
@@ -52,6 +54,7 @@ from worker.ledger.states import (
 from worker.ledger.webhook_models import WebhookCount, WebhookEvent
 
 __all__ = [
+    "AcceptedVerdict",
     "Alert",
     "AlertCondition",
     "AlertDelivery",
@@ -76,6 +79,7 @@ __all__ = [
     "Restore",
     "SchemaSupport",
     "ServedRound",
+    "TenantLink",
     "WebhookCount",
     "WebhookEvent",
 ]
@@ -127,6 +131,15 @@ class Job(Base):
             "priority",
             "round",
             postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_jobs_held_tenant",
+            "external_tenant_id",
+            "priority",
+            "round",
+            "created_at",
+            "id",
+            postgresql_where=text("state = 'held'"),
         ),
         Index("ix_jobs_waiting_due", "due_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_jobs_queued_at", "queued_at", postgresql_where=text("state = 'queued'")),
@@ -232,6 +245,10 @@ class Job(Base):
     look_up_first: Mapped[bool] = mapped_column(server_default=text("false"))
     """The ledger was restored from a backup, and an hour that it has forgotten may have submitted this case: nothing is
     sent before a look-up by creditorReference has found nothing."""
+    link_trial: Mapped[bool] = mapped_column(server_default=text("false"))
+    """It may go out although its tenant's client link was found invalid: a replay, or a probe of the link."""
+    withdrawals: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    """How often the brake took its dead letter back."""
     wait_reason: Mapped[str | None]
     """Why it waits; none unless it is `waiting`, and where an older worker made it wait."""
 

@@ -16,6 +16,8 @@ class State(StrEnum):
     """Its id is on the Celery queue. A worker acts, or the dispatcher again if the message was lost."""
     SUBMITTING = "submitting"
     """Claimed under a lease. That worker acts, or the dispatcher once the lease is over."""
+    HELD = "held"
+    """Its client's link is invalid, as another of the tenant's jobs found. Who fixes the link acts, or a rare probe."""
     SUBMITTED = "submitted"
     """The API has the case; `case_id` and `case_reference` are kept. Final."""
     DEAD = "dead"
@@ -102,6 +104,12 @@ class Reason(StrEnum):
 INVALID_LINK_REASONS = (Reason.SECOND_UNAUTHORIZED, Reason.CLIENT_LINK_NOT_FOUND)
 
 
+#: The reasons of refusals that say something of the case itself: the tenant's token was good.
+OWN_REFUSALS = (Reason.VALIDATION, Reason.BUSINESS_RULE, Reason.FORBIDDEN, Reason.NOT_FOUND)
+#: The reasons that are verdicts of an API. The others say that no verdict came.
+VERDICTS = (*INVALID_LINK_REASONS, *OWN_REFUSALS, Reason.UNEXPECTED_RESPONSE)
+
+
 class Api(StrEnum):
     """Which of the two APIs; each has its own rate limits and its own circuit."""
 
@@ -110,10 +118,12 @@ class Api(StrEnum):
 
 
 class Resolution(StrEnum):
-    """What a person did about a dead letter."""
+    """What a person, or the brake, did about a dead letter."""
 
     REPLAYED = "replayed"
     DISCARDED = "discarded"
+    WITHDRAWN = "withdrawn"
+    """The brake took it back: the API refused everybody, so it was no verdict on this job."""
 
 
 class AttemptOutcome(StrEnum):
@@ -180,3 +190,7 @@ class AuditAction(StrEnum):
     REKEY = "rekey"
     RECONCILE = "reconcile"
     RECONCILE_ABSENT = "reconcile_absent"
+    BRAKE_WITHDREW = "brake_withdrew"
+    BRAKE_ACCEPTED = "brake_accepted"
+    BRAKE_RELEASED = "brake_released"
+    LINK_FREED = "link_freed"

@@ -18,6 +18,23 @@ LAST_LOOK_UPS = 3
 MOST_DOUBLINGS = 60
 
 
+#: Seconds of a key's memory that are not relied on, and as a share of a short memory.
+KEY_MARGIN, KEY_MARGIN_SHARE = 3600.0, 0.1
+
+
+def key_trusted_for(remembered: float) -> float:
+    """Seconds after its first request for which an Idempotency-Key protects from a second case.
+
+    `remembered` is for how many seconds the API remembers a key (developer-concepts/idempotency; an older page says 24
+    hours).
+    """
+    return remembered - min(KEY_MARGIN, KEY_MARGIN_SHARE * remembered)
+
+
+#: With the API's documented memory of a day.
+KEY_TRUSTED = key_trusted_for(86_400.0)
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """The limits of one deployment. Durations in seconds."""

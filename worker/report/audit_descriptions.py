@@ -24,6 +24,10 @@ NAMES: dict[str, str] = {
     AuditAction.REKEY: "Encrypted cases with a new key",
     AuditAction.RECONCILE: "Marked for a look-up first",
     AuditAction.RECONCILE_ABSENT: "Confirmed a case absent at the API",
+    AuditAction.BRAKE_WITHDREW: "Took back what died while the API refused everybody",
+    AuditAction.BRAKE_ACCEPTED: "Accepted the verdict that stopped the fleet",
+    AuditAction.BRAKE_RELEASED: "Released the brake",
+    AuditAction.LINK_FREED: "Let held jobs go on",
 }
 #: What was done, to be followed by `by` and a name.
 PAST: dict[str, str] = {
@@ -40,6 +44,10 @@ PAST: dict[str, str] = {
     AuditAction.REKEY: "encrypted with a new key",
     AuditAction.RECONCILE: "marked for a look-up first, after a restore,",
     AuditAction.RECONCILE_ABSENT: "confirmed absent at the API",
+    AuditAction.BRAKE_WITHDREW: "taken back",
+    AuditAction.BRAKE_ACCEPTED: "verdict accepted",
+    AuditAction.BRAKE_RELEASED: "brake released",
+    AuditAction.LINK_FREED: "held jobs freed",
 }
 _KEYS = {"renewed": "under a new submission key", "kept": "under the same key, because its outcome is unknown"}
 
@@ -142,6 +150,27 @@ def _absent(_detail: dict[str, Any]) -> str:
     return "Confirmed that the job's case is not at the API, so it may be sent"
 
 
+def _withdrew(detail: dict[str, Any]) -> str:
+    jobs = counted(detail.get("jobs") or 0, "job")
+    return f"Took back {jobs} that died while the API refused everybody ({_verdict(detail)})"
+
+
+def _accepted(detail: dict[str, Any]) -> str:
+    return f"Let a verdict count as each job's own for a day ({_verdict(detail)})"
+
+
+def _released(detail: dict[str, Any]) -> str:
+    return f"Let the fleet go on after the brake had stopped it ({_verdict(detail)})"
+
+
+def _freed(detail: dict[str, Any]) -> str:
+    return f"Let {counted(detail.get('jobs') or 0, 'held job')} go on: the client link is good"
+
+
+def _verdict(detail: dict[str, Any]) -> str:
+    return ": ".join(str(detail[name]) for name in ("reason", "message") if detail.get(name))
+
+
 #: The description of each action, from the entry's detail.
 SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     AuditAction.REPLAY: _replay,
@@ -157,6 +186,10 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     AuditAction.REKEY: _rekey,
     AuditAction.RECONCILE: _reconcile,
     AuditAction.RECONCILE_ABSENT: _absent,
+    AuditAction.BRAKE_WITHDREW: _withdrew,
+    AuditAction.BRAKE_ACCEPTED: _accepted,
+    AuditAction.BRAKE_RELEASED: _released,
+    AuditAction.LINK_FREED: _freed,
 }
 
 

@@ -26,10 +26,12 @@ from worker.ledger.queries import (
     page_of_targets,
     selected,
 )
+from worker.ledger.queries.targets import jobs_to_ask_for
 from worker.ledger.states import ItemOutcome, OperationState, Verb
 from worker.ledger.writer import operations as writer
 from worker.ledger.writer import resolve
 from worker.ledger.writer.operations import HeldOperation, NewItem, NewOperation
+from worker.ledger.writer.reconcile import note_absent
 from worker.ledger.writer.resolve import Actor
 from worker.report.formatting import counted, describe_error
 from worker.report.preview import NOT_REPLAYABLE, read_token
@@ -74,15 +76,18 @@ def start(
     actor: Actor,
     channel: dict[str, Any],
     canary: bool = False,
+    confirmed_absent: bool = False,
     lease: UUID | None = None,
 ) -> int:
     """Record the operation that a preview's token confirms. Returns its number; `run` executes it.
 
     `channel` says how the user acted and is audited with each job. The actor's note is stored; a discard needs one.
-    With a `lease`, no other process runs it before the caller does with the same lease.
+    `confirmed_absent` says that the actor has looked in Debitura for the cases that only a person can look for, and
+    that they are not there: they are sent under new keys. With a `lease`, no other process runs the operation before
+    the caller does with the same lease.
 
     Raises SelectionChanged if more failures match than were confirmed (fewer is harmless) or none does, and ValueError
-    for a discard without a note or with `canary`.
+    for a discard without a note or with `canary`, and for `confirmed_absent` without a note.
     """
     confirmed = read_token(token)
     if confirmed.verb is Verb.DISCARD and not (actor.note or "").strip():
@@ -97,6 +102,11 @@ def start(
         )
     if not found.jobs and not (found.messages and confirmed.verb is Verb.DISCARD):
         raise SelectionChanged("nothing of the selection is left: another user acted first")
+    if confirmed_absent:
+        if not (actor.note or "").strip():
+            raise ValueError("that the cases are absent needs a note that says how it is known")
+        absent = jobs_to_ask_for(connection, confirmed.wanted, newest=confirmed.newest)
+        note_absent(connection, absent, actor, channel)
     return writer.begin(
         connection,
         NewOperation(

@@ -9,6 +9,7 @@ from worker.case.fields import one_line
 from worker.ledger.queries import Counts
 from worker.ledger.queries.waiting import FleetWaits
 from worker.ledger.states import INVALID_LINK_REASONS, State
+from worker.ledger.writer.holds import HoldName
 from worker.report.formatting import span
 from worker.report.terminal import Column, Screen
 from worker.report.waiting import describe_estimate, describe_fleet, describe_window, windows_as_data
@@ -18,6 +19,7 @@ _NEXT = {
     State.WAITING: "not due yet: a retry, a rate limit, an outage",
     State.QUEUED: "on the Celery queue",
     State.SUBMITTING: "claimed by a worker",
+    State.HELD: "their client's link is invalid: fix the link",
     State.SUBMITTED: "done: the API has the case",
     State.DEAD: "need a person: case-worker report",
     State.DISCARDED: "discarded by a person",
@@ -25,10 +27,11 @@ _NEXT = {
 
 
 def as_data(counts: Counts, waits: FleetWaits) -> dict[str, Any]:
-    """The snapshot for programs: all seven states, and the reasons that occur."""
+    """The snapshot for programs: all states, and the reasons that occur."""
     facts = asdict(counts)
     return {
         "jobs": facts["jobs"],
+        "brake": brake_as_data(waits),
         "dead_letters": {
             "open": facts["open_dead_letters"],
             "invalid_client_link": facts["invalid_client_links"],
@@ -42,6 +45,22 @@ def as_data(counts: Counts, waits: FleetWaits) -> dict[str, Any]:
         "dispatcher": {"leader": facts["leader"]},
         "broker": {"unpublished_since": waits.unpublished_since},
     }
+
+
+def brake_as_data(waits: FleetWaits) -> dict[str, Any] | None:
+    """What the brake holds the fleet for; None while it is off."""
+    for held in waits.holds:
+        if held["name"] == HoldName.BRAKE:
+            return {
+                "since": held["since"],
+                "reason": held["reason"],
+                "message": held["detail"],
+                "jobs": waits.backlog,
+                "tenants": waits.tenants,
+                "amounts": waits.amounts,
+                "probes": held["probes"],
+            }
+    return None
 
 
 def show_overview(screen: Screen, counts: Counts, waits: FleetWaits) -> None:

@@ -40,14 +40,15 @@ MEANINGS = {
 OPEN = "no response recorded: the request is in progress, or its worker died"
 #: For a job that may have been submitted in the time that a restore lost.
 LOOKED_UP_FIRST = (
-    "The ledger was restored from a backup, so the API may already have the case: it is sent only after a look-up by"
-    " its creditorReference finds nothing."
+    "The ledger was restored from a backup, or the Idempotency-Key is too old to be trusted, so the API may have the"
+    " case already: it is sent only after a look-up by its creditorReference finds nothing."
 )
 _STATES = {
     State.PENDING: "Ready: the dispatcher sends it in turn.",
     State.WAITING: "Waiting: it is retried when it is due.",
     State.QUEUED: "On the Celery queue: a worker takes it next.",
     State.SUBMITTING: "A worker is submitting it now.",
+    State.HELD: "Held: its client's link is invalid. It goes on when the link is good again.",
     State.SUBMITTED: "Done: the API has the case.",
     State.DEAD: "It needs a person.",
     State.DISCARDED: "A person discarded it.",

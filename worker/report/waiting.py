@@ -21,6 +21,10 @@ _PAUSES = {
     ),
     HoldName.CUSTOMER_API: "The Customer API has a fault; until it recovers, no attempts are counted and no job fails.",
     HoldName.REFERRAL_API: "No tokens can be minted; until it recovers, no attempts are counted and no job fails.",
+    HoldName.BRAKE: (
+        "ALARM: the API refuses every job alike, so the fleet has stopped. Nothing is failed meanwhile, and what died"
+        " of it is taken back. If the verdict is right, accept it: case-worker brake accept."
+    ),
 }
 
 _PAST_PAUSES = {
@@ -29,6 +33,7 @@ _PAST_PAUSES = {
     HoldName.API_KEY: "the partner API key was rejected",
     HoldName.CUSTOMER_API: "the Customer API had a fault",
     HoldName.REFERRAL_API: "no tokens could be minted",
+    HoldName.BRAKE: "the API refused every job alike",
 }
 
 #: Why one job waits, as a sentence without a full stop.
@@ -45,6 +50,9 @@ WAIT_REASONS = {
     WaitReason.INTERNAL_ERROR: "A bug in the worker ended its attempt",
     WaitReason.STOPPED: "Its worker stopped before the response arrived",
 }
+
+#: Circuits whose words say already how they end.
+_OWN_WORDS = (HoldName.API_KEY, HoldName.BRAKE)
 
 _RARE_PROBES = (
     "Nothing has succeeded for so long that probes are now rarer (the next one from {next}). The API may work and only"
@@ -94,6 +102,11 @@ def describe_job(job: dict[str, Any], turn: Turn | None, waits: FleetWaits, *, t
             return reasons + describe_fleet(waits)
         case State.QUEUED:
             return [f"On the Celery queue since {moment(job['queued_at'])}; if not taken, it is published again."]
+        case State.HELD:
+            return [
+                "Its client's link is invalid, as another job of the tenant found. It goes on when that job is replayed"
+                " and submitted, when a check or a webhook says that the link is good, or when a probe succeeds."
+            ]
         case _:
             return []
 
@@ -137,10 +150,11 @@ def describe_pause(hold: dict[str, Any]) -> str:
 def _describe_hold(hold: dict[str, Any]) -> str:
     known = hold["name"] in set(HoldName)
     text = _PAUSES[HoldName(hold["name"])] if known else f"Pause {hold['name']}."
-    text += f" Since {moment(hold['since'])}: {one_line(hold['detail'])}."
+    verdict = f"{hold['reason']}: " if hold.get("reason") else ""
+    text += f" Since {moment(hold['since'])}: {verdict}{one_line(hold['detail'])}."
     if known and HoldName(hold["name"]) in CIRCUITS:
         probes = hold["probes"]
         text += f" One job at a time probes whether it is over ({probes} so far)."
-        rare = hold["seconds"] > PROBE_OFTEN_FOR and HoldName(hold["name"]) is not HoldName.API_KEY
+        rare = hold["seconds"] > PROBE_OFTEN_FOR and HoldName(hold["name"]) not in _OWN_WORDS
         return f"{text} {_RARE_PROBES.format(next=moment(hold['until']))}" if rare else text
     return f"{text} Nothing is released until {moment(hold['until'])}."

@@ -21,6 +21,7 @@ from worker.debitura.token_cache import RedisTokenCache
 from worker.debitura.tokens import TokenStore
 from worker.ledger.states import State
 from worker.ledger.writer.claim import ClaimedJob
+from worker.policy.brake import BrakePolicy
 from worker.policy.rate_limit import Pace
 from worker.policy.retry import RetryPolicy
 from worker.settings import Settings
@@ -42,6 +43,7 @@ class Submitter:
 
     def __init__(self, settings: Settings, engine: Engine, *, worker: str) -> None:
         pace = Pace.parse(settings.rate_limits)
+        self.brake = BrakePolicy(settings.brake_jobs, settings.brake_tenants)
         self.policy = RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_max)
         mint_timeout = min(MINT_TIMEOUT, settings.request_timeout)
         customer = HttpClient(settings.customer_api_url, timeout=settings.request_timeout, connections=settings.threads)

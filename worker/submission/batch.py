@@ -25,6 +25,7 @@ from worker.ledger.writer.claim import ClaimedJob, claim, renew_lease
 from worker.ledger.writer.holds import is_held
 from worker.ledger.writer.record import Result, Sent, dead, waiting
 from worker.policy.circuit_breaker import FailureRun
+from worker.policy.retry import key_trusted_for
 from worker.settings import Settings
 from worker.submission.attempt import Submitter
 from worker.submission.decide import Decision, FleetHold
@@ -71,7 +72,14 @@ class BatchRunner:
         batch = _Batch(self, began)
 
         def take(connection: Connection) -> list[ClaimedJob]:
-            return claim(connection, ids, lease=batch.lease, worker=worker_name(), lease_seconds=self.settings.lease)
+            return claim(
+                connection,
+                ids,
+                lease=batch.lease,
+                worker=worker_name(),
+                lease_seconds=self.settings.lease,
+                key_trusted=key_trusted_for(self.settings.idempotency),
+            )
 
         jobs = run_with_retry(
             self.engine,

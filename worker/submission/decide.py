@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from worker.case.codec import read_json
+from worker.case.comparison import Fact, Match, compare, found_case
 from worker.debitura.judge import DUPLICATE_REFERENCE, Meaning, Verdict
 from worker.errors import (
     ApiError,
@@ -34,6 +36,11 @@ SEALED_PAUSE = 3600.0
 NO_REFERENCE = (
     "the ledger was restored from a backup, and the case has no creditorReference by which the API could say whether it"
     " was submitted since. Look for it in Debitura; if it is not there: case-worker reconcile --absent"
+)
+OLD_KEY = (
+    "a request may have arrived, the API no longer remembers its Idempotency-Key, and the case has no creditorReference"
+    " by which it could be looked up. Look for it in Debitura; if it is not there: case-worker replay"
+    " --confirmed-absent"
 )
 
 
@@ -105,7 +112,8 @@ def decide_sealed(job: ClaimedJob, error: CaseSealed, chance: float) -> Decision
 
 def decide_without_reference(job: ClaimedJob) -> Decision:
     """Only a person can tell whether the case exists."""
-    return Decision(_to_a_person(job, Reason.OUTCOME_UNKNOWN, NO_REFERENCE, detail={"no_reference": True}))
+    words = OLD_KEY if job.key_expired else NO_REFERENCE
+    return Decision(_to_a_person(job, Reason.OUTCOME_UNKNOWN, words, detail={"no_reference": True}))
 
 
 def decide_no_token(
@@ -224,10 +232,7 @@ def decide(answer: Answer, policy: RetryPolicy, chance: float) -> Decision:
     """
     job, sent, outcome, found = answer.job, answer.sent, answer.outcome, answer.found
     if found is not None and found.meaning is Meaning.SUBMITTED:
-        assert found.case_id is not None
-        return Decision(
-            submitted(job.id, sent.number, sent, case_id=found.case_id, case_reference=found.case_reference)
-        )
+        return Decision(found_there(job, found, sent))
     if found is not None and not says_absent(found):
         # The look-up itself failed, so nothing is decided: as if no answer had come.
         outcome = NoResponse(arrived=True, message=describe_failed_lookup(found))
@@ -309,10 +314,34 @@ def says_absent(found: Verdict) -> bool:
     return found.meaning is Meaning.REFUSED and found.status == 404
 
 
-def found_there(job: ClaimedJob, found: Verdict) -> Result:
-    """The API has the case: an earlier request had created it."""
+def found_there(job: ClaimedJob, found: Verdict, sent: Sent | None = None) -> Result:
+    """A look-up found a case under the job's reference: it is ours only if it is the one that we sent.
+
+    `sent` is the request that was sent just before the look-up, if there was one.
+    """
     assert found.case_id is not None
-    return submitted(job.id, job.request_count, None, case_id=found.case_id, case_reference=found.case_reference)
+    number = sent.number if sent else job.request_count
+    compared = compare(read_json(job.case_body, where="case"), found.found or found_case(None), job.first_sent_at)
+    facts = {name: getattr(compared, name).value for name in ("amount", "currency", "debtor", "created")}
+    case = {"id": found.case_id, "reference": found.case_reference, "compared": facts}
+    created = found.found.created if found.found else None
+    named = f"{found.case_reference or found.case_id}" + (f" of {created:%Y-%m-%d}" if created else "")
+    if compared.match is Match.OURS:
+        return submitted(job.id, number, sent, case_id=found.case_id, case_reference=found.case_reference)
+    if compared.match is Match.ANOTHERS:
+        differs = ", ".join(name for name, fact in facts.items() if fact == Fact.DIFFERENT)
+        words = f"the creditorReference belongs to another case, {named}: it differs in {differs}"
+        return dead(
+            job.id, number, sent, reason=Reason.BUSINESS_RULE, error=words, solution_url=None, unknown=False,
+            detail={"type": DUPLICATE_REFERENCE, "message": words, "found": case},
+        )  # fmt: skip
+    words = (
+        f"the API has case {named} under this creditorReference; compare it with ours, nothing proves it to be the same"
+    )
+    return dead(
+        job.id, number, sent, reason=Reason.OUTCOME_UNKNOWN, error=words, solution_url=None, unknown=True,
+        detail={"message": words, "found": case},
+    )  # fmt: skip
 
 
 def describe_failed_lookup(found: Verdict) -> str:

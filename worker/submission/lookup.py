@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from worker.debitura.apis import find_case
 from worker.debitura.http import HttpClient
-from worker.debitura.judge import Meaning, Verdict, judge
+from worker.debitura.judge import Meaning, Verdict, judge_lookup
 from worker.debitura.tokens import Rejected, Token, TokenStore
 from worker.errors import ApiError
 from worker.ledger.database import run_with_retry
@@ -65,7 +65,7 @@ class CaseLookup:
     def _find(self, job: ClaimedJob, token: Token) -> Verdict:
         assert job.creditor_reference is not None
         with request_span("GET", "/cases/by-creditor-reference/{creditorReference}") as finding:
-            found = judge(find_case(self._client, token=token.value, creditor_reference=job.creditor_reference))
+            found = judge_lookup(find_case(self._client, token=token.value, creditor_reference=job.creditor_reference))
             finding.note(http__response__status_code=found.status)
         return scrubbed(found, job.case_body)
 

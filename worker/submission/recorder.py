@@ -12,11 +12,13 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from worker.ledger.database import is_passing, run_with_retry
-from worker.ledger.states import Api, Reason, State
+from worker.ledger.states import INVALID_LINK_REASONS, Api, Reason, State
+from worker.ledger.writer.brake import judge_deaths
 from worker.ledger.writer.circuit_breaker import record_failures, report_api_health
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.holds import hold
-from worker.ledger.writer.record import Result, apply_transitions, while_open
+from worker.ledger.writer.record import Moved, Result, apply_transitions, taken_back, while_open
+from worker.ledger.writer.tenant_links import free_links_of, stop_links
 from worker.policy.circuit_breaker import FailureRun
 from worker.submission.attempt import Submitter
 from worker.submission.decide import FleetHold
@@ -70,11 +72,19 @@ class Recorder:
         mints = mints_now - self._mints_before
         final, trouble = list(results), False
 
-        def work(connection: Connection) -> dict[UUID, float]:
-            nonlocal final, trouble
+        withdrawn: set[UUID] = set()
+        probes: set[UUID] = set()
+
+        def work(connection: Connection) -> dict[UUID, Moved]:
+            nonlocal final, trouble, withdrawn, probes
             final, trouble = self._record_api_faults(connection, results, mints)
             moved = apply_transitions(connection, final, lease=lease)
+            withdrawn, probes = self._judge_deaths(connection, final, moved)
             report_api_health(connection, final, mints=mints)
+            if good := [
+                r.job_id for r in final if r.proves_link and r.job_id in moved and moved[r.job_id].link_stopped
+            ]:
+                free_links_of(connection, good)
             # A hold that says the key is refused must win over an older mint that says it works.
             for found in holds:
                 ids = [result.job_id for result in final]
@@ -83,11 +93,31 @@ class Recorder:
 
         moved = run_with_retry(self._engine, work, until=lambda: not may_go_on())
         self._mints_before = mints_now
+        if withdrawn:
+            log.error("deaths_withdrawn_by_brake", jobs=len(withdrawn))
         for result in final:
+            if result.job_id in withdrawn:
+                result = taken_back(result, State.PENDING)  # noqa: PLW2901 - it did not die after all
+            elif result.job_id in probes:
+                result = taken_back(result, State.HELD)  # noqa: PLW2901 - the same
             _log(result, self._facts.get(result.job_id, {}), ours=result.job_id in moved)
             if result.job_id in moved:
-                count_result(result, moved[result.job_id])
-        return trouble
+                count_result(result, moved[result.job_id].age)
+        return trouble or bool(withdrawn)
+
+    def _judge_deaths(
+        self, connection: Connection, results: Sequence[Result], moved: Mapping[UUID, Moved]
+    ) -> tuple[set[UUID], set[UUID]]:
+        """Ask what these deaths say of the API and of the tenants' links.
+
+        Returns the jobs that the brake took back, and the link probes that are held again.
+        """
+        died = [r for r in results if r.state is State.DEAD and r.job_id in moved]
+        if not died:
+            return set(), set()
+        withdrawn = judge_deaths(connection, [r.job_id for r in died], self._submitter.brake)
+        of_link = [r.job_id for r in died if r.reason in INVALID_LINK_REASONS and r.job_id not in withdrawn]
+        return withdrawn, stop_links(connection, of_link) if of_link else set()
 
     def _record_api_faults(
         self, connection: Connection, results: Sequence[Result], mints: int
@@ -124,7 +154,7 @@ def _after_outage() -> float:
 def _log(result: Result, known: Mapping[str, str], *, ours: bool) -> None:
     event = f"job_{result.state}" if ours else "lease_lost"
     if result.state is State.PENDING and ours:
-        event = "job_handed_back"
+        event = "job_withdrawn" if result.sent else "job_handed_back"
     facts = {
         "job_id": str(result.job_id),
         **known,

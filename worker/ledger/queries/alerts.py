@@ -90,7 +90,8 @@ _BAD_LINKS = text(
     SELECT j.external_tenant_id, min(d.reason) AS reason, min(d.id) AS first_letter
     FROM dead_letters d JOIN jobs j ON j.id = d.job_id
     WHERE d.resolved_at IS NULL AND d.invalid_client_link
-      AND d.created_at >= COALESCE(CAST(:since AS timestamptz), '-infinity') - make_interval(secs => :margin)
+      AND d.created_at >= COALESCE(CAST(:since AS timestamptz), '-infinity') - make_interval(secs => :margin + :settles)
+      AND d.created_at <= now() - make_interval(secs => :settles)
     GROUP BY 1 ORDER BY 3
     """
 )
@@ -120,12 +121,13 @@ def group_facts(connection: Connection, causes: Sequence[UUID]) -> list[GroupFac
     return [GroupFacts(**row._mapping) for row in rows]
 
 
-def bad_links_since(connection: Connection, moment: datetime | None, *, margin: float) -> list[BadLink]:
+def bad_links_since(connection: Connection, moment: datetime | None, *, margin: float, settles: float) -> list[BadLink]:
     """Tenants whose link failed after `moment` minus `margin` seconds, and is still open. None: all tenants.
 
-    The margin covers transactions that began before the moment and committed after it.
+    Failures of the last `settles` seconds are left for later: the brake may still take them back. The margin covers
+    transactions that began before the moment and committed after it.
     """
-    rows = connection.execute(_BAD_LINKS, {"since": moment, "margin": margin})
+    rows = connection.execute(_BAD_LINKS, {"since": moment, "margin": margin, "settles": settles})
     return [BadLink(**row._mapping) for row in rows]
 
 

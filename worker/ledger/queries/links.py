@@ -14,7 +14,9 @@ class InvalidLink:
 
     external_tenant_id: str
     jobs: int
-    """Dead jobs that wait for the link."""
+    """Jobs that wait for the link: dead ones and held ones."""
+    held: int
+    """Those of them that are held: they were not tried, and go on by themselves when the link is good."""
     amounts: dict[str, str]
     """Their sums by currency as plain decimal numbers; `?` for an unknown currency. Ordered by number of jobs."""
     without_amount: int
@@ -40,24 +42,30 @@ class InvalidLinks:
 
 _LINKS = text(
     """
-    WITH parts AS (
-        SELECT j.external_tenant_id AS tenant, j.currency, count(*) AS jobs, count(j.amount) AS known,
-               sum(j.amount) AS total, min(d.created_at) AS since,
-               max(d.created_at) FILTER (WHERE d.reason = 'second_unauthorized') AS last_second_unauthorized
+    WITH behind AS (
+        SELECT j.external_tenant_id AS tenant, j.currency, j.amount, d.created_at, d.reason
         FROM dead_letters d JOIN jobs j ON j.id = d.job_id AND j.state = 'dead'
         WHERE d.resolved_at IS NULL AND d.invalid_client_link
-          AND (CAST(:search AS text) IS NULL OR strpos(lower(j.external_tenant_id), lower(:search)) > 0)
+        UNION ALL
+        SELECT external_tenant_id, currency, amount, NULL, NULL FROM jobs WHERE state = 'held'
+    ), parts AS (
+        SELECT tenant, currency, count(*) AS jobs, count(*) FILTER (WHERE reason IS NULL) AS held,
+               count(amount) AS known, sum(amount) AS total, min(created_at) AS since,
+               max(created_at) FILTER (WHERE reason = 'second_unauthorized') AS last_second_unauthorized
+        FROM behind
+        WHERE CAST(:search AS text) IS NULL OR strpos(lower(tenant), lower(:search)) > 0
         GROUP BY 1, 2
     ), tenants AS (
-        SELECT tenant, sum(jobs)::bigint AS jobs, (sum(jobs) - sum(known))::bigint AS without_amount,
-               min(since) AS since, max(last_second_unauthorized) AS last_second_unauthorized,
+        SELECT tenant, sum(jobs)::bigint AS jobs, sum(held)::bigint AS held,
+               (sum(jobs) - sum(known))::bigint AS without_amount,
+               COALESCE(min(since), now()) AS since, max(last_second_unauthorized) AS last_second_unauthorized,
                count(*) OVER () AS tenants
         FROM parts GROUP BY tenant
     ), page AS (
         SELECT * FROM tenants WHERE (-jobs, tenant) > (-CAST(:jobs AS bigint), CAST(:tenant AS text))
         ORDER BY -jobs, tenant LIMIT :limit
     )
-    SELECT tenant AS external_tenant_id, jobs,
+    SELECT tenant AS external_tenant_id, jobs, held,
            COALESCE((SELECT json_object_agg(COALESCE(p.currency, '?'), p.total::text ORDER BY p.known DESC, p.currency)
                      FROM parts p WHERE p.tenant = page.tenant AND p.known > 0), CAST('{}' AS json)) AS amounts,
            without_amount, since, last_second_unauthorized,

@@ -31,7 +31,7 @@ class Tiles:
     open_failures: int
     """Open dead letters: dead jobs and unreadable messages."""
     invalid_client_links: int
-    """Jobs that wait for a client link."""
+    """Jobs that wait for a client link, dead or held."""
     tenants_with_invalid_links: int
     amounts: dict[str, str]
     """Sums of the dead jobs by currency as plain decimal numbers; `?` for an unknown currency. Ordered by number of
@@ -41,7 +41,7 @@ class Tiles:
     oldest: datetime | None
     """The time of the oldest open failure."""
     living: dict[str, int]
-    """Jobs that are `pending`, `waiting`, `queued` or `submitting`."""
+    """Jobs that are `pending`, `waiting`, `queued`, `submitting` or `held`."""
     submitted_today: int
     """Since midnight UTC."""
     oldest_pending_seconds: float | None
@@ -57,7 +57,7 @@ class Tiles:
 _LIVING = text(
     " UNION ALL ".join(
         f"SELECT '{state}' AS state, count(*) AS jobs FROM jobs WHERE state = '{state}'"
-        for state in (State.PENDING, State.WAITING, State.QUEUED, State.SUBMITTING)
+        for state in (State.PENDING, State.WAITING, State.QUEUED, State.SUBMITTING, State.HELD)
     )
 )
 _DEAD = text("SELECT count(*) FROM jobs WHERE state = 'dead'")
@@ -78,7 +78,8 @@ _REASONS = text(
 )
 _UNLINKED = text(
     "SELECT count(*) FROM (SELECT j.external_tenant_id FROM dead_letters d JOIN jobs j ON j.id = d.job_id"
-    " AND j.state = 'dead' WHERE d.resolved_at IS NULL AND d.invalid_client_link GROUP BY 1) tenants"
+    " AND j.state = 'dead' WHERE d.resolved_at IS NULL AND d.invalid_client_link GROUP BY 1"
+    " UNION SELECT external_tenant_id FROM jobs WHERE state = 'held' GROUP BY 1) tenants"
 )
 _AT_STAKE = text(
     "SELECT COALESCE(currency, '?') AS currency, sum(amount)::text AS total, count(*) - count(amount) AS without"
@@ -117,15 +118,17 @@ def counts(connection: Connection) -> Counts:
 def tiles(connection: Connection) -> Tiles:
     """The figures at the top of the front page."""
     reasons = connection.execute(_REASONS).all()
+    moving = living(connection)
+    dead_of_link = sum(row.failures for row in reasons if row.reason in INVALID_LINK_REASONS)
     money = connection.execute(_AT_STAKE).all()
     return Tiles(
         open_failures=sum(row.failures for row in reasons),
-        invalid_client_links=sum(row.failures for row in reasons if row.reason in INVALID_LINK_REASONS),
+        invalid_client_links=dead_of_link + moving[State.HELD.value],
         tenants_with_invalid_links=connection.execute(_UNLINKED).scalar_one(),
         amounts={row.currency: row.total for row in money if row.total is not None},
         without_amount=sum(row.without for row in money),
         oldest=min((row.oldest for row in reasons), default=None),
-        living=living(connection),
+        living=moving,
         submitted_today=connection.execute(_TODAY).scalar_one(),
         oldest_pending_seconds=connection.execute(_OLDEST_PENDING).scalar(),
         holds=holds(connection),

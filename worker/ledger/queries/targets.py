@@ -94,6 +94,12 @@ _PLANS = f"""
     WHERE d.resolved_at IS NULL AND d.id <= :newest {{conditions}}
     GROUP BY 1
 """
+_TO_ASK_FOR = f"""
+    SELECT u.id
+    FROM {{source}}
+    JOIN jobs u ON u.id = d.job_id AND {_MAY_EXIST}
+    WHERE d.resolved_at IS NULL AND d.id <= :newest AND {_PLAN} = '{ReplayPlan.ASK_A_PERSON}' {{conditions}}
+"""
 _PAGE = """
     SELECT d.id AS dead_letter_id, d.job_id, j.external_tenant_id, j.state,
            COALESCE(j.outcome_unknown, false) AS outcome_unknown, COALESCE(j.look_up_first, false) AS look_up_first,
@@ -145,6 +151,13 @@ def page_of_targets(
         {**parameters, "after": after, "newest": newest, "limit": limit},
     )
     return [Target(**row._mapping) for row in rows]
+
+
+def jobs_to_ask_for(connection: Connection, wanted: FailureFilter, *, newest: int) -> list[UUID]:
+    """Those of the dead jobs whose case may exist, and that only a person can look for in Debitura."""
+    conditions, parameters = conditions_of(wanted)
+    statement = text(_TO_ASK_FOR.format(source=OPEN_FAILURES, conditions=conditions))
+    return list(connection.execute(statement, {**parameters, "newest": newest}).scalars())
 
 
 def targets_by_id(connection: Connection, ids: Sequence[UUID]) -> list[Target]:

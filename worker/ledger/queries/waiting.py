@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from worker.ledger.states import Api
+from worker.ledger.writer.holds import HoldName
 from worker.ledger.writer.pace import Use, margin, use
 from worker.policy.rate_limit import Pace, Window
 
@@ -45,6 +46,10 @@ class FleetWaits:
     leader: str | None
     unpublished_since: datetime | None
     """Since when the broker has accepted no message."""
+    tenants: int
+    """Tenants with such jobs, counted only while the brake is on."""
+    amounts: dict[str, str]
+    """Their sums by currency, each a plain decimal number, counted only while the brake is on."""
     estimate: float
     """Estimated seconds to release the backlog at the allowed rate."""
 
@@ -72,7 +77,7 @@ def fleet_waits(connection: Connection, pace: Pace) -> FleetWaits:
     backlog = pending + backing_off
     holds = connection.execute(
         text(
-            "SELECT name, since, until, detail, probes, until > now() AS in_force,"
+            "SELECT name, since, until, detail, reason, probes, until > now() AS in_force,"
             " EXTRACT(epoch FROM now() - since)::float8 AS seconds FROM holds ORDER BY since"
         )
     ).mappings()
@@ -83,9 +88,33 @@ def fleet_waits(connection: Connection, pace: Pace) -> FleetWaits:
     if backlog:
         full = [window.frees_in for window in windows if window.frees_in is not None]
         estimate = max([estimate, *(seconds + backlog * pace.interval for seconds in full)])
+    stopped = [dict(row) for row in holds]
+    braked = any(hold["name"] == HoldName.BRAKE for hold in stopped)
+    tenants, amounts = _behind_brake(connection) if braked else (0, {})
     return FleetWaits(
-        backlog, backing_off, next_due, windows, [dict(row) for row in holds], leader, unpublished_since, estimate
+        backlog=backlog,
+        backing_off=backing_off,
+        next_due=next_due,
+        windows=windows,
+        holds=stopped,
+        leader=leader,
+        unpublished_since=unpublished_since,
+        tenants=tenants,
+        amounts=amounts,
+        estimate=estimate,
     )
+
+
+def _behind_brake(connection: Connection) -> tuple[int, dict[str, str]]:
+    """How many tenants wait, and how much money by currency."""
+    rows = connection.execute(
+        text(
+            "SELECT count(DISTINCT external_tenant_id) AS tenants, currency, sum(amount)::text AS total FROM jobs"
+            " WHERE state IN ('pending', 'waiting') GROUP BY GROUPING SETS ((), (currency))"
+        )
+    ).all()
+    amounts = {row.currency: row.total for row in rows if row.currency and row.total is not None}
+    return max((row.tenants for row in rows), default=0), amounts
 
 
 def windows_in(connection: Connection, pace: Pace, used: Use) -> list[WindowUse]:

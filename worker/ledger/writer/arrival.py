@@ -38,6 +38,15 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True)
+class ArrivedJob:
+    """A job that has just been inserted."""
+
+    id: UUID
+    held: bool
+    """Its tenant's client link is invalid, so it waits until that is good again."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExistingJob:
     """The job that has this tenant and idempotency key already."""
 
@@ -46,6 +55,8 @@ class ExistingJob:
     """As it is stored."""
     purged: bool
     """Its case is gone."""
+    held: bool
+    """It waits for its tenant's client link."""
 
 
 #: SQL: the round being served, of `{priority}`: as far as releases have come, and no earlier than the first that waits.
@@ -70,12 +81,14 @@ NEXT_ROUND = f"""
 _INSERT = text(
     f"""
     INSERT INTO jobs (id, external_tenant_id, idempotency_key, case_body, creditor_reference, amount, currency,
-                      priority, submission_key, trace_context, look_up_first, round)
+                      priority, submission_key, trace_context, look_up_first, round, state)
     VALUES (:id, :tenant, :key, :body, :reference, :amount, :currency, :priority, :submission_key, :trace_context,
             :look_up_first OR EXISTS (SELECT FROM restores WHERE look_up_until > now()),
-            {NEXT_ROUND.format(priority="CAST(:priority AS smallint)", tenant="CAST(:tenant AS text)")})
+            {NEXT_ROUND.format(priority="CAST(:priority AS smallint)", tenant="CAST(:tenant AS text)")},
+            CASE WHEN EXISTS (SELECT FROM tenant_links WHERE external_tenant_id = :tenant)
+                 THEN 'held' ELSE 'pending' END)
     ON CONFLICT DO NOTHING
-    RETURNING id
+    RETURNING id, state = 'held' AS held
     """
 )
 _NEXT_LETTER = text("SELECT nextval(pg_get_serial_sequence('dead_letters', 'id'))")
@@ -85,7 +98,7 @@ _BURY = text(
 # By the digest, which is the same for a key and for its hidden form: so it does not matter which of them was stored.
 # (An empty case is a purged one, also after the schema was taken down and up again; the door lets none in.)
 _FIND = text(
-    "SELECT id, case_body, case_body = '{}' AS purged FROM jobs"
+    "SELECT id, case_body, case_body = '{}' AS purged, state = 'held' AS held FROM jobs"
     " WHERE job_key(external_tenant_id, idempotency_key) = :digest"
 )
 _VERSIONS = text("SELECT case_body FROM case_versions WHERE job_id = :id ORDER BY number")
@@ -101,11 +114,8 @@ def new_id() -> UUID:
     return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 
 
-def insert_job(connection: Connection, job: NewJob, protection: Protection = UNPROTECTED) -> UUID | ExistingJob:
-    """Insert the job, or find the one that has its tenant and idempotency key. Does not commit.
-
-    Returns the new job's id, or the existing job.
-    """
+def insert_job(connection: Connection, job: NewJob, protection: Protection = UNPROTECTED) -> ArrivedJob | ExistingJob:
+    """Insert the job, or find the one that has its tenant and idempotency key. Does not commit."""
     job_id = new_id()
     kept = protection.kept(job_id, job)
     inserted = connection.execute(
@@ -123,11 +133,11 @@ def insert_job(connection: Connection, job: NewJob, protection: Protection = UNP
             "trace_context": job.trace_context,
             "look_up_first": job.look_up_first,
         },
-    ).scalar()
+    ).one_or_none()
     if inserted is not None:
-        return UUID(str(inserted))
+        return ArrivedJob(UUID(str(inserted.id)), inserted.held)
     row = connection.execute(_FIND, {"digest": key_digest(job.external_tenant_id, job.idempotency_key)}).one()
-    return ExistingJob(row.id, row.case_body, row.purged)
+    return ExistingJob(row.id, row.case_body, row.purged, row.held)
 
 
 def earlier_bodies(connection: Connection, job_id: UUID) -> list[str]:

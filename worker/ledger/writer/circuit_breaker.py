@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from worker.ledger.states import Api
+from worker.ledger.states import VERDICTS, Api, State
 from worker.ledger.writer.holds import CIRCUIT_OF, hold
 from worker.ledger.writer.record import Result
 from worker.policy.circuit_breaker import (
@@ -126,6 +126,7 @@ _REPORT = text(
     ), closed AS (
         DELETE FROM holds
         WHERE name IN ('api_key', 'referral_api') AND :mints > 0 OR name = 'customer_api' AND probe_job = ANY(:answered)
+           OR name = 'brake' AND probe_job = ANY(:ended)
         RETURNING name, since
     ), ended AS (
         INSERT INTO past_holds (name, since, ended_at) SELECT name, since, now() FROM closed ON CONFLICT DO NOTHING
@@ -141,10 +142,12 @@ def report_api_health(connection: Connection, results: Sequence[Result], *, mint
 
     `mints` have been answered by the Referral API since the last report, with a token or with a refusal of the tenant:
     so the partner's API key and that API work. The Customer API's circuit closes if its probe is among the results and
-    was answered without a fault.
+    was answered without a fault. The brake is released if its probe was submitted or refused, but not with the brake's
+    own verdict: `worker.ledger.writer.brake` has let go of such a probe before.
     """
     sent = [result for result in results if result.sent]
-    if not sent and not mints:
+    ended = [r.job_id for r in results if r.state is State.SUBMITTED or r.reason in VERDICTS]
+    if not sent and not mints and not ended:
         return
     answered = [result.job_id for result in sent if result.trouble is None]
-    connection.execute(_REPORT, {"answers": len(sent), "mints": mints, "answered": answered})
+    connection.execute(_REPORT, {"answers": len(sent), "mints": mints, "answered": answered, "ended": ended})

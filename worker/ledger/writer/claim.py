@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from worker.ledger.states import Trigger
+from worker.policy.retry import KEY_TRUSTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +40,45 @@ class ClaimedJob:
     """The ledger was restored from a backup and may have forgotten that this case was submitted."""
     trace_context: str | None = None
     """The W3C traceparent of whoever enqueued it."""
+    first_sent_at: datetime | None = None
+    """When its first request may have left, by the database's clock; None if the ledger does not know."""
+    key_expired: bool = False
+    """A request may have arrived under a key that the API no longer remembers."""
 
+
+#: SQL: whether a request of the job may have arrived under a key that the API no longer remembers. The subquery runs
+#: for jobs with an unknown outcome only.
+KEY_EXPIRED = """(CASE WHEN {job}.outcome_unknown THEN COALESCE((
+            SELECT min(a.started_at) FROM attempts a
+            WHERE a.job_id = {job}.id AND a.submission_key = {job}.submission_key
+              AND a.outcome IS DISTINCT FROM 'not_sent'
+        ) < now() - make_interval(secs => :key_trusted), false) ELSE false END)"""
 
 _CLAIM = text(
-    """
+    f"""
     WITH picked AS (
         SELECT id FROM jobs WHERE id = ANY(:ids) AND state = 'queued' ORDER BY id FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE jobs j
         SET state = 'submitting', queued_at = NULL, lease_token = :lease, lease_owner = :worker,
-            lease_until = now() + make_interval(secs => :lease_seconds), request_count = request_count + 1
+            lease_until = now() + make_interval(secs => :lease_seconds), request_count = request_count + 1,
+            look_up_first = j.look_up_first OR ({KEY_EXPIRED.format(job="j")})
         FROM picked WHERE j.id = picked.id AND j.state = 'queued'
         RETURNING j.id, j.external_tenant_id, j.case_body, j.submission_key, j.creditor_reference, j.attempt_count,
                   j.request_count, j.next_trigger, j.outcome_unknown, j.uncounted_requests,
-                  j.look_up_first, j.trace_context, j.priority, j.round, j.created_at
+                  j.look_up_first, j.trace_context, j.priority, j.round, j.created_at,
+                  {KEY_EXPIRED.format(job="j")} AS key_expired
     ), opened AS (
         INSERT INTO attempts (job_id, number, trigger, submission_key, worker)
         SELECT id, request_count, next_trigger, submission_key, :worker FROM claimed
     )
     SELECT id, external_tenant_id, case_body, submission_key, creditor_reference, attempt_count, request_count,
-           next_trigger, outcome_unknown, uncounted_requests, look_up_first, trace_context,
+           next_trigger, outcome_unknown, uncounted_requests, look_up_first, trace_context, key_expired,
+           COALESCE(CASE WHEN request_count > 1 THEN (
+                        SELECT min(started_at) FROM attempts
+                        WHERE job_id = claimed.id AND number < claimed.request_count
+                          AND outcome IS DISTINCT FROM 'not_sent') END,
+                    CASE WHEN NOT look_up_first THEN now() END) AS first_sent_at,
            refused.token_fingerprint AS rejected_token,
            COALESCE(EXTRACT(epoch FROM now() - refused.started_at), 0)::float8 AS rejected_seconds_ago,
            ARRAY(SELECT name FROM holds WHERE probe_job = claimed.id) AS probes
@@ -67,7 +88,7 @@ _CLAIM = text(
         UNION ALL
         SELECT id, external_tenant_id, case_body, submission_key, creditor_reference, attempt_count, request_count,
                next_trigger, outcome_unknown, uncounted_requests, look_up_first, trace_context, priority, round,
-               created_at
+               created_at, {KEY_EXPIRED.format(job="jobs")} AS key_expired
         FROM jobs WHERE id = ANY(:ids) AND state = 'submitting' AND lease_token = :lease
     ) claimed LEFT JOIN LATERAL (
         SELECT token_fingerprint, started_at FROM attempts
@@ -114,15 +135,29 @@ class FirstUnauthorized:
 
 
 def claim(
-    connection: Connection, ids: Sequence[UUID], *, lease: UUID, worker: str, lease_seconds: float
+    connection: Connection,
+    ids: Sequence[UUID],
+    *,
+    lease: UUID,
+    worker: str,
+    lease_seconds: float,
+    key_trusted: float = KEY_TRUSTED,
 ) -> list[ClaimedJob]:
     """Claim those of the jobs that are still queued, and open one attempt for each, in turn order.
 
-    A job that is missing in the answer is somebody else's, or done: a doubled message is harmless. The transaction must
-    be committed before any request leaves, so that a crash leaves an open attempt as evidence.
+    A submission key is trusted for `key_trusted` seconds after its first request: later, a job whose outcome is unknown
+    is marked to be looked up first. A job that is missing in the answer is another worker's, or done: a doubled message
+    is harmless. Commit the transaction before any request leaves, so that a crash leaves an open attempt as evidence.
     """
     rows = connection.execute(
-        _CLAIM, {"ids": list(ids), "lease": lease, "worker": worker, "lease_seconds": lease_seconds}
+        _CLAIM,
+        {
+            "ids": list(ids),
+            "lease": lease,
+            "worker": worker,
+            "lease_seconds": lease_seconds,
+            "key_trusted": key_trusted,
+        },
     )
     return [
         ClaimedJob(
@@ -141,6 +176,8 @@ def claim(
             row.uncounted_requests,
             row.look_up_first,
             row.trace_context,
+            row.first_sent_at,
+            row.key_expired,
         )
         for row in rows
     ]

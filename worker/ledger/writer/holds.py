@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from worker.ledger.states import Api
+from worker.policy import brake
 from worker.policy.circuit_breaker import PROBE_AT_LEAST_EVERY
 
 
@@ -29,9 +30,11 @@ class HoldName(StrEnum):
     """Circuit: the Customer API is in trouble."""
     REFERRAL_API = "referral_api"
     """Circuit: no tokens can be minted."""
+    BRAKE = "brake"
+    """Circuit: the API refuses everybody alike (`worker.policy.brake`)."""
 
 
-CIRCUITS = (HoldName.API_KEY, HoldName.CUSTOMER_API, HoldName.REFERRAL_API)
+CIRCUITS = (HoldName.API_KEY, HoldName.CUSTOMER_API, HoldName.REFERRAL_API, HoldName.BRAKE)
 CIRCUIT_OF = {Api.CUSTOMER: HoldName.CUSTOMER_API, Api.REFERRAL: HoldName.REFERRAL_API}
 
 #: Days for which a job's timeline tells what held it.
@@ -89,11 +92,14 @@ def is_held(connection: Connection) -> bool:
     return bool(connection.execute(text("SELECT EXISTS (SELECT FROM holds WHERE until > now())")).scalar())
 
 
-def start_probe(connection: Connection, job: UUID) -> None:
-    """All circuits whose time is over have this job as their probe."""
+def start_probe(connection: Connection, job: UUID, tenant: str) -> None:
+    """All circuits whose time is over have this job, of that tenant, as their probe."""
     connection.execute(
-        text("UPDATE holds SET probe_job = :job, probes = probes + 1 WHERE until <= now() AND name = ANY(:circuits)"),
-        {"job": job, "circuits": [name.value for name in CIRCUITS]},
+        text(
+            "UPDATE holds SET probe_job = :job, probe_tenant = :tenant, probes = probes + 1"
+            " WHERE until <= now() AND name = ANY(:circuits)"
+        ),
+        {"job": job, "tenant": tenant, "circuits": [name.value for name in CIRCUITS]},
     )
 
 
@@ -103,7 +109,7 @@ def end_lapsed_holds(connection: Connection) -> None:
     After a step of the database's clock back, none lasts longer than it was to last.
     """
     circuits = [name.value for name in CIRCUITS]
-    longest = max(API_KEY_HOLD, PROBE_AT_LEAST_EVERY)
+    longest = max(API_KEY_HOLD, PROBE_AT_LEAST_EVERY, brake.PROBE_AT_LEAST_EVERY)
     connection.execute(_SET_BACK, {"circuits": circuits, "longest": longest, "again": API_KEY_HOLD})
     connection.execute(_END_LAPSED, {"circuits": circuits})
 

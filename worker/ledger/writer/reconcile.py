@@ -11,10 +11,11 @@ from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.ledger.states import AuditAction, State
+from worker.ledger.writer.claim import KEY_EXPIRED
 from worker.ledger.writer.resolve import Actor
 
 #: The states from which a case may still be sent.
-OPEN_STATES = (State.PENDING, State.WAITING, State.QUEUED, State.SUBMITTING, State.DEAD)
+OPEN_STATES = (State.PENDING, State.WAITING, State.QUEUED, State.SUBMITTING, State.HELD, State.DEAD)
 #: Jobs marked in one transaction at most.
 CHUNK = 1000
 
@@ -55,6 +56,15 @@ _ABSENT = text(
 ).bindparams(bindparam("detail", type_=JSONB))
 
 
+_MARK_OLD_KEYS = text(
+    f"""
+    UPDATE jobs j SET look_up_first = true
+    WHERE j.state = 'dead' AND (j.outcome_unknown OR j.look_up_first) AND NOT j.look_up_first
+      AND {KEY_EXPIRED.format(job="j")}
+    """
+)
+
+
 def note_restore(connection: Connection, *, restored_to: datetime | None, look_up: float, actor: Actor) -> datetime:
     """Note that the ledger was restored; for `look_up` seconds, jobs that arrive are looked up first.
 
@@ -72,6 +82,14 @@ def mark_some(connection: Connection, state: State, actor: Actor, detail: dict[s
     """
     parameters = {"actor": actor.name, "note": actor.note, "detail": detail}
     return int(connection.execute(_MARK[state], parameters).scalar_one())
+
+
+def mark_old_keys(connection: Connection, *, key_trusted: float) -> int:
+    """Mark dead jobs whose case may exist under a key that the API no longer remembers. Returns how many.
+
+    So previews say what a replay does before a worker claims the job and finds the same (`worker.ledger.writer.claim`).
+    """
+    return connection.execute(_MARK_OLD_KEYS, {"key_trusted": key_trusted}).rowcount
 
 
 def note_absent(connection: Connection, ids: Sequence[UUID], actor: Actor, detail: dict[str, Any]) -> list[UUID]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, text
@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.ledger.states import (
     INVALID_LINK_REASONS,
+    OWN_REFUSALS,
     Api,
     AttemptOutcome,
     Reason,
@@ -67,6 +68,13 @@ class Result:
     reason: Reason | None = None
     detail: dict[str, Any] = field(default_factory=dict)
     solution_url: str | None = None
+
+    @property
+    def proves_link(self) -> bool:
+        """Whether the API accepted the tenant's token: it has the case, or refused it for a reason of its own."""
+        if self.state is State.SUBMITTED:
+            return True
+        return self.reason in OWN_REFUSALS and self.sent is not None and self.sent.http_status != 401
 
 
 def submitted(job_id: UUID, number: int, sent: Sent | None, *, case_id: str, case_reference: str | None) -> Result:
@@ -144,6 +152,11 @@ def while_open(result: Result, *, delay: float) -> Result:
     )
 
 
+def taken_back(result: Result, state: State) -> Result:
+    """The same, if the death was taken back in the transaction that recorded it."""
+    return replace(result, state=state, counts=False, reason=None, detail={}, solution_url=None)
+
+
 # The attempts are closed whether or not the lease still holds: that an answer came is evidence, even when it came late.
 # Only who holds the lease takes away the row of a request that never left (its number is given out again), or closes a
 # second attempt that was opened after a 401 and whose end nobody saw. A case that was to be looked up first has been
@@ -180,7 +193,7 @@ _APPLY = text(
             failing_since = COALESCE(j.failing_since, CASE WHEN r.in_trouble THEN now() END),
             case_id = r.case_id, case_reference = r.case_reference
         FROM r WHERE j.id = r.job_id AND j.state = 'submitting' AND j.lease_token = :lease
-        RETURNING j.id, EXTRACT(epoch FROM now() - j.created_at)::float8 AS age
+        RETURNING j.id, j.external_tenant_id, EXTRACT(epoch FROM now() - j.created_at)::float8 AS age
     ), unsent AS (
         DELETE FROM attempts a USING r JOIN moved ON moved.id = r.job_id
         WHERE NOT r.was_sent AND a.job_id = r.job_id AND a.number = r.number AND a.outcome IS NULL
@@ -194,15 +207,26 @@ _APPLY = text(
         SELECT r.job_id, r.reason, r.invalid_client_link, r.detail, r.solution_url
         FROM r JOIN moved ON moved.id = r.job_id WHERE r.reason IS NOT NULL
     )
-    SELECT id, age FROM moved
+    SELECT id, age, EXISTS (SELECT FROM tenant_links l WHERE l.external_tenant_id = moved.external_tenant_id)
+           AS link_stopped
+    FROM moved
     """
 ).bindparams(bindparam("results", type_=JSONB))
 
 
-def apply_transitions(connection: Connection, results: Sequence[Result], *, lease: UUID) -> dict[UUID, float]:
-    """Write what became of these jobs. Returns those that were still ours to move: their ids and ages in seconds."""
+class Moved(NamedTuple):
+    """A job whose transition was written."""
+
+    age: float
+    """Seconds since it was enqueued."""
+    link_stopped: bool
+    """Its tenant's other jobs are held, since the client link was found invalid."""
+
+
+def apply_transitions(connection: Connection, results: Sequence[Result], *, lease: UUID) -> dict[UUID, Moved]:
+    """Write what became of these jobs. Returns those that were still ours to move, by their ids."""
     rows = connection.execute(_APPLY, {"results": [_row(r) for r in results], "lease": lease})
-    return {row.id: row.age for row in rows}
+    return {row.id: Moved(row.age, row.link_stopped) for row in rows}
 
 
 def _row(result: Result) -> dict[str, Any]:

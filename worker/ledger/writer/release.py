@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, text
 from worker.ledger.states import Priority
 from worker.ledger.writer.arrival import SERVED_ROUND, raise_served
 from worker.ledger.writer.holds import CIRCUITS
+from worker.ledger.writer.tenant_links import STOPPED
 from worker.policy.retry import RetryPolicy
 
 #: Rows moved by one statement at most, so that a tick stays a short transaction.
@@ -108,7 +109,9 @@ _WAKE_DUE = text(
         ORDER BY due_at LIMIT :chunk FOR UPDATE SKIP LOCKED
     )
     UPDATE jobs j
-    SET state = 'pending', due_at = NULL, wait_reason = NULL,
+    SET state = CASE WHEN NOT j.link_trial AND {STOPPED.format(tenant="j.external_tenant_id")}
+                     THEN 'held' ELSE 'pending' END,
+        due_at = NULL, wait_reason = NULL,
         round = GREATEST(j.round, {SERVED_ROUND.format(priority="j.priority")})
     FROM due WHERE j.id = due.id
     """
@@ -125,7 +128,7 @@ _TAKE_BACK_UNCLAIMED = text(
 
 
 def wake_due(connection: Connection) -> int:
-    """`waiting` → `pending` for what is due. Returns how many."""
+    """`waiting` → `pending` (or `held`, if its tenant's link is invalid) for what is due. Returns how many."""
     return connection.execute(_WAKE_DUE, {"chunk": CHUNK}).rowcount
 
 
@@ -225,11 +228,15 @@ _RELEASE_PROBE = text(
     f"""
     WITH head AS (
         SELECT id, request_count, priority, round, created_at,
-               failing_since IS NOT NULL AS failing, CASE WHEN failing_since IS NOT NULL THEN random() END AS chance
+               EXISTS (SELECT FROM holds WHERE probe_tenant = external_tenant_id) AS probed_last,
+               failing_since IS NOT NULL AS failing,
+               CASE WHEN failing_since IS NOT NULL OR EXISTS (SELECT FROM holds WHERE name = 'brake') THEN random() END
+                   AS chance
         FROM jobs WHERE state = 'pending'
         ORDER BY priority, round, created_at, id LIMIT {CHUNK}
     ), picked AS (
-        SELECT id FROM head ORDER BY failing, request_count, chance, priority, round, created_at, id LIMIT 1
+        SELECT id FROM head
+        ORDER BY failing, probed_last, request_count, chance, priority, round, created_at, id LIMIT 1
     ), moved AS (
         UPDATE jobs j SET state = 'queued', queued_at = now()
         FROM picked WHERE j.id = picked.id AND {GUARD}

@@ -35,7 +35,7 @@ _REPLAY = text(
     ), revived AS (
         UPDATE jobs j
         SET state = 'pending', attempt_count = 0, uncounted_requests = 0, failing_since = NULL,
-            next_trigger = 'replay', pending_since = now(),
+            next_trigger = 'replay', pending_since = now(), link_trial = true,
             submission_key = CASE WHEN {_KEEPS_KEY} THEN j.submission_key ELSE gen_random_uuid() END,
             round = places.place + {NEXT_ROUND.format(priority="j.priority", tenant="j.external_tenant_id")}
         FROM places WHERE j.id = places.id AND j.state = 'dead'

@@ -49,6 +49,7 @@ STATES: dict[str, str] = {
     State.WAITING: "Waiting",
     State.QUEUED: "Queued",
     State.SUBMITTING: "Submitting",
+    State.HELD: "Held",
     State.SUBMITTED: "Submitted",
     State.DEAD: "Needs a person",
     State.DISCARDED: "Discarded",

@@ -26,10 +26,11 @@ from worker.ledger.states import Verb
 from worker.ledger.webhook_models import WebhookOutcome
 from worker.ledger.writer import webhooks as writer
 from worker.ledger.writer.resolve import Actor
+from worker.ledger.writer.tenant_links import free_links
 from worker.ledger.writer.webhooks import UnworkedEvent
 from worker.report.operations import start
 from worker.report.preview import preview
-from worker.report.webhooks.events import event_rules
+from worker.report.webhooks.events import CLIENT_LINKED, event_rules
 
 log = structlog.get_logger(__name__)
 
@@ -112,7 +113,10 @@ class Inbox:
 
 
 def process_event(connection: Connection, event: UnworkedEvent) -> list[int]:
-    """Start the replays for the event, and signature it as processed. Returns the operations' numbers."""
+    """Start the replays for the event, free the tenant's held jobs if the link is good, and mark it as processed.
+
+    Returns the operations' numbers.
+    """
     if event.external_tenant_id is None:
         writer.worked(connection, event.id, WebhookOutcome.NO_TENANT)
         return []
@@ -128,6 +132,8 @@ def process_event(connection: Connection, event: UnworkedEvent) -> list[int]:
         except SelectionChanged:
             # Another user acted on these failures first.
             continue
+    if event.event == CLIENT_LINKED:
+        free_links(connection, [event.external_tenant_id])
     outcome = WebhookOutcome.REPLAYED if started else WebhookOutcome.NOTHING_TO_REPLAY
     writer.worked(connection, event.id, outcome, started)
     return started

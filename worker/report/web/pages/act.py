@@ -38,6 +38,10 @@ def confirm(context: RequestContext) -> Response:
         confirmed = read_token(token)
         if confirmed.verb is Verb.DISCARD and not note:
             return _again(context, confirmed.verb, confirmed.wanted, "Give a reason: the audit log needs it.")
+        absent = context.text("confirmed_absent") == "yes"
+        if absent and not note:
+            problem = "Say how you know that the cases are not there: the audit log needs it."
+            return _again(context, confirmed.verb, confirmed.wanted, problem)
         with transaction(context.report.engine) as connection:
             number = operations.start(
                 connection,
@@ -45,6 +49,7 @@ def confirm(context: RequestContext) -> Response:
                 actor=context.actor(note or None),
                 channel=context.channel,
                 canary=context.text("canary") == "yes",
+                confirmed_absent=absent,
             )
     except SelectionChanged as error:
         return context.page("error.html", 409, title="The selection has changed", message=f"Nothing was done: {error}.")

@@ -71,6 +71,8 @@ def pipeline(tiles: Tiles, waits: FleetWaits) -> dict[str, Any]:
         word, tone = "No worker is running", "trouble"
     elif HoldName.API_KEY in names:
         word, tone = "Partner key rejected", "trouble"
+    elif HoldName.BRAKE in names:
+        word, tone = "Stopped by the brake", "trouble"
     elif names:
         word, tone = "On hold", "data"
     elif any(window.frees_in is not None for window in waits.windows):
@@ -85,6 +87,7 @@ def pipeline(tiles: Tiles, waits: FleetWaits) -> dict[str, Any]:
         "waiting": living.get(State.PENDING, 0) + living.get(State.WAITING, 0),
         "queued": living.get(State.QUEUED, 0),
         "submitting": living.get(State.SUBMITTING, 0),
+        "held": living.get(State.HELD, 0),
         "submitted_today": tiles.submitted_today,
     }
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from starlette.responses import RedirectResponse, Response
 
 from worker.ledger import queries
+from worker.ledger.database import transaction
 from worker.ledger.queries.links import refused_tokens
-from worker.report.client_links import LinkCheck, check_link
+from worker.ledger.writer.tenant_links import free_links
+from worker.report.client_links import LinkCheck, LinkState, check_link
 from worker.report.web.pages.front import sums
 from worker.report.web.request_context import RequestContext
 
@@ -18,13 +20,18 @@ def links(context: RequestContext) -> Response:
 
 
 def check(context: RequestContext) -> Response:
-    """The same page, with the API's current answer about one tenant's link."""
+    """The same page, with the API's current answer about one tenant's link.
+
+    If the link is good, the tenant's held jobs go on.
+    """
     tenant = context.form.get("tenant")
     if not isinstance(tenant, str) or not 1 <= len(tenant) <= 255 or "\x00" in tenant:
         return RedirectResponse("/links", 303)
-    return _page(
-        context, context.text("after", 300), context.text("search", 255), check_link(context.report.settings, tenant)
-    )
+    checked = check_link(context.report.settings, tenant)
+    if checked.state is LinkState.FINE:
+        with transaction(context.report.engine) as connection:
+            free_links(connection, [tenant])
+    return _page(context, context.text("after", 300), context.text("search", 255), checked)
 
 
 def to_links(_context: RequestContext) -> Response:

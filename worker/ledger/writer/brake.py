@@ -1,0 +1,228 @@
+"""The brake: when the API refuses everybody alike, stop the fleet and take back what died of it.
+
+`worker.policy.brake` decides; this stores. The brake is a row in `holds`, so it is probed like a circuit: one job at a
+time, of changing tenants, until one is submitted or ends in another way of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, text
+
+from worker.ledger.states import INVALID_LINK_REASONS, VERDICTS, AuditAction
+from worker.ledger.writer.resolve import Actor
+from worker.ledger.writer.tenant_links import free_links
+from worker.policy.brake import ACCEPTED_FOR, LOOK_BACK, MOST_ROWS, MOST_WITHDRAWALS, BrakePolicy, Death, probe_pause
+from worker.policy.brake import run_began as began
+from worker.policy.replay_plan import keeps_key_in_sql
+
+#: Who takes back what died of a fault of the API's.
+ACTOR = "brake"
+NOTE = "withdrawn: the API refused everybody"
+
+_SAME = "(CASE WHEN {d}.invalid_client_link THEN {d}.reason ELSE {d}.cause::text END)"
+# One recorder at a time judges deaths: so none is missed that another has not committed yet.
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('case_worker.brake', 0))")
+_ACTIVE = text("SELECT verdict, since, probe_job FROM holds WHERE name = 'brake'")
+_DIED = text(
+    f"""
+    SELECT {_SAME.format(d="d")} AS verdict, d.reason, d.job_id,
+           COALESCE(NULLIF(concat_ws(': ', d.error_type, d.detail->>'message'), ''), d.reason) AS message
+    FROM dead_letters d WHERE d.job_id = ANY(:ids) AND d.resolved_at IS NULL AND d.reason = ANY(:verdicts)
+      AND NOT EXISTS (SELECT FROM accepted_verdicts a
+                      WHERE a.verdict = {_SAME.format(d="d")} AND a.accepted_until > now())
+    ORDER BY d.id
+    """
+)
+_RUN = text(
+    f"""
+    SELECT EXTRACT(epoch FROM now() - d.created_at)::float8 AS seconds_ago, j.external_tenant_id AS tenant
+    FROM dead_letters d JOIN jobs j ON j.id = d.job_id
+    WHERE d.resolved_at IS NULL AND d.reason = :reason AND {_SAME.format(d="d")} = :verdict
+      AND d.created_at > now() - make_interval(secs => :look_back) AND j.withdrawals < :most_withdrawals
+    ORDER BY d.created_at DESC LIMIT :most
+    """
+)
+_OTHERS = text(
+    f"""
+    SELECT EXTRACT(epoch FROM now() - at)::float8 AS seconds_ago FROM (
+        (SELECT finalized_at AS at FROM jobs WHERE state = 'submitted' AND finalized_at IS NOT NULL
+         AND finalized_at > now() - make_interval(secs => :look_back) ORDER BY finalized_at DESC LIMIT :most)
+        UNION ALL
+        (SELECT d.created_at FROM dead_letters d
+         WHERE d.resolved_at IS NULL AND d.reason = ANY(:verdicts) AND {_SAME.format(d="d")} <> :verdict
+         AND d.created_at > now() - make_interval(secs => :look_back) ORDER BY d.created_at DESC LIMIT :most)
+    ) other ORDER BY at DESC LIMIT :most
+    """
+)
+_PULL = text(
+    """
+    INSERT INTO holds (name, since, until, detail, verdict, reason)
+    VALUES ('brake', now() - make_interval(secs => :ago), now() + make_interval(secs => :pause), :message, :verdict,
+            :reason)
+    ON CONFLICT (name) DO NOTHING
+    """
+)
+_KEEPS_KEY = keeps_key_in_sql(outcome_unknown="j.outcome_unknown")
+# The refusal is stored under the old key, so a known outcome needs a new one (developer-concepts/idempotency).
+_WITHDRAW = text(
+    f"""
+    WITH letters AS (
+        UPDATE dead_letters d
+        SET resolved_at = now(), resolution = 'withdrawn', resolved_by = :actor, note = :note
+        WHERE d.resolved_at IS NULL AND d.job_id IS NOT NULL AND d.reason = :reason
+          AND {_SAME.format(d="d")} = :verdict AND d.created_at >= :since
+        RETURNING d.job_id
+    )
+    UPDATE jobs j
+    SET state = 'pending', withdrawals = j.withdrawals + 1, attempt_count = GREATEST(j.attempt_count - 1, 0),
+        submission_key = CASE WHEN {_KEEPS_KEY} THEN j.submission_key ELSE gen_random_uuid() END,
+        next_trigger = 'retry', last_error = :note
+    FROM letters WHERE j.id = letters.job_id AND j.state = 'dead'
+    RETURNING j.id, j.external_tenant_id
+    """
+)
+_PROLONG = text(
+    """
+    UPDATE holds SET until = now() + make_interval(secs => :pause), probe_job = NULL
+    WHERE name = 'brake' AND probe_job = ANY(:ids)
+    """
+)
+_RELEASE = text(
+    """
+    WITH closed AS (DELETE FROM holds WHERE name = 'brake' RETURNING name, since, verdict, reason, detail)
+    , ended AS (
+        INSERT INTO past_holds (name, since, ended_at) SELECT name, since, now() FROM closed ON CONFLICT DO NOTHING
+    ), audited AS (
+        INSERT INTO audit_log (actor, action, detail, note)
+        SELECT :actor, :action, jsonb_build_object('reason', reason, 'message', detail), :note FROM closed
+    )
+    SELECT verdict, reason, detail FROM closed
+    """
+)
+_ACCEPT = text(
+    """
+    INSERT INTO accepted_verdicts AS a (verdict, reason, message, accepted_until, accepted_by)
+    VALUES (:verdict, :reason, :message, now() + make_interval(secs => :seconds), :actor)
+    ON CONFLICT (verdict) DO UPDATE SET accepted_until = EXCLUDED.accepted_until, accepted_by = EXCLUDED.accepted_by
+    """
+)
+_AUDIT = text(
+    """
+    INSERT INTO audit_log (actor, action, detail, note)
+    VALUES (:actor, :action, jsonb_build_object('reason', CAST(:reason AS text), 'message', CAST(:message AS text),
+                                                'jobs', CAST(:jobs AS int)), :note)
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BrakeState:
+    """What the brake stopped."""
+
+    since: datetime
+    reason: str
+    message: str
+
+
+def judge_deaths(connection: Connection, died: Sequence[UUID], policy: BrakePolicy) -> set[UUID]:
+    """After these jobs died: stop the fleet if the API refuses everybody alike, and take back what died of that.
+
+    Call it in the transaction that recorded the deaths. Returns those of the jobs that were taken back.
+    """
+    if not policy.jobs:
+        return set()
+    connection.execute(_LOCK)
+    letters = connection.execute(_DIED, {"ids": list(died), "verdicts": [reason.value for reason in VERDICTS]}).all()
+    if not letters:
+        return set()
+    active = connection.execute(_ACTIVE).one_or_none()
+    if active is None:
+        for letter in {row.verdict: row for row in letters}.values():
+            if (seconds := _seconds_of_run(connection, letter, policy)) is not None:
+                _pull(connection, letter, seconds)
+                break
+        active = connection.execute(_ACTIVE).one_or_none()
+    if active is None:
+        return set()
+    return _withdraw(connection, active, letters)
+
+
+#: Verdict, reason, job and message of an open dead letter.
+Letter = Row[tuple[str, str, UUID, str]]
+
+
+def _seconds_of_run(connection: Connection, letter: Letter, policy: BrakePolicy) -> float | None:
+    of_verdict = {
+        "verdict": letter.verdict, "reason": letter.reason, "look_back": LOOK_BACK, "most": MOST_ROWS,
+        "most_withdrawals": MOST_WITHDRAWALS, "verdicts": [reason.value for reason in VERDICTS],
+    }  # fmt: skip
+    deaths = [Death(row.seconds_ago, row.tenant) for row in connection.execute(_RUN, of_verdict)]
+    if len(deaths) < policy.jobs:
+        return None
+    return began(deaths, list(connection.execute(_OTHERS, of_verdict).scalars()), policy)
+
+
+def _pull(connection: Connection, letter: Letter, seconds: float) -> None:
+    words = {"verdict": letter.verdict, "reason": letter.reason, "message": letter.message[:1000]}
+    connection.execute(_PULL, words | {"ago": seconds + 0.001, "pause": probe_pause(0.0)})
+
+
+def _withdraw(
+    connection: Connection,
+    active: Row[tuple[str, datetime, UUID]],
+    letters: Sequence[Letter],
+) -> set[UUID]:
+    """Take back what died of the brake's verdict in this run, these jobs included."""
+    same = [row for row in letters if row.verdict == active.verdict]
+    if not same:
+        return set()
+    first = same[0]
+    words = {"verdict": first.verdict, "reason": first.reason, "actor": ACTOR, "note": NOTE}
+    rows = connection.execute(_WITHDRAW, words | {"since": active.since}).all()
+    open_for = connection.execute(
+        text("SELECT EXTRACT(epoch FROM now() - CAST(:since AS timestamptz))::float8"), {"since": active.since}
+    ).scalar_one()
+    connection.execute(_PROLONG, {"ids": [row.job_id for row in same], "pause": probe_pause(open_for)})
+    if first.reason in INVALID_LINK_REASONS:
+        free_links(connection, list({row.external_tenant_id for row in rows}))
+    connection.execute(
+        _AUDIT,
+        {"actor": ACTOR, "action": AuditAction.BRAKE_WITHDREW.value, "reason": first.reason,
+         "message": first.message[:1000], "jobs": len(rows), "note": NOTE},
+    )  # fmt: skip
+    return {row.id for row in rows}
+
+
+def brake_state(connection: Connection) -> BrakeState | None:
+    """What the brake holds the fleet for; None while it is off."""
+    row = connection.execute(text("SELECT since, reason, detail FROM holds WHERE name = 'brake'")).one_or_none()
+    return BrakeState(row.since, row.reason, row.detail) if row else None
+
+
+def release_brake(connection: Connection, actor: Actor) -> BrakeState | None:
+    """Let the fleet go on; the same verdict may stop it again. Returns what it was stopped for; None if it was not."""
+    state = brake_state(connection)
+    _end(connection, AuditAction.BRAKE_RELEASED, actor)
+    return state
+
+
+def accept_verdict(connection: Connection, actor: Actor) -> BrakeState | None:
+    """Let the fleet go on; for a day the verdict counts as each job's own. Returns it; None if the brake was off."""
+    state = brake_state(connection)
+    for row in _end(connection, AuditAction.BRAKE_ACCEPTED, actor):
+        connection.execute(
+            _ACCEPT,
+            {"verdict": row.verdict, "reason": row.reason, "message": row.detail, "seconds": ACCEPTED_FOR,
+             "actor": actor.name},
+        )  # fmt: skip
+    return state
+
+
+def _end(connection: Connection, action: AuditAction, actor: Actor) -> Sequence[Row[tuple[str, str, str]]]:
+    connection.execute(_LOCK)
+    return connection.execute(_RELEASE, {"actor": actor.name, "action": action.value, "note": actor.note}).all()

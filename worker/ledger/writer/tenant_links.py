@@ -1,0 +1,147 @@
+"""Stop a tenant's other jobs while its client link is invalid, and let them go on when it is good.
+
+A tenant with a row in `tenant_links` has jobs that died of its link. Its other jobs are `held`: one invalid link does
+not cost two requests for each of them. They go on when a job of the tenant gets any other answer (a replay, or a probe
+that the dispatcher sends now and then), or when a check or a webhook says that the link is good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from worker.ledger.states import AuditAction
+from worker.ledger.writer.arrival import SERVED_ROUND
+
+#: Rows moved by one statement at most while others wait for it.
+CHUNK = 1000
+#: Seconds until the first probe of a tenant's link; each next one comes after twice the time, and at most the longest.
+FIRST_PROBE = 900.0
+LONGEST_PROBE = 6 * 3600.0
+
+#: SQL: whether that tenant's jobs are held.
+STOPPED = "EXISTS (SELECT FROM tenant_links l WHERE l.external_tenant_id = {tenant})"
+
+_HOLD = """
+    UPDATE jobs j SET state = 'held', due_at = NULL, queued_at = NULL, wait_reason = NULL
+    FROM (SELECT id FROM jobs WHERE {which} AND NOT link_trial ORDER BY id LIMIT :chunk FOR UPDATE SKIP LOCKED) h
+    WHERE j.id = h.id
+"""
+# A probe that found the link still invalid goes back to the others; it needs no dead letter of its own.
+_PROBES_BACK = text(
+    """
+    WITH probes AS (
+        UPDATE jobs j SET state = 'held', link_trial = false, attempt_count = 0
+        FROM tenant_links l
+        WHERE j.id = ANY(:ids) AND l.probe_job = j.id AND j.state = 'dead' RETURNING j.id
+    )
+    DELETE FROM dead_letters d USING probes WHERE d.job_id = probes.id AND d.resolved_at IS NULL
+    RETURNING d.job_id
+    """
+)
+_MARK = text(
+    """
+    INSERT INTO tenant_links (external_tenant_id, reason, probe_at, probe_pause)
+    SELECT DISTINCT ON (j.external_tenant_id) j.external_tenant_id, d.reason, now() + make_interval(secs => :first),
+           2 * :first
+    FROM jobs j JOIN dead_letters d ON d.job_id = j.id AND d.resolved_at IS NULL
+    WHERE j.id = ANY(:ids) ORDER BY j.external_tenant_id, j.id
+    ON CONFLICT (external_tenant_id) DO NOTHING
+    """
+)
+_HOLD_OTHERS = text(
+    _HOLD.format(
+        which="external_tenant_id IN (SELECT external_tenant_id FROM jobs WHERE id = ANY(:ids))"
+        " AND state IN ('pending', 'waiting', 'queued')"
+    )
+)
+_HOLD_STRAGGLERS = text(
+    _HOLD.format(which="state = 'pending' AND external_tenant_id IN (SELECT external_tenant_id FROM tenant_links)")
+)
+_FREE = f"""
+    UPDATE jobs j SET state = 'pending', round = GREATEST(j.round, {SERVED_ROUND.format(priority="j.priority")})
+    WHERE j.state = 'held' AND {{which}}
+"""
+_UNMARK = text("DELETE FROM tenant_links WHERE external_tenant_id = ANY(:tenants)")
+_FREE_TENANTS = text(_FREE.format(which="j.external_tenant_id = ANY(:tenants)"))
+_FREE_STRAGGLERS = text(_FREE.format(which=f"NOT {STOPPED.format(tenant='j.external_tenant_id')}"))
+_PROBE = text(
+    f"""
+    WITH due AS (
+        SELECT l.external_tenant_id, first.id FROM tenant_links l CROSS JOIN LATERAL (
+            SELECT id FROM jobs h WHERE h.state = 'held' AND h.external_tenant_id = l.external_tenant_id
+            ORDER BY h.external_tenant_id, h.priority, h.round, h.created_at, h.id LIMIT 1
+        ) first
+        WHERE l.probe_at <= now() ORDER BY l.probe_at LIMIT :chunk FOR UPDATE OF l SKIP LOCKED
+    ), noted AS (
+        UPDATE tenant_links l
+        SET probe_at = now() + make_interval(secs => l.probe_pause), probe_job = due.id,
+            probe_pause = LEAST(2 * l.probe_pause, :longest)
+        FROM due WHERE l.external_tenant_id = due.external_tenant_id
+    )
+    UPDATE jobs j
+    SET state = 'pending', link_trial = true, round = GREATEST(j.round, {SERVED_ROUND.format(priority="j.priority")})
+    FROM due WHERE j.id = due.id AND j.state = 'held'
+    RETURNING j.id, j.external_tenant_id
+    """
+)
+_AUDIT = text(
+    "INSERT INTO audit_log (actor, action, detail) VALUES ('worker', :action,"
+    " jsonb_build_object('tenants', CAST(:tenants AS int), 'jobs', CAST(:jobs AS int)))"
+)
+
+
+class LinkProbe(NamedTuple):
+    """A held job that goes out to find out whether its tenant's link is good again."""
+
+    id: UUID
+    tenant: str
+
+
+def stop_links(connection: Connection, died: Sequence[UUID]) -> set[UUID]:
+    """After these jobs died of their tenants' links: hold the tenants' other jobs.
+
+    Returns those of the jobs that were probes: they are held again, and have no dead letter.
+    """
+    probes = set(connection.execute(_PROBES_BACK, {"ids": list(died)}).scalars())
+    rest = [job for job in died if job not in probes]
+    if rest:
+        connection.execute(_MARK, {"ids": rest, "first": FIRST_PROBE})
+        connection.execute(_HOLD_OTHERS, {"ids": rest, "chunk": CHUNK})
+    return probes
+
+
+def free_links(connection: Connection, tenants: Sequence[str]) -> int:
+    """These tenants' links are good: their held jobs go on. Returns how many; audited if there were any."""
+    marked = connection.execute(_UNMARK, {"tenants": list(tenants)}).rowcount
+    freed = connection.execute(_FREE_TENANTS, {"tenants": list(tenants)}).rowcount
+    if freed:
+        connection.execute(_AUDIT, {"action": AuditAction.LINK_FREED.value, "tenants": marked, "jobs": freed})
+    return freed
+
+
+def free_links_of(connection: Connection, jobs: Sequence[UUID]) -> int:
+    """As `free_links`, for the tenants of these jobs."""
+    tenants = connection.execute(
+        text("SELECT DISTINCT external_tenant_id FROM jobs WHERE id = ANY(:ids)"), {"ids": list(jobs)}
+    ).scalars()
+    return free_links(connection, list(tenants))
+
+
+def hold_stragglers(connection: Connection) -> int:
+    """`pending` → `held` for jobs that became pending while their tenant's link was found invalid."""
+    return connection.execute(_HOLD_STRAGGLERS, {"chunk": CHUNK}).rowcount
+
+
+def free_stragglers(connection: Connection) -> int:
+    """`held` → `pending` for jobs that arrived while their tenant's link was found good."""
+    return connection.execute(_FREE_STRAGGLERS).rowcount
+
+
+def probe_links(connection: Connection) -> list[LinkProbe]:
+    """`held` → `pending` for one job of each tenant whose probe is due."""
+    rows = connection.execute(_PROBE, {"chunk": CHUNK, "longest": LONGEST_PROBE})
+    return [LinkProbe(row.id, row.external_tenant_id) for row in rows]
