@@ -71,12 +71,12 @@ def test_every_audit_entry_is_chained_and_can_be_verified(pipeline: Pipeline, va
     result = run(variables, "audit", "verify")
 
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.startswith("4 entries as they were written\nhead ")
+    assert result.stdout.startswith("4 entries verified\nhead ")
     head = result.stdout.split()[-1]
     # The head that is kept elsewhere is found in the chain as it grows
     write(pipeline.ledger, "reveal")
     grown = run(variables, "audit", "verify", "--expect", head)
-    assert (grown.exit_code, "the head that you expect is entry 4 of it" in grown.stdout) == (0, True)
+    assert (grown.exit_code, "the expected head is entry 4" in grown.stdout) == (0, True)
     assert run(variables, "audit", "verify", "--expect", "x").exit_code == 2
 
 

@@ -140,7 +140,9 @@ def test_every_documented_setting_exists() -> None:
     names = {name for row in rows for name in re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", row.split("|")[1])}
     assert len(names) > 40
 
-    found = {finding.name for finding in check_settings(dict.fromkeys(names, "x")) if "is no setting" in finding.said}
+    found = {
+        finding.name for finding in check_settings(dict.fromkeys(names, "x")) if "is not a setting" in finding.message
+    }
 
     assert found == set()
 

@@ -99,7 +99,7 @@ def test_a_database_error_says_which_lines_are_in_and_enqueueing_again_brings_th
     # Then the first chunk is in, the second is not, and the message says so
     assert result.exit_code == 1
     assert result.stdout == "200 enqueued, 0 already there, 0 bad\n"
-    assert "up to line 200 are in. Whether lines 201 to 400 are in is not certain." in result.stderr
+    assert "up to line 200 are enqueued. Lines 201 to 400 may or may not be enqueued." in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert database.value("SELECT count(*) FROM jobs") == 200
 

@@ -16,7 +16,7 @@ def test_migrate_names_both_versions_and_can_be_run_again(empty_database: Databa
     second = run(variables, "migrate")
 
     assert first.stdout == f"Schema migrated from version none (an empty database) to version {version}.\n"
-    assert second.stdout == f"The schema is at version {version} already; nothing to do.\n"
+    assert second.stdout == f"The schema is already at version {version}; nothing to do.\n"
     assert (first.exit_code, second.exit_code) == (0, 0)
 
 

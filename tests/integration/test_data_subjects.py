@@ -91,11 +91,11 @@ def test_a_case_that_cannot_be_opened_is_said_to_be_missing(
 
     for result in (whole, by_reference, erased):
         assert result.exit_code == 1
-    assert "cannot be opened and are not in it" in whole.stderr
+    assert "cannot be decrypted and are not included" in whole.stderr
     (job,) = json.loads((tmp_path / "a.json").read_text())["jobs"]
     assert (job["job"]["case"], "not in CASE_ENCRYPTION_KEYS" in job["job"]["case_missing"]) == (None, True)
     assert json.loads((tmp_path / "b.json").read_text())["jobs"] == []
-    assert "left alone" in erased.stderr
+    assert "not erased" in erased.stderr
 
 
 @pytest.mark.parametrize("keys", [KEYS, {}], ids=["sealed", "plain"])

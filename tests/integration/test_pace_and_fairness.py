@@ -206,7 +206,9 @@ def test_why_a_job_waits_is_said_in_words(new_pipeline: PipelineMaker) -> None:
     assert last is not None
     assert last.ahead == 4
     assert why[0] == "4 jobs are ahead of it."
-    assert any("The rate limit is used up (4 of 4 in an hour)" in words and "frees in" in words for words in why)
+    assert any(
+        "The rate limit is used up (4 of 4 in an hour)" in words and "capacity returns in" in words for words in why
+    )
     assert waits.backlog == 5
     assert "5 jobs, about" in describe_estimate(waits)
     assert describe_fleet(waits)[-1] == "No dispatcher is leading: is a worker running?"

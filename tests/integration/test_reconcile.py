@@ -102,7 +102,7 @@ def test_what_the_lost_hours_have_submitted_is_found_and_nothing_is_sent_twice(
     here = variables | {"DATABASE_URL": restored.url, "WORKER_RETRY_MAX_SECONDS": "2"}
     told = run(here, "reconcile")
     assert told.exit_code == 0, told.output
-    assert "4 jobs will be looked up before anything is sent (2 pending, 1 waiting, 1 dead)." in told.stdout
+    assert "4 jobs will be looked up before sending (2 pending, 1 waiting, 1 dead)." in told.stdout
     assert "1 of them have no readable creditorReference" in told.stdout
     for key in ("arrived", "new"):
         told = run(here, "enqueue", "-", stdin=line(a_case(creditorReference=key), idempotencyKey=key))
@@ -140,10 +140,10 @@ def test_reconcile_changes_nothing_in_a_dry_run_and_marks_no_job_twice(pipeline:
 
     assert "2 jobs marked" in run(variables, "reconcile", "--since", "2026-05-31T14:00:00+02:00").stdout
     again = run(variables, "reconcile")
-    assert "2 of them are marked already." in again.stdout
+    assert "2 of them are already marked." in again.stdout
     assert "0 jobs marked" in again.stdout
     assert pipeline.ledger.value("SELECT count(*) FROM audit_log WHERE action = 'reconcile'") == 2
-    assert "jobs that arrive are looked up first" in run(variables, "status").stdout
+    assert "new jobs are looked up first" in run(variables, "status").stdout
     assert json.loads(run(variables, "status", "--json").stdout)["look_up_first_until"]
     assert str(pipeline.ledger.value("SELECT min(restored_to) FROM restores")).startswith("2026-05-31 12:00:00")
 
@@ -154,7 +154,7 @@ def test_reconcile_refuses_to_run_while_a_worker_leads(pipeline: Pipeline, varia
     result = run(variables, "reconcile")
 
     assert result.exit_code == 2
-    assert "the dispatcher of host:1 leads: stop all workers" in result.stderr
+    assert "the dispatcher of host:1 is running: stop all workers" in result.stderr
 
 
 def marked(pipeline: Pipeline, **case: Any) -> UUID:
@@ -243,7 +243,7 @@ def test_what_a_person_has_not_found_in_debitura_is_sent(pipeline: Pipeline, var
 
     assert run(variables, "reconcile", "--absent", job).exit_code == 2  # without a note
     told = run(variables, "reconcile", "--absent", job, "--note", "searched by name and amount")
-    assert (told.exit_code, told.stdout) == (0, "1 job noted as absent at the API. A replay sends them.\n")
+    assert (told.exit_code, told.stdout) == (0, "1 job recorded as absent at the API. A replay sends them.\n")
     assert run(variables, "reconcile", "--absent", job, "--note", "again").exit_code == 1
     assert "confirmed absent at the API by" in run(variables, "show", job).stdout
     pipeline.replay(job)

@@ -52,16 +52,16 @@ def test_a_rekey_seals_everything_with_the_newest_key(pipeline: Pipeline, variab
 
     # When it is only counted, nothing changes
     counted = run(variables | BOTH, "rekey", "--dry-run")
-    assert (counted.exit_code, "4 texts sealed with no key" in counted.stdout) == (0, False)
-    assert "sealed with no key" in counted.stdout
-    assert f"sealed with key {OLDER}" in counted.stdout
+    assert (counted.exit_code, "4 texts not encrypted" in counted.stdout) == (0, False)
+    assert "not encrypted" in counted.stdout
+    assert f"encrypted with key {OLDER}" in counted.stdout
     assert body(pipeline.ledger, jobs["plain"]).startswith("{")
 
     # When it is done
     done = run(variables | BOTH, "rekey", "--as", "ada")
 
     assert done.exit_code == 0, done.stderr
-    assert f"7 texts sealed with key {NEWEST}\n" in done.stdout
+    assert f"7 texts encrypted with key {NEWEST}\n" in done.stdout
     assert f"Nothing needs {OLDER} any more" in done.stdout
     assert {name: opened(pipeline.ledger, job) for name, job in jobs.items()} == before
     text = everything(pipeline.ledger)
@@ -72,7 +72,7 @@ def test_a_rekey_seals_everything_with_the_newest_key(pipeline: Pipeline, variab
     ]
 
     # And a second run finds nothing to do, and the jobs go their way
-    assert f"0 texts sealed with key {NEWEST}\n" in run(variables | BOTH, "rekey").stdout
+    assert f"0 texts encrypted with key {NEWEST}\n" in run(variables | BOTH, "rekey").stdout
     assert enqueue(pipeline.ledger, PROTECTION, creditorReference="GEHEIM-1").id == jobs["plain"]
 
 
@@ -147,7 +147,7 @@ def test_a_text_whose_key_is_missing_is_counted_and_left(ledger: Database, varia
     done = run(variables | {"CASE_ENCRYPTION_KEYS": NEW}, "rekey")
 
     assert done.exit_code == 1
-    assert f"1 text sealed with key {OLDER}, which is not in CASE_ENCRYPTION_KEYS" in done.stdout
+    assert f"1 text encrypted with key {OLDER}, which is not in CASE_ENCRYPTION_KEYS" in done.stdout
     assert body(ledger, job) == before
 
 

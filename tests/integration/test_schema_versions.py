@@ -104,7 +104,7 @@ def test_a_worker_of_the_older_version_starts_on_the_newer_schema_and_does_its_j
     assert len(sandbox.cases()) == 1
     assert run(variables, "status").exit_code == 0
     assert "newer than this code" in run(variables, "doctor").stdout
-    assert "suits it" in run(variables, "migrate").stdout
+    assert "compatible" in run(variables, "migrate").stdout
     settings = Settings.from_environment(variables)
     create_application(settings, newer.engine, variables)  # as `web` does, after the same check as `status`
 

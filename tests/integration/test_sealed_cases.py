@@ -164,7 +164,7 @@ def test_a_case_whose_key_is_missing_waits_and_says_for_what(
     assert "which is not in CASE_ENCRYPTION_KEYS here: put that key back" in row["last_error"]
     assert pipeline.attempts(job) == []
     doctor = run(variables | {"CASE_ENCRYPTION_KEYS": NEW}, "doctor")
-    assert "1 waiting job sealed with key" in doctor.stdout
+    assert "1 waiting job encrypted with key" in doctor.stdout
     assert doctor.exit_code == 1
 
     # And with the key back, the first look of a new dispatcher sends it on its way, though it was not due for long

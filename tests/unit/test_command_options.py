@@ -71,9 +71,9 @@ def test_each_setting_is_judged_by_itself() -> None:
     assert {name for name, finding in found.items() if finding.verdict is Verdict.FAILED} == {
         "WORKER_BATCH", "WORKER_THREADS", "DATABASE_URL", "REDIS_URL", "DEBITURA_API_KEY",
     }  # fmt: skip
-    assert found["DATABASE_URL"].said == "is missing"
-    assert found["WORKER_BATCH"].said == "is wrong"
-    assert found["WORKER_LEASE_SECONDS"].said == "5"
+    assert found["DATABASE_URL"].message == "is missing"
+    assert found["WORKER_BATCH"].message == "is wrong"
+    assert found["WORKER_LEASE_SECONDS"].message == "5"
 
 
 def test_a_secret_in_a_file_counts_and_is_not_shown(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_secret_in_a_file_counts_and_is_not_shown(tmp_path: Path) -> None:
         for finding in check_settings({"DEBITURA_API_KEY_FILE": str(file), "DEBITURA_API_KEY": "geheim"})
     }
 
-    assert (found["DEBITURA_API_KEY"].verdict, found["DEBITURA_API_KEY"].said) == (Verdict.OK, "set")
+    assert (found["DEBITURA_API_KEY"].verdict, found["DEBITURA_API_KEY"].message) == (Verdict.OK, "set")
     assert both["DEBITURA_API_KEY"].verdict is Verdict.WARNING
     assert "geheim" not in repr(found) + repr(both)
 
@@ -102,11 +102,11 @@ def test_bad_settings_are_left_out_with_their_files() -> None:
     [
         ("connection to server at 1.2.3.4, port 1 failed: Connection refused", "refused"),
         ("failed to resolve host 'im@host'", "host name"),
-        ('FATAL:  password authentication failed for user "im"', "password was not accepted"),
+        ('FATAL:  password authentication failed for user "im"', "password was rejected"),
         ('FATAL:  database "x" does not exist', "no such database"),
         ('FATAL:  role "x" does not exist', "no such user"),
-        ("timeout expired", "did not answer"),
-        ("something new with im in it", "it said ValueError"),
+        ("timeout expired", "did not respond"),
+        ("something new with im in it", "it raised ValueError"),
     ],
 )
 def test_trouble_is_told_in_our_words_only(text: str, words: str) -> None:

@@ -46,7 +46,7 @@ def closed_port() -> str:
 
 
 def test_a_refused_connection_was_certainly_not_sent(closed_port: str) -> None:
-    with pytest.raises(NotSent, match="no connection"):
+    with pytest.raises(NotSent, match="the connection failed"):
         send(closed_port)
 
 
@@ -55,7 +55,7 @@ def test_an_unknown_name_was_certainly_not_sent(monkeypatch: pytest.MonkeyPatch)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(NotSent, match="no connection"):
+    with pytest.raises(NotSent, match="the connection failed"):
         send("http://no-such-host.invalid")
 
 

@@ -110,7 +110,7 @@ def test_whoever_ends_leaves_no_file(pulse: Liveness, file: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_ends_the_process_with_its_setting_s_name(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"^WORKER_LIVENESS_FILE should name a file that can be written: No such"):
+    with pytest.raises(SettingsError, match=r"^WORKER_LIVENESS_FILE should name a writable file: No such"):
         Liveness(str(tmp_path / "nowhere" / "alive"), stale_after=60).begin()
 
 

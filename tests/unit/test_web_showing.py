@@ -13,7 +13,7 @@ from worker.ledger.states import Reason
 from worker.report.edit import differences
 from worker.report.web import chart
 from worker.report.web.labels import TITLES, title
-from worker.report.web.rendering import amount, foreign, is_web_address, link, shown_case, shown_change
+from worker.report.web.rendering import amount, is_web_address, link, shown_case, shown_change, untrusted
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def test_a_link_tells_the_other_side_nothing() -> None:
 
 
 def test_foreign_text_is_escaped_isolated_and_one_line() -> None:
-    made = foreign("<script>alert(1)</script>\n\u202eevil\x1b[31m")
+    made = untrusted("<script>alert(1)</script>\n\u202eevil\x1b[31m")
 
     assert made.startswith('<bdi class="foreign">&lt;script&gt;')
     assert not set("\n\u202e\x1b") & set(made)
 
 
 def test_long_text_is_cut_where_a_list_shows_it() -> None:
-    assert len(foreign("x" * 10_000, 280)) < 330
+    assert len(untrusted("x" * 10_000, 280)) < 330
 
 
 def test_amounts_have_separators_and_all_their_digits() -> None:

@@ -1,4 +1,4 @@
-"""What a case is about, in money. Pure functions."""
+"""A case's amount and currency. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from decimal import MIN_EMIN, Context, Decimal
 from typing import Any
 
-#: Amounts from here on are not lifted out of the case for the report; the case itself is not touched.
+#: Larger amounts are not extracted for the report; the case itself is unchanged.
 MAX_AMOUNT = Decimal(10) ** 15
-#: What the ledger's column holds of an amount.
-SMALLEST_AMOUNT = Decimal("0.0001")
+#: The precision of the ledger's amount column.
+AMOUNT_PRECISION = Decimal("0.0001")
 _WIDE = Context(prec=40, Emin=MIN_EMIN)
 
 
 def money_of(case: Mapping[str, Any]) -> tuple[Decimal | None, str | None]:
-    """The case's amount and currency: its own, or those of its `claims`, summed. None for what it does not say."""
+    """The case's amount and currency: its own, or summed over its `claims`. None if unknown."""
     claims = case.get("claims")
     parts = [c for c in claims if isinstance(c, dict)] if isinstance(claims, list) else []
     amounts = [_amount(case.get("amountToRecover"))]
@@ -34,8 +34,8 @@ def _amount(value: Any) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return None
     amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-    # In the ledger's own form: PostgreSQL knows no such exponents as JSON may have.
-    return amount.quantize(SMALLEST_AMOUNT, context=_WIDE) if -MAX_AMOUNT < amount < MAX_AMOUNT else None
+    # In the ledger's precision: PostgreSQL does not accept all exponents of JSON.
+    return amount.quantize(AMOUNT_PRECISION, context=_WIDE) if -MAX_AMOUNT < amount < MAX_AMOUNT else None
 
 
 def _currency(value: Any) -> str | None:

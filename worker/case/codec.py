@@ -1,6 +1,6 @@
-"""A case's JSON: read and written exactly, checked for what no later step could carry, and compared by meaning.
+"""Read and write a case's JSON exactly, validate it, and compare cases by meaning.
 
-No float is parsed and printed again: numbers stay Decimal between a JSON text and the ledger, so 1250.10 stays 1250.10.
+Numbers stay Decimal between the JSON text and the ledger, never float, so 1250.10 stays 1250.10.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import simplejson
 
 from worker.errors import InvalidCase
 
-#: Bytes (UTF-8) of one case at most.
+#: Maximum size of a case in bytes (UTF-8).
 MAX_CASE_BYTES = 1024 * 1024
-#: Objects and lists within each other at most.
+#: Maximum nesting depth of objects and lists.
 MAX_DEPTH = 64
-#: Digits of one whole number at most: as many as Python reads back from text.
+#: Maximum digits of an integer: Python parses no more from text.
 MAX_DIGITS = 4300
-#: Decimal's usual context would round to 28 digits, and know no number beyond 1E±999999.
+#: Decimal's default context rounds to 28 digits and rejects numbers beyond 1E±999999.
 _EXACT = Context(prec=MAX_CASE_BYTES, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 _TOO_LONG = 10**MAX_DIGITS
 
 
 def read_json(text: str | bytes, *, where: str, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """The JSON value, its fractions as Decimal. Raises InvalidCase for what is not JSON, NaN and Infinity included."""
+    """Parse JSON, with fractions as Decimal. Raises InvalidCase if it is not valid JSON, also for NaN and Infinity."""
 
     def no_constant(name: str) -> Any:
         raise InvalidCase(f"{name} is not a JSON number", where=where)
@@ -42,17 +42,19 @@ def read_json(text: str | bytes, *, where: str, object_hook: Callable[[dict[str,
 
 
 def write_json(case: dict[str, Any]) -> str:
-    """The text that every request will send. Raises InvalidCase with the place of what cannot be sent."""
+    """Serialize the case to the text of every request. Raises InvalidCase with the path of an invalid value."""
     check(case, "case")
     text = simplejson.dumps(case, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     size = len(text.encode())
     if size > MAX_CASE_BYTES:
-        raise InvalidCase(f"is {size:,} bytes long as JSON; {MAX_CASE_BYTES:,} bytes (1 MiB) is the most", where="case")
+        raise InvalidCase(
+            f"is {size:,} bytes long as JSON; {MAX_CASE_BYTES:,} bytes (1 MiB) is the maximum", where="case"
+        )
     return text
 
 
 def check(value: Any, where: str, depth: int = 0) -> None:  # noqa: PLR0912 - one case per JSON type
-    """Raise InvalidCase, naming the place, for a value that is not JSON or that the ledger cannot keep."""
+    """Raise InvalidCase with the path if a value is not JSON or the ledger cannot store it."""
     if depth > MAX_DEPTH:
         raise InvalidCase(f"is nested more than {MAX_DEPTH} levels deep", where=where)
     match value:
@@ -87,7 +89,7 @@ def check(value: Any, where: str, depth: int = 0) -> None:  # noqa: PLR0912 - on
 
 
 def check_text(value: str, where: str) -> None:
-    """Raise InvalidCase for text with NUL characters or lone surrogates, which PostgreSQL and UTF-8 cannot hold."""
+    """Raise InvalidCase for NUL characters or lone surrogates, which PostgreSQL and UTF-8 cannot store."""
     if "\x00" in value:
         raise InvalidCase("contains a NUL character (\\u0000)", where=where)
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -95,20 +97,20 @@ def check_text(value: str, where: str) -> None:
 
 
 def creditor_reference(case: dict[str, Any]) -> str | None:
-    """The case's creditorReference, where it has one that is text."""
+    """The case's creditorReference if it is non-empty text, else None."""
     reference = case.get("creditorReference")
     return reference if isinstance(reference, str) and reference else None
 
 
 def reference_in(body: str) -> str | None:
-    """The creditorReference in a case's text, read only where there is one: most bodies are not parsed for it."""
+    """The creditorReference in a case's JSON text. Texts without the name are not parsed."""
     return creditor_reference(read_json(body, where="case")) if '"creditorReference"' in body else None
 
 
 def digest(case: Any) -> str:
-    """The SHA-256 (hex) of the canonical JSON: members sorted by name, no spaces, equal numbers written alike.
+    """The SHA-256 (hex) of the canonical JSON: members sorted by name, no spaces, equal numbers written equally.
 
-    The same case gets the same digest whichever door it came through: 1250.1, 1250.10 and Decimal("1250.1") are equal.
+    A case has the same digest through every intake channel: 1250.1, 1250.10 and Decimal("1250.1") are equal.
     """
     text = simplejson.dumps(
         _canonical(case), sort_keys=True, ensure_ascii=False, separators=(",", ":"), use_decimal=True

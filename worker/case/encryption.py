@@ -1,8 +1,8 @@
-"""Text that only who has the key can read: AES-256-GCM, with the key's fingerprint in front.
+"""Encrypt texts with AES-256-GCM.
 
-`sealed1:FINGERPRINT:BASE64`. No JSON begins like that, so sealed and plain texts stand in the same column and are told
-apart. A sealed text opens only in the place that it was sealed for: the place (`job:ID`) is authenticated with it, so
-nobody can put one debtor's case into another one's job.
+The format is `sealed1:FINGERPRINT:BASE64`, with the key's fingerprint. No JSON begins like that, so encrypted and plain
+texts can share a column. A text can be decrypted only for the place it was encrypted for: the place (`job:ID`) is
+authenticated, so one debtor's case cannot be moved to another job.
 """
 
 from __future__ import annotations
@@ -19,61 +19,64 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from worker.errors import CaseSealed
 
-#: What every sealed text begins with.
+#: The prefix of every encrypted text.
 PREFIX = "sealed1:"
-#: Bytes of a key.
+#: Length of a key in bytes.
 KEY_BYTES = 32
-#: Characters of a key's fingerprint.
+#: Length of a key's fingerprint in characters.
 FINGERPRINT = 12
-#: Bytes that make each sealing different (NIST SP 800-38D; drawn at random, good for 2^32 texts under one key).
+#: Length of the random nonce in bytes (NIST SP 800-38D; safe for 2^32 texts per key).
 _NONCE = 12
 
 
 class Keyring:
-    """The keys of a deployment: the newest seals, all of them open. Safe for many threads."""
+    """The keys of a deployment: the newest encrypts, all decrypt. Thread-safe."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        """`keys` are 32 bytes each, the newest first; at least one."""
+        """`keys`: at least one, 32 bytes each, newest first."""
         self._ciphers = {fingerprint(key): AESGCM(key) for key in reversed(keys)}
         self.newest = fingerprint(keys[0])
-        """The fingerprint of the key that seals."""
+        """The fingerprint of the key that encrypts."""
         self.fingerprints = tuple(dict.fromkeys(fingerprint(key) for key in keys))
 
     def seal(self, text: str, place: str) -> str:
-        """The text under the newest key, for that place."""
+        """Encrypt the text with the newest key, for this place."""
         nonce = os.urandom(_NONCE)
         sealed = self._ciphers[self.newest].encrypt(nonce, text.encode(), place.encode())
         return f"{PREFIX}{self.newest}:{b64encode(nonce + sealed).decode()}"
 
     def open(self, sealed: str, place: str) -> str:
-        """The text again. Raises CaseSealed: its key is missing, or it was altered, or sealed for another place."""
+        """Decrypt the text.
+
+        Raises CaseSealed if its key is missing, or if it was altered or belongs to another place.
+        """
         key = key_of(sealed) or ""
         if key not in self._ciphers:
             raise CaseSealed(key)
         try:
             content = b64decode(sealed[len(PREFIX) + FINGERPRINT + 1 :], validate=True)
             return self._ciphers[key].decrypt(content[:_NONCE], content[_NONCE:], place.encode()).decode()
-        except (InvalidTag, ValueError):  # too short, or no base64
+        except (InvalidTag, ValueError):  # too short, or not base64
             raise CaseSealed(key, altered=True) from None
 
 
 def key_of(text: str) -> str | None:
-    """The fingerprint of the key that a text is sealed with; None for a plain text."""
+    """The fingerprint of the key of an encrypted text; None for a plain text."""
     return text[len(PREFIX) :].partition(":")[0] if text.startswith(PREFIX) else None
 
 
 def fingerprint(key: bytes) -> str:
-    """Names a key without telling anything of it."""
+    """A short hash that identifies a key without revealing it."""
     return sha256(b"case-worker key fingerprint" + key).hexdigest()[:FINGERPRINT]
 
 
 def make_key() -> str:
-    """A new key, as CASE_ENCRYPTION_KEYS takes it."""
+    """Generate a key for CASE_ENCRYPTION_KEYS."""
     return b64encode(os.urandom(KEY_BYTES)).decode()
 
 
 def parse_keys(text: str) -> tuple[bytes, ...]:
-    """The keys, separated by white space or commas, each once. Raises ValueError, which repeats none of them."""
+    """Parse keys separated by white space or commas, without duplicates. Raises ValueError, without the key."""
     keys = [
         _parse_key(part, number) for number, part in enumerate(re.split(r"[\s,]+", text.strip(" \t\r\n,")), 1) if part
     ]

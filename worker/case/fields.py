@@ -1,8 +1,7 @@
-"""The fields of a case: where each value stands, and which values may be shown. Pure functions.
+"""The fields of a case: their paths, and which values may be shown. Pure functions.
 
-By a list of what is harmless: an unknown field is hidden, and so are values that don't match their field's format.
-(The fields are those of referral-partners/integration-guides/case-submission.) Foreign text becomes one line that is
-safe to print.
+An allowlist decides: unknown fields are hidden, and so are values that don't match their field's format. (Fields as in
+referral-partners/integration-guides/case-submission.) `one_line` makes untrusted text safe to print.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _CODE = re.compile(r"\S{1,3}|[A-Za-z0-9-]{1,6}")
 _WORD = re.compile(r"[A-Za-z]{1,20}")
 _FLAG = re.compile(r"true|false|null")
 _ID = re.compile(r"[0-9a-fA-F-]{1,36}")
-#: References and tags are the sender's own, and stand in lists anyway.
+#: References and tags are chosen by the sender, and are shown in lists anyway.
 _ANY = re.compile(r".*", re.DOTALL)
 
 _HARMLESS = {
@@ -38,7 +37,7 @@ _PLACE = re.compile(r"\[\d+\]")
 
 
 def leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    """Every place in a JSON value that holds no further ones, with its path as the API names fields."""
+    """Every leaf of a JSON value, with its path in the API's notation."""
     inner = members(value, path)
     if not inner:
         return [(path, value)]
@@ -46,7 +45,7 @@ def leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
 
 
 def members(value: Any, path: str) -> dict[str, tuple[str | int, Any]]:
-    """What an object or a list holds: by its path, its name or index and its value. Nothing for other values."""
+    """The members of an object or list: path to (name or index, value). Empty for other values."""
     match value:
         case dict():
             return {f"{path}.{name}" if path else name: (name, member) for name, member in value.items()}
@@ -56,12 +55,12 @@ def members(value: Any, path: str) -> dict[str, tuple[str | int, Any]]:
 
 
 def kind_of(path: str) -> str:
-    """The path without numbers: the same for every entry of a list, such as `claims[].amount`."""
+    """The path without indexes: the same for every item of a list, e.g. `claims[].amount`."""
     return _PLACE.sub("[]", path) if "[" in path else path
 
 
 def is_harmless(path: str, value: Any) -> bool:
-    """Whether everybody may see what stands there: a field of the list, with a value that looks like one of it."""
+    """Whether the value may be shown to all users: its field is allowed and the value matches the field's format."""
     shape = _HARMLESS.get(kind_of(path))
     if shape is None:
         return False
@@ -69,7 +68,7 @@ def is_harmless(path: str, value: Any) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """A value of a case in the way in which people write it."""
+    """A value of a case as text."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -84,17 +83,17 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-#: Unicode categories that change how a line is shown, or what a terminal does, rather than being shown themselves.
-#: (Cf is format characters such as the bidirectional overrides; joiners within words belong to it and are kept.)
+#: Unicode categories of characters that change how a line is displayed or control the terminal. (Also Cf, format
+#: characters such as bidirectional overrides, except the joiners within words.)
 _UNPRINTABLE = {"Cc", "Cs", "Co", "Zl", "Zp"}
 _JOINERS = {"\u200c", "\u200d"}
 
 
 def one_line(text: str) -> str:
-    """Foreign text (a tenant's name, the API's message) as one line that does nothing to a terminal.
+    """Untrusted text (a tenant's name, the API's message) as one line that is safe to print.
 
-    White space of any kind becomes single spaces; control characters become a replacement character, so that an escape
-    sequence in a message is seen and not obeyed.
+    White space becomes single spaces; control characters become a replacement character, so that a terminal shows
+    escape sequences and does not execute them.
     """
     return " ".join("".join(_printable(character) for character in text).split())
 

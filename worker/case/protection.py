@@ -1,8 +1,8 @@
-"""What of a case stands in the ledger so that people with SQL could read it, and what is sealed.
+"""Which parts of a case the ledger stores in plain text, and which encrypted.
 
-Without keys everything is readable. With keys the case is sealed; its amount and reference stay readable only if
-CASE_PLAINTEXT_FIELDS names them. A hidden reference hides the idempotency key too, since the key is made of it: only
-the key's digest is stored. A job is found by its key in either form, since both have the same digest.
+Without keys everything is plain text. With keys the case is encrypted; amount and reference stay plain only if
+CASE_PLAINTEXT_FIELDS names them. If the reference is hidden, so is the idempotency key, which contains it: only its
+digest is stored. Jobs are found by either form of the key, because both have the same digest.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from worker.case.encryption import Keyring, key_of, parse_keys
 from worker.environment import setting_text
 from worker.errors import CaseSealed, SettingsError
 
-#: What CASE_PLAINTEXT_FIELDS may name.
+#: The allowed values of CASE_PLAINTEXT_FIELDS.
 PLAINTEXT_FIELDS = ("amount", "reference")
-#: What a stored idempotency key begins with of which only the digest is kept.
+#: The prefix of a stored idempotency key that is only a digest.
 HIDDEN = "hidden:sha256:"
 _HIDDEN_KEY = re.compile(r"hidden:sha256:[0-9a-f]{64}")
 
 
 class Facts(Protocol):
-    """A job's case as the door let it in."""
+    """A job's case as it was accepted."""
 
     @property
     def external_tenant_id(self) -> str:
-        """Whose it is."""
+        """The tenant."""
 
     @property
     def idempotency_key(self) -> str:
-        """As the sender knows it."""
+        """The sender's key."""
 
     @property
     def case_body(self) -> str:
@@ -45,20 +45,20 @@ class Facts(Protocol):
 
     @property
     def creditor_reference(self) -> str | None:
-        """Lifted out of the case."""
+        """Extracted from the case."""
 
     @property
     def amount(self) -> Decimal | None:
-        """Lifted out of the case."""
+        """Extracted from the case."""
 
     @property
     def currency(self) -> str | None:
-        """Lifted out of the case."""
+        """Extracted from the case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The same as it stands in the ledger."""
+    """A job's case as it is stored."""
 
     idempotency_key: str
     case_body: str
@@ -69,20 +69,20 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """A deployment's decision."""
+    """A deployment's encryption settings."""
 
     keyring: Keyring | None = None
-    """None: nothing is sealed or hidden."""
+    """None if nothing is encrypted or hidden."""
     hides_reference: bool = False
     hides_amount: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Protection:
-        """What the environment asks for, whatever else is in it. Raises SettingsError."""
+        """Read the settings from the environment. Raises SettingsError."""
         return protection_from(*read_protection(environ))
 
     def kept(self, job_id: UUID, case: Facts) -> Kept:
-        """What is stored of a job's case."""
+        """The stored form of a job's case."""
         return Kept(
             hidden_key(case.external_tenant_id, case.idempotency_key) if self.hides_reference else case.idempotency_key,
             self.seal_case(job_id, case.case_body),
@@ -92,19 +92,19 @@ class Protection:
         )
 
     def seal_case(self, job_id: UUID, body: str) -> str:
-        """A wording of that job's case, as it is stored."""
+        """Encrypt a version of the job's case."""
         return self._seal(body, f"job:{job_id}")
 
     def open_case(self, job_id: UUID, body: str) -> str:
-        """The wording again. Raises CaseSealed."""
+        """Decrypt a version of the job's case. Raises CaseSealed."""
         return self._open(body, f"job:{job_id}")
 
     def seal_message(self, dead_letter_id: int, sent: str) -> str:
-        """What was sent as an unreadable message, as it is stored."""
+        """Encrypt the content of an unreadable message."""
         return self._seal(sent, f"message:{dead_letter_id}")
 
     def open_message(self, dead_letter_id: int, sent: str) -> str:
-        """What was sent. Raises CaseSealed."""
+        """Decrypt the content of an unreadable message. Raises CaseSealed."""
         return self._open(sent, f"message:{dead_letter_id}")
 
     def _seal(self, text: str, place: str) -> str:
@@ -123,7 +123,7 @@ UNPROTECTED = Protection()
 
 
 def key_digest(tenant: str, key: str) -> bytes:
-    """What a tenant's idempotency key is found by: the same for the key and for its hidden form.
+    """The digest that identifies a tenant's idempotency key, the same for the plain and the hidden form.
 
     The database's function `job_key` computes the same; a test compares them.
     """
@@ -133,22 +133,22 @@ def key_digest(tenant: str, key: str) -> bytes:
 
 
 def hidden_key(tenant: str, key: str) -> str:
-    """The form of an idempotency key that tells nothing of it."""
+    """The hidden form of an idempotency key: only its digest."""
     return HIDDEN + key_digest(tenant, key).hex()
 
 
 @lru_cache(maxsize=16)
 def protection_from(keys: tuple[bytes, ...], readable: tuple[str, ...]) -> Protection:
-    """The protection by these keys (the newest first) that leaves these fields in plain text."""
+    """The protection with these keys (newest first) and plain-text fields."""
     if not keys:
         return UNPROTECTED
     return Protection(Keyring(keys), hides_reference="reference" not in readable, hides_amount="amount" not in readable)
 
 
 def read_protection(environ: Mapping[str, str]) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
-    """CASE_ENCRYPTION_KEYS and CASE_PLAINTEXT_FIELDS: the keys, the newest first, and what stays readable.
+    """Read CASE_ENCRYPTION_KEYS (newest first) and CASE_PLAINTEXT_FIELDS. Raises SettingsError.
 
-    Raises SettingsError. Apart from the others, since a web app that enqueues needs these two only.
+    Separate from the other settings, because a web app that enqueues needs only these two.
     """
     try:
         keys = parse_keys(setting_text(environ, "CASE_ENCRYPTION_KEYS"))

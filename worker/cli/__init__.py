@@ -1,4 +1,4 @@
-"""The command `case-worker`. Each module holds one group of commands; `worker.report` does what they show and do."""
+"""The command `case-worker`. Each module holds one group of commands; `worker.report` has their logic."""
 
 from __future__ import annotations
 

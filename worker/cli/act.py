@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.case.fields import one_line
 from worker.cli.group import DONE, WITH_FAILURES
-from worker.cli.ledger import one_moment, open_ledger
+from worker.cli.ledger import open_ledger, snapshot
 from worker.cli.options import (
     Words,
     as_actor,
@@ -66,8 +66,8 @@ def replay(
 ) -> int:  # fmt: skip
     """Send dead jobs again: by id, or all that match the options.
 
-    A job whose outcome is known gets a new submission key, because the API would answer the old one with the stored
-    refusal. After an unknown outcome the key stays the same, and the case is first looked up by its creditorReference,
+    A job whose outcome is known gets a new submission key, because the API would repeat the stored rejection for the
+    old one. After an unknown outcome the key stays the same, and the case is first looked up by its creditorReference,
     so that no second case is created.
 
     If neither protects from a second case (no creditorReference, and a key too old to be trusted), look in Debitura; if
@@ -84,14 +84,14 @@ def replay(
     )  # fmt: skip
 
 
-@click.command(short_help="Give up dead jobs for good.")
+@click.command(short_help="Discard dead jobs permanently.")
 @_selects_jobs
 @click.option("--note", type=Words(2000), metavar="TEXT", required=True, help="The reason, for the audit log.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation in a terminal.")
 def discard(
     *, job_ids: tuple[UUID, ...], everything: bool, dry_run: bool, actor: str | None, note: str, yes: bool, **which: Any
 ) -> int:
-    """Give up dead jobs for good: by id, or all that match the options.
+    """Discard dead jobs permanently: by id, or all that match the options.
 
     With --reason malformed_message or --all, this includes messages that could not be read.
     """
@@ -125,7 +125,7 @@ def _act(
 ) -> int:
     settings, engine = open_ledger()
     warn_about_encrypted_fields(settings, wanted)
-    with one_moment(engine) as connection:
+    with snapshot(engine) as connection:
         made = preview(connection, verb, wanted)
     if not made.count:
         click.echo(f"nothing to {verb}")
@@ -135,7 +135,9 @@ def _act(
         click.echo(expected.describe(verb, f"would be {PAST[verb]}"))
         return _list_skipped(made, [])
     if not sure:
-        click.confirm(f"{expected.describe(verb, f'will be {PAST[verb]} for good')}. Go on?", abort=True, err=True)
+        click.confirm(
+            f"{expected.describe(verb, f'will be {PAST[verb]} permanently')}. Continue?", abort=True, err=True
+        )
     lease = uuid4()
     try:
         with transaction(engine) as connection:
@@ -147,11 +149,11 @@ def _act(
     except SelectionChanged as error:
         click.echo(f"case-worker: {one_line(str(error))}", err=True)
         return WITH_FAILURES
-    return _carry_out(engine, made, number, lease, actor)
+    return _run(engine, made, number, lease, actor)
 
 
-def _carry_out(engine: Engine, made: Preview, number: int, lease: UUID, actor: Actor) -> int:
-    """Run the operation to its end in this process, and print the result."""
+def _run(engine: Engine, made: Preview, number: int, lease: UUID, actor: Actor) -> int:
+    """Run the operation in this process, and print the result."""
     tally, late, stopped = Tally(), list[str](), None
     with progress(str(made.verb), made.count) as tell:
 
@@ -167,23 +169,23 @@ def _carry_out(engine: Engine, made: Preview, number: int, lease: UUID, actor: A
         try:
             run(engine, number, lease=lease, watch=watch)
         except DBAPIError as error:
-            stopped = f"{describe_database_error(error)}. Run the same again for the rest"
+            stopped = f"{describe_database_error(error)}. Run the same command again for the rest"
         except KeyboardInterrupt:
             with transaction(engine) as connection:
                 cancel(connection, number, actor, command_line_channel())
             run(engine, number, lease=lease)
-            stopped = "stopped by the keyboard. Run the same again for the rest"
+            stopped = "interrupted. Run the same command again for the rest"
     click.echo(tally.describe(made.verb, PAST[made.verb]))
     if stopped is None:
-        with one_moment(engine) as connection:
+        with snapshot(engine) as connection:
             ended = queries.operation(connection, number)
         if ended.state == OperationState.RUNNING:
-            stopped = f"operation {number} is carried on by another process"
+            stopped = f"operation {number} continues in another process"
         elif ended.state != OperationState.DONE:
             stopped = f"operation {number}: {one_line(ended.message or ended.state)}"
     code = _list_skipped(made, late)
     if stopped:
-        click.echo(f"case-worker: {stopped}. What is counted above is done.", err=True)
+        click.echo(f"case-worker: {stopped}. The counts above are done.", err=True)
         return WITH_FAILURES
     return code
 

@@ -27,7 +27,7 @@ def test() -> int:
     answers = []
     for host, answer in send_test(settings):
         answers.append(answer)
-        click.echo(f"{one_line(host)}: {_in_words(answer)}")
+        click.echo(f"{one_line(host)}: {_describe(answer)}")
     return DONE if all(_arrived(answer) for answer in answers) else WITH_FAILURES
 
 
@@ -35,8 +35,8 @@ def _arrived(answer: Answer) -> bool:
     return answer.status is not None and 200 <= answer.status < 300
 
 
-def _in_words(answer: Answer) -> str:
+def _describe(answer: Answer) -> str:
     if answer.status is None:
         return f"FAILED, {answer.said}"
-    said = one_line(answer.said)[:200]
-    return f"{'ok' if _arrived(answer) else 'FAILED'}, HTTP {answer.status}{f': {said}' if said else ''}"
+    body = one_line(answer.said)[:200]
+    return f"{'ok' if _arrived(answer) else 'FAILED'}, HTTP {answer.status}{f': {body}' if body else ''}"

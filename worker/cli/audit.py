@@ -7,15 +7,15 @@ import re
 import click
 
 from worker.cli.group import DONE, WITH_FAILURES
-from worker.cli.ledger import one_moment, open_ledger
+from worker.cli.ledger import open_ledger, snapshot
 from worker.cli.options import progress
 from worker.ledger.queries.audit import head
-from worker.privacy.audit import verify as walk_chain
+from worker.privacy.audit import verify as verify_chain
 from worker.report.formatting import counted
 
 
 class Hash(click.ParamType[bytes]):
-    """A head hash that was saved elsewhere."""
+    """A head hash that the user saved earlier."""
 
     name = "hash"
 
@@ -42,17 +42,17 @@ def verify(*, expect: bytes | None) -> int:
     the whole chain was rebuilt.
     """
     _, engine = open_ledger()
-    with one_moment(engine) as connection:
+    with snapshot(engine) as connection:
         entries = head(connection).entries
         with progress("verifying", entries) as tell:
-            walk = walk_chain(
+            result = verify_chain(
                 connection, expected=expect, tell=lambda done, total: tell(done, f"{done} of {total} entries")
             )
-    for problem in walk.problems:
+    for problem in result.problems:
         click.echo(f"case-worker: {problem}", err=True)
-    if walk.problems:
+    if result.problems:
         return WITH_FAILURES
-    since = f"; the head that you expect is entry {walk.met_at} of it" if expect else ""
-    click.echo(f"{counted(walk.position, 'entry')} as they were written{since}")
-    click.echo(f"head {walk.hash.hex()}")
+    since = f"; the expected head is entry {result.met_at}" if expect else ""
+    click.echo(f"{counted(result.position, 'entry')} verified{since}")
+    click.echo(f"head {result.hash.hex()}")
     return DONE

@@ -1,4 +1,4 @@
-"""`case-worker brake`: what the brake holds the fleet for, accept its verdict, or let the fleet go on."""
+"""`case-worker brake`: show why the brake stopped the fleet, accept its verdict, or release it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 from worker.case.fields import one_line
 from worker.cli.group import DONE, WITH_FAILURES
-from worker.cli.ledger import one_moment, open_ledger
+from worker.cli.ledger import open_ledger, snapshot
 from worker.cli.options import as_actor, os_user, with_note
 from worker.ledger.database import transaction
 from worker.ledger.queries.waiting import fleet_waits
@@ -20,23 +20,23 @@ from worker.report.overview import brake_as_data
 OFF = "The brake is off: nothing is stopped."
 
 
-@click.group("brake", short_help="See and answer what stopped the fleet.", invoke_without_command=True)
+@click.group("brake", short_help="Show or release the brake that stopped the fleet.", invoke_without_command=True)
 @click.pass_context
 def brake(context: click.Context) -> None:
-    """When the same verdict meets many jobs of several tenants, the fleet stops: the API is at fault, not the jobs.
+    """The brake stops the fleet when many jobs of several tenants get the same verdict: then the API is at fault.
 
-    It goes on by itself when a probe succeeds. If the verdict is right, accept it.
+    The fleet continues by itself when a probe succeeds. If the verdict is right, accept it.
     """
     if context.invoked_subcommand is None:
         context.invoke(status)
 
 
-@brake.command("status", short_help="Show what the brake holds the fleet for.")
+@brake.command("status", short_help="Show why the brake stopped the fleet.")
 @click.option("--json", "json_wanted", is_flag=True, help="One JSON object or null, for programs.")
 def status(*, json_wanted: bool = False) -> None:
-    """Show the verdict that stopped the fleet, since when, and what waits."""
+    """Show the verdict that stopped the fleet, since when, and how many jobs wait."""
     settings, engine = open_ledger()
-    with one_moment(engine) as connection:
+    with snapshot(engine) as connection:
         found = brake_as_data(fleet_waits(connection, Pace.parse(settings.rate_limits)))
     if json_wanted:
         click.echo(as_json(found))
@@ -51,33 +51,33 @@ def status(*, json_wanted: bool = False) -> None:
         click.echo(f"Waiting: {waiting}{f' ({money})' if money else ''}. Probes so far: {found['probes']}.")
 
 
-@brake.command("accept", short_help="Let the verdict count as each job's own for a day.")
+@brake.command("accept", short_help="Apply the verdict to each job for a day.")
 @as_actor
 @with_note
 def accept(*, actor: str | None, note: str | None) -> int:
-    """Say that the verdict is right: the fleet goes on, and for a day it counts as each job's own."""
+    """Accept the verdict as right: the fleet continues, and for a day the verdict applies to each job."""
     _, engine = open_ledger()
     with transaction(engine) as connection:
         state = accept_verdict(connection, Actor(actor or os_user(), note))
-    return _tell(state, "Accepted")
+    return _print_result(state, "Accepted")
 
 
-@brake.command("release", short_help="Let the fleet go on; the same verdict may stop it again.")
+@brake.command("release", short_help="Continue; the same verdict may stop the fleet again.")
 @as_actor
 @with_note
 def release(*, actor: str | None, note: str | None) -> int:
-    """Let the fleet go on at once. If the API still refuses everybody, the brake stops it again."""
+    """Continue at once. If the API still rejects all tenants, the brake stops the fleet again."""
     _, engine = open_ledger()
     with transaction(engine) as connection:
         state = release_brake(connection, Actor(actor or os_user(), note))
-    return _tell(state, "Released")
+    return _print_result(state, "Released")
 
 
-def _tell(state: BrakeState | None, done: str) -> int:
+def _print_result(state: BrakeState | None, done: str) -> int:
     if state is None:
         click.echo(OFF)
         return WITH_FAILURES
-    click.echo(f"{done}: {_verdict(state.reason, state.message)}. The fleet goes on.")
+    click.echo(f"{done}: {_verdict(state.reason, state.message)}. The fleet continues.")
     return DONE
 
 

@@ -73,8 +73,8 @@ def check_webhook_secret(environ: Mapping[str, str]) -> Iterator[Finding]:
     except SettingsError as error:
         yield Finding(WEBHOOK_SECRET, Verdict.FAILED, "is wrong", f"{error}.")
         return
-    said = f"{counted(len(secrets), 'secret')}" if secrets else "not set, so case-worker web accepts no webhooks"
-    yield Finding(WEBHOOK_SECRET, Verdict.OK, said)
+    message = f"{counted(len(secrets), 'secret')}" if secrets else "not set, so case-worker web accepts no webhooks"
+    yield Finding(WEBHOOK_SECRET, Verdict.OK, message)
 
 
 def check_notifications(settings: Settings) -> Iterator[Finding]:
@@ -82,17 +82,17 @@ def check_notifications(settings: Settings) -> Iterator[Finding]:
     checks report that."""
     try:
         with engine_of(settings).connect() as connection:
-            untold, webhooks = receivers(connection), webhook_status(connection)
+            undelivered, webhooks = receivers(connection), webhook_status(connection)
     except (SQLAlchemyError, SettingsError):
         return
-    for receiver in untold:
+    for receiver in undelivered:
         if receiver.last_error:
             fix = "Fix that receiver, or correct ALERT_WEBHOOK_URLS; case-worker alerts test sends a test alert."
             yield Finding("alerts", Verdict.WARNING, describe_receiver(receiver), fix)
     if webhooks.unworked:
         fix = "Start case-worker web: it processes them, and accepts none while it is down."
-        said = f"{counted(webhooks.unworked, 'event')} of Debitura not worked on yet"
-        yield Finding("webhooks", Verdict.WARNING, said, fix)
+        message = f"{counted(webhooks.unworked, 'event')} from Debitura not processed yet"
+        yield Finding("webhooks", Verdict.WARNING, message, fix)
 
 
 def _check(environ: Mapping[str, str], name: str, read: Callable[[], object]) -> Finding:

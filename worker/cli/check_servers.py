@@ -38,7 +38,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
             replica = bool(connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one())
             fsync = str(connection.execute(text("SHOW fsync")).scalar_one())
     except SettingsError as error:
-        yield Finding("database", Verdict.FAILED, "its URL names no database", f"{error}.")
+        yield Finding("database", Verdict.FAILED, "its URL is invalid", f"{error}.")
         return
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
@@ -58,7 +58,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         fix = "Turn fsync on: the ledger is the only record of what was submitted."
         yield Finding("database", Verdict.WARNING, f"PostgreSQL {version}, but a power cut may lose commits", fix)
     else:
-        yield Finding("database", Verdict.OK, f"PostgreSQL {version} answers")
+        yield Finding("database", Verdict.OK, f"PostgreSQL {version} responds")
     yield from _check_ledger(settings)
 
 
@@ -69,7 +69,7 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
         with engine.connect() as connection:
             counts = queries.counts(connection)
     except SchemaMismatch as error:
-        yield Finding("schema", Verdict.FAILED, "it does not suit this code", f"{error}.")
+        yield Finding("schema", Verdict.FAILED, "it is not compatible with this code", f"{error}.")
         return
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
@@ -79,7 +79,7 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
     yield Finding("schema", Verdict.OK, f"version {schema.version}{newer}")
     yield from check_case_keys(settings, engine)
     if counts.leader:
-        yield Finding("worker", Verdict.OK, f"the dispatcher of {counts.leader} leads")
+        yield Finding("worker", Verdict.OK, f"the dispatcher of {counts.leader} is the leader")
     else:
         fix = "Start one: celery -A worker worker"
         yield Finding("worker", Verdict.WARNING, "none is running, so nothing is submitted", fix)
@@ -99,12 +99,12 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
         fix = "Fix CELERY_BROKER_URL (or REDIS_URL, if that is the broker), or the network path to the server."
         yield Finding("broker", Verdict.FAILED, describe(error), fix)
         return
-    yield Finding("broker", Verdict.OK, f"{transport} answers")
+    yield Finding("broker", Verdict.OK, f"{transport} responds")
     if settings.broker_url.startswith(("redis", "rediss")):
-        yield from _check_keeping(settings.broker_url)
+        yield from _check_durability(settings.broker_url)
 
 
-def _check_keeping(url: str) -> Iterator[Finding]:
+def _check_durability(url: str) -> Iterator[Finding]:
     """Check eviction and persistence: jobs are safe in the ledger, but cases on their way to it are not."""
     try:
         with _redis(url) as client:
@@ -129,15 +129,15 @@ def _check_keeping(url: str) -> Iterator[Finding]:
 def _saves(client: redis.Redis) -> str | None:
     """The `save` setting; None if the server does not allow CONFIG, as many hosted ones don't."""
     try:
-        answer: Any = client.config_get("save")
+        response: Any = client.config_get("save")
     except redis.ResponseError:
         return None
-    return str(answer.get("save", "")).strip() if isinstance(answer, dict) else None
+    return str(response.get("save", "")).strip() if isinstance(response, dict) else None
 
 
 def _facts(client: redis.Redis, section: str) -> dict[str, Any]:
-    answer: Any = client.info(section)
-    return answer if isinstance(answer, dict) else {}
+    response: Any = client.info(section)
+    return response if isinstance(response, dict) else {}
 
 
 def check_cache(settings: Settings) -> Iterator[Finding]:
@@ -152,7 +152,7 @@ def check_cache(settings: Settings) -> Iterator[Finding]:
         )
         yield Finding("cache", Verdict.FAILED, describe(error), fix)
         return
-    yield Finding("cache", Verdict.OK, "it answers and accepts entries")
+    yield Finding("cache", Verdict.OK, "it responds and accepts entries")
 
 
 def check_apis(settings: Settings) -> Iterator[Finding]:
@@ -166,7 +166,7 @@ def check_apis(settings: Settings) -> Iterator[Finding]:
         fix = f"Check the network path to {settings.customer_api_url}: firewall, proxy, DEBITURA_CUSTOMER_API_URL."
         yield Finding(name, Verdict.FAILED, str(error), fix)
     else:
-        yield Finding(name, Verdict.OK, f"it answers (HTTP {status})")
+        yield Finding(name, Verdict.OK, f"it responds (HTTP {status})")
 
 
 def _check_key(name: str, settings: Settings) -> Finding:
@@ -195,7 +195,7 @@ def check_case_keys(settings: Settings, engine: Engine) -> Iterator[Finding]:
         waited_for = keys_waited_for(connection)
     missing = {key: jobs for key, jobs in waited_for.items() if key not in known}
     for key, jobs in sorted(missing.items()):
-        said = f"{counted(jobs, 'waiting job')} sealed with key {key}, which is not in CASE_ENCRYPTION_KEYS"
-        yield Finding("case keys", Verdict.FAILED, said, "Add that key again after the newest one, and restart.")
+        message = f"{counted(jobs, 'waiting job')} encrypted with key {key}, which is not in CASE_ENCRYPTION_KEYS"
+        yield Finding("case keys", Verdict.FAILED, message, "Add that key again after the newest one, and restart.")
     if keyring and not missing:
         yield Finding("case keys", Verdict.OK, f"the newest is {keyring.newest}; no job waits for a missing one")

@@ -42,7 +42,7 @@ class Finding:
 
     name: str
     verdict: Verdict
-    said: str
+    message: str
     fix: str | None = None
     """How to fix it, if there is something to fix."""
 
@@ -83,7 +83,7 @@ def check_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
         if name.startswith(_OURS) and name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1)
             hint = f"did you mean {near[0]}?" if near else "remove it, or correct its name"
-            yield Finding(name, Verdict.WARNING, "is no setting of this version", hint)
+            yield Finding(name, Verdict.WARNING, "is not a setting of this version", hint)
 
 
 def _check(name: str, environ: Mapping[str, str]) -> Finding:

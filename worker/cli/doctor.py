@@ -55,6 +55,6 @@ def _findings() -> Iterator[Finding]:
 
 
 def _show(screen: Screen, finding: Finding) -> None:
-    screen.styled((f"{finding.verdict:<8} ", _STYLES[finding.verdict]), (f"{finding.name}: {finding.said}", ""))
+    screen.styled((f"{finding.verdict:<8} ", _STYLES[finding.verdict]), (f"{finding.name}: {finding.message}", ""))
     if finding.fix:
         screen.line(f"{'':<9}{finding.fix}", style="dim")

@@ -1,4 +1,4 @@
-"""`case-worker edit`: correct the case of a job that the API refused, and send it again."""
+"""`case-worker edit`: correct the case of a job that the API rejected, and send it again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.ledger.writer.resolve import Actor
 from worker.report.edit import MISSING, Change, correct, differences, draft
 
 
-@click.command(short_help="Correct a refused case and send it again.")
+@click.command(short_help="Correct a rejected case and send it again.")
 @click.argument("job_id", type=click.UUID)
 @click.option(
     "--file", type=click.File("rb"), metavar="FILE", help="The corrected case as JSON; `-` is standard input."
@@ -37,19 +37,19 @@ def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | Non
     """
     settings, engine = open_ledger()
     protection = settings.protection
-    who, door = Actor(actor or os_user(), note), command_line_channel()
+    who, channel = Actor(actor or os_user(), note), command_line_channel()
     with transaction(engine) as connection:
         now = draft(connection, job_id, protection)
         # The differences that a dry run shows contain the old values.
         if now.case and (file is None or dry_run):
-            audit(connection, AuditAction.REVEAL, who, door, job_id=job_id)
+            audit(connection, AuditAction.REVEAL, who, channel, job_id=job_id)
     if file is None and not now.case:
         click.echo(f"case-worker: the case of job {job_id} was removed, so it cannot be corrected", err=True)
         return WITH_FAILURES
     if file is None:
         click.echo(simplejson.dumps(now.case, use_decimal=True, ensure_ascii=False, indent=2))
-        for path, said in (now.errors | now.other_errors).items():
-            click.echo(f"{one_line(path)}: {one_line(', '.join(said))}", err=True)
+        for path, errors in (now.errors | now.other_errors).items():
+            click.echo(f"{one_line(path)}: {one_line(', '.join(errors))}", err=True)
         return DONE
     try:
         case = read_json(file.read(2 * MAX_CASE_BYTES), where="case")
@@ -60,7 +60,7 @@ def edit(*, job_id: UUID, file: BinaryIO | None, dry_run: bool, actor: str | Non
             return DONE
         with transaction(engine) as connection:
             made = correct(
-                connection, job_id, case, seen=now.version.number, actor=who, detail=door, protection=protection
+                connection, job_id, case, seen=now.version.number, actor=who, detail=channel, protection=protection
             )
     except (InvalidCase, WrongState) as error:
         click.echo(f"case-worker: {one_line(str(error))}", err=True)

@@ -19,7 +19,7 @@ from worker.cli.options import Tell, progress
 from worker.cli.server_errors import describe_database_error
 from worker.errors import IdempotencyKeyReused, InvalidCase
 from worker.intake.enqueue import insert, to_look_up_first
-from worker.intake.ndjson import BadLine, GoodLine, read_lines, why
+from worker.intake.ndjson import BadLine, GoodLine, read_lines, reason_of
 from worker.ledger.database import transaction
 from worker.report.formatting import counted
 from worker.telemetry.tracing import start_tracing, stop_tracing
@@ -66,19 +66,19 @@ def enqueue(*, file: BinaryIO, look_up_first: bool) -> int:
     intake = Intake()
     with progress("enqueueing", _size(file)) as tell:
         try:
-            _take_in(engine, settings.protection, file, intake, tell, look_up_first=look_up_first)
+            _read_file(engine, settings.protection, file, intake, tell, look_up_first=look_up_first)
         except DBAPIError as error:
             intake.stopped = describe_database_error(error)
         except KeyboardInterrupt:
-            intake.stopped = "stopped by the keyboard"
+            intake.stopped = "interrupted"
         except OSError as error:
-            intake.stopped = f"the file cannot be read on: {error.strerror}"
+            intake.stopped = f"reading the file failed: {error.strerror}"
         finally:
             stop_tracing()
     return _sum_up(intake)
 
 
-def _take_in(
+def _read_file(
     engine: Engine, protection: Protection, file: BinaryIO, intake: Intake, tell: Tell, *, look_up_first: bool
 ) -> None:
     lines = read_lines(file)
@@ -111,7 +111,7 @@ def _insert(engine: Engine, protection: Protection, good: list[GoodLine]) -> tup
             except IdempotencyKeyReused as error:
                 reason = (
                     f"its idempotency key (or creditorReference) belongs to job {error.job_id}, which has another"
-                    " case; a second, different case needs an idempotencyKey of its own"
+                    " case; a different case needs its own idempotencyKey"
                 )
                 reused.append(BadLine(line.number, reason))
             else:
@@ -127,7 +127,7 @@ def _marked(line: GoodLine | BadLine) -> GoodLine | BadLine:
     try:
         return GoodLine(line.number, to_look_up_first(line.job))
     except InvalidCase as error:
-        return BadLine(line.number, why(error))
+        return BadLine(line.number, reason_of(error))
 
 
 def _sum_up(intake: Intake) -> int:
@@ -135,13 +135,13 @@ def _sum_up(intake: Intake) -> int:
         click.echo(f"line {line.number}: {line.reason}", err=True)
     if intake.stopped:
         unsure = (
-            f"Whether lines {intake.lines_in + 1} to {intake.lines_unsure} are in is not certain. "
+            f"Lines {intake.lines_in + 1} to {intake.lines_unsure} may or may not be enqueued. "
             if intake.lines_unsure > intake.lines_in
             else ""
         )
         click.echo(
-            f"case-worker: {intake.stopped}. The good lines up to line {intake.lines_in} are in. {unsure}"
-            "Enqueue the same file again: what is in is not doubled.",
+            f"case-worker: {intake.stopped}. The good lines up to line {intake.lines_in} are enqueued. {unsure}"
+            "Enqueue the same file again: no case is enqueued twice.",
             err=True,
         )
     click.echo(f"{intake.enqueued} enqueued, {intake.existing} already there, {len(intake.bad)} bad")

@@ -43,8 +43,8 @@ class OneLineErrors(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = WITH_FAILURES
         except (click.ClickException, click.Abort, CaseWorkerError, DBAPIError, OSError) as error:
-            said, code = in_one_line(error)
-            click.echo(f"case-worker: {said}", err=True)
+            message, code = in_one_line(error)
+            click.echo(f"case-worker: {message}", err=True)
         sys.exit(code or DONE)
 
 
@@ -55,7 +55,7 @@ def in_one_line(error: Exception) -> tuple[str, int]:
             return "stopped", WITH_FAILURES
         case click.UsageError():
             place = error.ctx.command_path if error.ctx else "case-worker"
-            return f"{one_line(error.format_message())} ({place} --help says more)", WRONG_USE
+            return f"{one_line(error.format_message())} ({place} --help shows more)", WRONG_USE
         case click.ClickException():
             return one_line(error.format_message()), WRONG_USE
         case JobNotFound():

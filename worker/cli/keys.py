@@ -39,27 +39,27 @@ def rekey(*, dry_run: bool, actor: str | None) -> int:
     settings, engine = open_ledger()
     protection = settings.protection
     if protection.keyring is None:
-        raise SettingsError("CASE_ENCRYPTION_KEYS is not set; it should begin with the key to seal with")
+        raise SettingsError("CASE_ENCRYPTION_KEYS is not set; its first key encrypts")
     done = Resealed()
     if not dry_run:
-        with progress("sealing", None) as tell:
+        with progress("encrypting", None) as tell:
             done = encrypt_again(engine, protection, lambda so_far: tell(so_far.texts, counted(so_far.texts, "text")))
         with transaction(engine) as connection:
             detail = {"door": "command line", "key": protection.keyring.newest, "texts": done.texts}
             audit(connection, AuditAction.REKEY, Actor(actor or os_user()), detail)
-        click.echo(f"{counted(done.texts, 'text')} sealed with key {protection.keyring.newest}")
+        click.echo(f"{counted(done.texts, 'text')} encrypted with key {protection.keyring.newest}")
     found: Counter[str] = Counter()
     with page_by_page(engine) as connection, progress("counting", None) as tell:
         for part in keys_in_use(connection):
             found += part
             tell(found.total(), counted(found.total(), "text"))
-    return _tell_of(protection.keyring, found, dry_run=dry_run)
+    return _print_keys(protection.keyring, found, dry_run=dry_run)
 
 
-def _tell_of(keyring: Keyring, found: Counter[str], *, dry_run: bool) -> int:
-    """Print how much each key encrypts, and what to do. Texts that a real run has left behind count as failures."""
+def _print_keys(keyring: Keyring, found: Counter[str], *, dry_run: bool) -> int:
+    """Print what each key encrypts, and what to do. Texts that a real run left unchanged count as failures."""
     for key, texts in sorted(found.items(), key=lambda item: -item[1]):
-        named = "sealed with no key" if key == PLAIN else f"sealed with key {key}"
+        named = "not encrypted" if key == PLAIN else f"encrypted with key {key}"
         where = "" if key in (*keyring.fingerprints, PLAIN) else ", which is not in CASE_ENCRYPTION_KEYS"
         newest = ", the newest" if key == keyring.newest else ""
         click.echo(f"{counted(texts, 'text')} {named}{newest}{where}")
@@ -67,13 +67,13 @@ def _tell_of(keyring: Keyring, found: Counter[str], *, dry_run: bool) -> int:
     idle = [key for key in keyring.fingerprints[1:] if not found[key]]
     if idle:
         click.echo(
-            f"Nothing needs {', '.join(idle)} any more: drop {'it' if len(idle) == 1 else 'them'} once every worker,"
+            f"No text needs {', '.join(idle)} anymore: remove {'it' if len(idle) == 1 else 'them'} once every worker,"
             f" web page and app has {keyring.newest} as its first key."
         )
     if left and not dry_run:
         click.echo(
-            f"case-worker: {counted(left, 'text')} left as they were: of jobs that are on the queue or under way (run"
-            " it again in a moment), or under a key that is missing (put it back, behind the newest one).",
+            f"case-worker: {counted(left, 'text')} left unchanged: their jobs are queued or in progress (run it again"
+            " in a moment), or their key is missing (add it after the newest one).",
             err=True,
         )
         return WITH_FAILURES

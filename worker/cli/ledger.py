@@ -30,15 +30,15 @@ def engine_of(settings: Settings) -> Engine:
     try:
         return get_engine(settings.database_url)
     except (ArgumentError, ValueError):
-        # The URL may hold a password, so it is not repeated.
+        # The URL may contain a password, so don't show it.
         raise SettingsError(
             "DATABASE_URL should look like postgresql://USER:PASSWORD@HOST:PORT/NAME"
-            " (signs such as @ / : # in a password are written %40 %2F %3A %23)"
+            " (in a password, write @ / : # as %40 %2F %3A %23)"
         ) from None
 
 
 @contextmanager
-def one_moment(engine: Engine) -> Iterator[Connection]:
+def snapshot(engine: Engine) -> Iterator[Connection]:
     """Read from one snapshot, so that related numbers agree."""
     with engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
         yield connection
@@ -46,7 +46,7 @@ def one_moment(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def page_by_page(engine: Engine) -> Iterator[Connection]:
-    """Read without a transaction, so that none stays open while a person looks at the first page."""
+    """Read without a transaction, so that none stays open while a user reads the first page."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
 
@@ -67,11 +67,11 @@ def migrate() -> None:
             raise SchemaMismatch(describe(code, found))
         case Compatibility.NEWER:
             # During a rollout, an older worker's container may restart, and it migrates first as well.
-            click.echo(f"The schema is at version {before}, newer than this code's {code.newest}, and suits it.")
+            click.echo(f"The schema is at version {before}, newer than this code's {code.newest}, and compatible.")
             return
     schema.upgrade(settings.database_url)
     after = schema.database_schema(engine).version
     if before == after:
-        click.echo(f"The schema is at version {after} already; nothing to do.")
+        click.echo(f"The schema is already at version {after}; nothing to do.")
     else:
         click.echo(f"Schema migrated from version {before or 'none (an empty database)'} to version {after}.")

@@ -10,7 +10,7 @@ import click
 from sqlalchemy import Engine
 
 from worker.cli.group import DONE, WITH_FAILURES
-from worker.cli.ledger import one_moment, open_ledger
+from worker.cli.ledger import open_ledger, snapshot
 from worker.cli.options import Since, as_actor, command_line_channel, os_user, with_note
 from worker.errors import WrongState
 from worker.ledger.database import transaction
@@ -75,25 +75,25 @@ def reconcile(
     _, engine = open_ledger()
     if absent:
         return _absent(engine, absent, who, dry_run=dry_run)
-    with one_moment(engine) as connection:
+    with snapshot(engine) as connection:
         running, found, newest = leader(connection), to_reconcile(connection), newest_entry(connection)
     if running:
-        raise WrongState(f"the dispatcher of {running} leads: stop all workers, then reconcile, then start them")
+        raise WrongState(f"the dispatcher of {running} is running: stop all workers, then reconcile, then start them")
     since = since or newest
     click.echo(f"The ledger was restored to {moment(since)}." if since else "The ledger is empty.")
-    _say(found, "would be" if dry_run else "will be")
+    _print_summary(found, "would be" if dry_run else "will be")
     if dry_run:
         return DONE
     with transaction(engine) as connection:
         until = note_restore(connection, restored_to=since, look_up=look_up_new.total_seconds(), actor=who)
     detail = {"restored_to": since.isoformat() if since else None} | command_line_channel()
     marked = sum(_mark_all(engine, state, who, detail) for state in OPEN_STATES)
-    click.echo(f"{counted(marked, 'job')} marked. Until {moment(until)}, jobs that arrive are looked up first, too.")
+    click.echo(f"{counted(marked, 'job')} marked. Until {moment(until)}, new jobs are also looked up first.")
     click.echo(
-        f"Now start the workers, and hand over once more what was enqueued since {moment(since)}: those cases are not"
-        " in the ledger any more."
+        f"Now start the workers, and enqueue again everything enqueued since {moment(since)}: those cases are missing"
+        " from the ledger."
         if since
-        else "Now start the workers, and hand over once more what was enqueued before."
+        else "Now start the workers, and enqueue again everything enqueued before."
     )
     return DONE
 
@@ -109,30 +109,32 @@ def _mark_all(engine: Engine, state: State, actor: Actor, detail: dict[str, Any]
         total += marked
 
 
-def _say(found: list[ToReconcile], verb: str) -> None:
+def _print_summary(found: list[ToReconcile], verb: str) -> None:
     jobs = sum(part.jobs for part in found)
     parts = ", ".join(f"{part.jobs} {part.state}" for part in found if part.jobs)
-    click.echo(f"{counted(jobs, 'job')} {verb} looked up before anything is sent{f' ({parts})' if parts else ''}.")
+    click.echo(f"{counted(jobs, 'job')} {verb} looked up before sending{f' ({parts})' if parts else ''}.")
     if unclear := sum(part.without_reference for part in found):
         click.echo(
-            f"{unclear} of them have no readable creditorReference. Where the case has none either, a person has to"
-            " look for it in Debitura."
+            f"{unclear} of them have no readable creditorReference. If the case has none either, a person must look"
+            " for it in Debitura."
         )
     if marked := sum(part.marked for part in found):
-        click.echo(f"{marked} of them are marked already.")
+        click.echo(f"{marked} of them are already marked.")
 
 
 def _absent(engine: Engine, ids: tuple[UUID, ...], actor: Actor, *, dry_run: bool) -> int:
     if actor.note is None:
-        raise click.UsageError("--absent needs a --note that says how it is known")
+        raise click.UsageError("--absent needs a --note that says how you checked")
     wanted = list(dict.fromkeys(ids))
     if dry_run:
-        click.echo(f"{counted(len(wanted), 'job')} would be noted as absent at the API, if dead and to be looked up.")
+        click.echo(
+            f"{counted(len(wanted), 'job')} would be recorded as absent at the API, if dead and marked for a look-up."
+        )
         return DONE
     with transaction(engine) as connection:
         noted = set(note_absent(connection, wanted, actor, command_line_channel()))
     for job in wanted:
         if job not in noted:
-            click.echo(f"case-worker: skipped {job}: it is not a dead job that has to be looked up", err=True)
-    click.echo(f"{counted(len(noted), 'job')} noted as absent at the API. A replay sends them.")
+            click.echo(f"case-worker: skipped {job}: it is not a dead job marked for a look-up", err=True)
+    click.echo(f"{counted(len(noted), 'job')} recorded as absent at the API. A replay sends them.")
     return DONE if len(noted) == len(wanted) else WITH_FAILURES

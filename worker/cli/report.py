@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import click
 
-from worker.cli.ledger import one_moment, open_ledger, page_by_page
+from worker.cli.ledger import open_ledger, page_by_page, snapshot
 from worker.cli.options import filter_of, warn_about_encrypted_fields, which_failures
 from worker.ledger import queries
 from worker.ledger.queries import FailureFilter
@@ -46,11 +46,11 @@ def report(*, form: str, output: str, **which: Any) -> None:
     wanted = filter_of(**which)
     settings, engine = open_ledger()
     warn_about_encrypted_fields(settings, wanted)
-    with one_moment(engine) as connection:
+    with snapshot(engine) as connection:
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
         found = queries.selected(connection, wanted)
         causes = queries.groups(connection, wanted, limit=None).groups
-    with page_by_page(engine) as connection, opened(output) as out:
+    with page_by_page(engine) as connection, open_output(output) as out:
         failures = queries.failures(connection, wanted)
         if form == "csv":
             write_csv(out, failures)
@@ -63,7 +63,7 @@ def report(*, form: str, output: str, **which: Any) -> None:
 
 
 @contextlib.contextmanager
-def opened(output: str) -> Iterator[TextIO]:
+def open_output(output: str) -> Iterator[TextIO]:
     """Standard output (`-`), a device or pipe, or a file that is replaced only when the output is complete."""
     path = Path(output)
     if output == "-":
@@ -79,7 +79,7 @@ def opened(output: str) -> Iterator[TextIO]:
         ) as out:
             part = Path(out.name)
             try:
-                yield out  # type: ignore[misc]  # a wrapper that behaves like the TextIO it holds
+                yield out  # type: ignore[misc]  # a wrapper that behaves like the TextIO inside it
                 out.close()
                 part.chmod(mode)
                 part.replace(path)

@@ -13,34 +13,34 @@ from worker.ledger.database import is_passing
 # The first phrase found in the driver's message decides.
 _PHRASES = (
     ("refused", "the connection was refused: is it running, and are host and port right"),
-    ("does not support ssl", "it does not offer TLS, and the URL asks for it"),
-    ("certificate", "its TLS certificate was not accepted"),
+    ("does not support ssl", "it does not offer TLS, but the URL requires it"),
+    ("certificate", "its TLS certificate was rejected"),
     ("ssl", "the TLS connection failed"),
-    ("password authentication failed", "the password was not accepted"),
-    ("no password supplied", "it asks for a password, and the URL has none"),
+    ("password authentication failed", "the password was rejected"),
+    ("no password supplied", "it requires a password, but the URL has none"),
     ("no pg_hba.conf entry", "it does not allow this user to connect from this machine"),
-    ("wrongpass", "the password was not accepted"),
-    ("invalid username-password", "the password was not accepted"),
-    ("noauth", "it asks for a password, and the URL has none"),
-    ("authentication required", "it asks for a password, and the URL has none"),
-    ("access_refused", "the user or password was not accepted"),
-    ("noperm", "this user lacks the permission"),
-    ("permission denied", "this user lacks the permission"),
+    ("wrongpass", "the password was rejected"),
+    ("invalid username-password", "the password was rejected"),
+    ("noauth", "it requires a password, but the URL has none"),
+    ("authentication required", "it requires a password, but the URL has none"),
+    ("access_refused", "the user or password was rejected"),
+    ("noperm", "this user lacks permission"),
+    ("permission denied", "this user lacks permission"),
     ("role ", "there is no such user"),
     ("does not exist", "there is no such database on that server"),
-    ("port could not be cast", "its URL cannot be read: in a password, @ / : # are written %40 %2F %3A %23"),
+    ("port could not be cast", "its URL cannot be read: in a password, write @ / : # as %40 %2F %3A %23"),
     ("port out of range", "its port is out of range"),
-    ("too many", "it has too many connections already"),
+    ("too many", "it has too many connections"),
     ("starting up", "it is still starting up"),
     ("invalid connection option", "the URL has an option that PostgreSQL does not know"),
     ("resolve", "its host name cannot be resolved"),
     ("name or service not known", "its host name cannot be resolved"),
     ("nodename nor servname", "its host name cannot be resolved"),
-    ("timeout", "it did not answer within the time"),
-    ("timed out", "it did not answer within the time"),
+    ("timeout", "it did not respond before the timeout"),
+    ("timed out", "it did not respond before the timeout"),
     ("no such file", "there is no such socket"),
-    ("unreachable", "the network does not reach it"),
-    ("db index", "it has no database of that number"),
+    ("unreachable", "the network cannot reach it"),
+    ("db index", "it has no database with that number"),
     ("read only", "it is a read-only replica"),
     ("readonly", "it is a read-only replica"),
     ("oom", "its memory is full"),
@@ -51,7 +51,7 @@ _PHRASES = (
 def describe(error: BaseException) -> str:
     """Say in one clause why a server can't be used; falls back to the error's class name."""
     text = f"{type(error).__name__} {error}".lower()
-    return next((words for phrase, words in _PHRASES if phrase in text), f"it said {type(error).__name__}")
+    return next((reason for phrase, reason in _PHRASES if phrase in text), f"it raised {type(error).__name__}")
 
 
 def describe_database_error(error: DBAPIError) -> str:
@@ -67,5 +67,5 @@ def describe_database_error(error: DBAPIError) -> str:
         return "the database lacks a required table or column: run `case-worker migrate`"
     cause = error.orig or error
     if state is None or is_passing(error) or state[:2] in {"28", "3D", "42"}:
-        return f"the database of DATABASE_URL cannot be used: {describe(cause)} (case-worker doctor says more)"
-    return f"the database refused a statement ({type(cause).__name__}, SQLSTATE {state})"
+        return f"the database of DATABASE_URL cannot be used: {describe(cause)} (case-worker doctor shows more)"
+    return f"the database rejected a statement ({type(cause).__name__}, SQLSTATE {state})"

@@ -1,4 +1,4 @@
-"""`case-worker status` and `case-worker show`: the pipeline in numbers, and one job's story."""
+"""`case-worker status` and `case-worker show`: counts of the pipeline, and one job's history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from sqlalchemy import Connection
 
 from worker.case.fields import one_line
-from worker.cli.ledger import one_moment, open_ledger
+from worker.cli.ledger import open_ledger, snapshot
 from worker.cli.options import Words
 from worker.errors import JobNotFound
 from worker.ledger import queries
@@ -35,20 +35,20 @@ def status(*, json_wanted: bool) -> None:
     """Show how many jobs are in each state, what needs a person, and what the fleet waits for."""
     settings, engine = open_ledger()
     close_days_if_allowed(engine)
-    with one_moment(engine) as connection:
+    with snapshot(engine) as connection:
         found = queries.counts(connection)
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
-        untold, webhooks = receivers(connection), webhook_status(connection)
+        undelivered, webhooks = receivers(connection), webhook_status(connection)
         restored = look_up_until(connection)
     if json_wanted:
-        more = notification_status.as_data(untold, webhooks) | {"look_up_first_until": restored}
+        more = notification_status.as_data(undelivered, webhooks) | {"look_up_first_until": restored}
         click.echo(as_json(overview.as_data(found, waits) | more))
     else:
         screen = Screen()
         overview.show_overview(screen, found, waits)
-        screen.facts(notification_status.describe(untold, webhooks), indent=0)
+        screen.facts(notification_status.describe(undelivered, webhooks), indent=0)
         if restored:
-            screen.line(f"The ledger was restored: until {moment(restored)}, jobs that arrive are looked up first.")
+            screen.line(f"The ledger was restored: until {moment(restored)}, new jobs are looked up first.")
 
 
 @click.command(short_help="Show one job's history.")
@@ -61,15 +61,15 @@ def show(*, job_id: UUID | None, reference: str | None, tenant: str | None, json
     if (job_id is None) == (reference is None):
         raise click.UsageError("give a job's id, or --reference (and --tenant)")
     settings, engine = open_ledger()
-    with one_moment(engine) as connection:
+    with snapshot(engine) as connection:
         job_id = job_id or _the_one(connection, reference or "", tenant)
-        told = queries.story(connection, job_id)
+        found_story = queries.story(connection, job_id)
         waits = fleet_waits(connection, Pace.parse(settings.rate_limits))
-        why = describe_job(told.job, turn(connection, job_id), waits, tenant_cap=settings.tenant_concurrency)
+        why = describe_job(found_story.job, turn(connection, job_id), waits, tenant_cap=settings.tenant_concurrency)
     if json_wanted:
-        click.echo(as_json(story.as_data(told) | {"waits_for": why}))
+        click.echo(as_json(story.as_data(found_story) | {"waits_for": why}))
     else:
-        story.show_story(Screen(), told, why)
+        story.show_story(Screen(), found_story, why)
 
 
 def _the_one(connection: Connection, reference: str, tenant: str | None) -> UUID:

@@ -11,9 +11,9 @@ import click
 
 from worker.case.fields import one_line
 from worker.cli.group import DONE, WITH_FAILURES
-from worker.cli.ledger import one_moment, open_ledger, page_by_page
+from worker.cli.ledger import open_ledger, page_by_page, snapshot
 from worker.cli.options import Since, Words, as_actor, command_line_channel, os_user, progress, with_note
-from worker.cli.report import opened
+from worker.cli.report import open_output
 from worker.ledger.database import transaction
 from worker.ledger.queries.cases import due
 from worker.ledger.states import AuditAction
@@ -49,7 +49,7 @@ def export(*, tenant: str, reference: str | None, output: str, actor: str | None
     subject, protection = Subject(tenant, reference), settings.protection
     with transaction(engine) as connection:
         audit(connection, AuditAction.EXPORT, Actor(actor or os_user(), note), command_line_channel() | _named(subject))
-    with page_by_page(engine) as connection, opened(output) as out, progress("exporting", None) as tell:
+    with page_by_page(engine) as connection, open_output(output) as out, progress("exporting", None) as tell:
         done = write_out(
             connection, subject, protection, out, heading=heading, plain=plain,
             tell=lambda so_far: tell(so_far.jobs, counted(so_far.jobs, "job")),
@@ -58,8 +58,8 @@ def export(*, tenant: str, reference: str | None, output: str, actor: str | None
     click.echo(f"{counted(done.jobs, 'job')}{messages} exported", err=output == "-")
     if done.unsure:
         click.echo(
-            f"case-worker: the cases of {counted(done.unsure, 'job')} cannot be opened and are not in it: their key is"
-            " missing (case-worker rekey --dry-run says which), or they were altered",
+            f"case-worker: the cases of {counted(done.unsure, 'job')} cannot be decrypted and are not included: their"
+            " key is missing (case-worker rekey --dry-run shows which), or they were altered",
             err=True,
         )
     return WITH_FAILURES if done.unsure else DONE
@@ -75,11 +75,11 @@ def export(*, tenant: str, reference: str | None, output: str, actor: str | None
 def erase(*, tenant: str, reference: str | None, dry_run: bool, note: str, yes: bool, actor: str | None) -> int:
     """Erase the case data of a tenant's jobs, or those with one reference, as `purge` does, regardless of age.
 
-    Dead jobs are discarded first. Jobs that may still be submitted are left alone and listed. This cannot be undone.
+    Dead jobs are discarded first. Jobs that may still be submitted are not erased, but listed. This cannot be undone.
     """
     settings, engine = open_ledger()
     subject = Subject(tenant, reference)
-    with one_moment(engine) as connection:
+    with snapshot(engine) as connection:
         found = look(connection, subject, settings.protection)
     jobs = len(found.final) + len(found.dead)
     words = f"{counted(jobs, 'job')} ({len(found.dead)} of them dead), {counted(len(found.messages), 'message')}"
@@ -87,7 +87,7 @@ def erase(*, tenant: str, reference: str | None, dry_run: bool, note: str, yes: 
         click.echo(f"{words} would be erased; {found.erased_before} erased before")
         return _list_left(found)
     if not yes and jobs and sys.stdin.isatty() and sys.stderr.isatty():
-        click.confirm(f"{words} will be erased for good. Go on?", abort=True, err=True)
+        click.confirm(f"{words} will be erased permanently. Continue?", abort=True, err=True)
     erased = erase_found(
         engine, found, actor=Actor(actor or os_user(), note), door=command_line_channel(), subject=_named(subject)
     )
@@ -106,7 +106,7 @@ def _list_left(found: Erasure) -> int:
     lines += [f"job {job}: {one_line(why)}" for job, why in found.unsure]
     lines += [f"job {job} was just changed by another process: run this again" for job in found.late]
     for line in lines:
-        click.echo(f"case-worker: left alone: {line}", err=True)
+        click.echo(f"case-worker: not erased: {line}", err=True)
     return WITH_FAILURES if lines else DONE
 
 
@@ -131,15 +131,15 @@ def purge(*, older_than: timedelta, dry_run: bool, actor: str | None, note: str 
     """
     _, engine = open_ledger()
     age = older_than.total_seconds()
-    with one_moment(engine) as connection:
+    with snapshot(engine) as connection:
         expected = due(connection, age=age)
     if dry_run:
         click.echo(f"{_describe(expected)} would be purged")
         return DONE
-    door = command_line_channel()
+    channel = command_line_channel()
     with progress("purging", expected.jobs) as tell:
         done, finished = purge_due_jobs(
-            engine, age=age, actor=Actor(actor or os_user(), note), door=door,
+            engine, age=age, actor=Actor(actor or os_user(), note), door=channel,
             tell=lambda so_far: tell(so_far.jobs, _describe(so_far)),
         )  # fmt: skip
     click.echo(f"{_describe(done)} purged")

@@ -31,11 +31,11 @@ def web(*, host: str, port: int) -> None:
     require_suitable(engine)
     configure_logs()
     log_uncaught()
-    serve(settings, engine, os.environ, host=host, port=port, local_name=os_user(), tell=_tell)
+    serve(settings, engine, os.environ, host=host, port=port, local_name=os_user(), tell=_print_line)
 
 
-def _tell(words: str) -> None:
-    click.echo(words)
+def _print_line(text: str) -> None:
+    click.echo(text)
     sys.stdout.flush()
 
 

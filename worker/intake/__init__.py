@@ -1,1 +1,1 @@
-"""A case becomes one job."""
+"""Intake: a case becomes one job."""

@@ -1,4 +1,4 @@
-"""The door for web apps: one INSERT, in the caller's own transaction if it wants.
+"""Enqueue a case from Python: one INSERT, optionally in the caller's transaction.
 
 from worker import enqueue_case
 job = enqueue_case(external_tenant_id="acme-42", case={...})             # its own transaction
@@ -26,19 +26,19 @@ from worker.ledger.writer.arrival import ExistingJob, NewJob, earlier_bodies, in
 from worker.settings import Settings
 from worker.telemetry.tracing import current_traceparent, span
 
-#: Characters of a tenant id (POST /oauth/token) and of an idempotency key.
+#: Maximum length of a tenant id (POST /oauth/token) and of an idempotency key.
 MAX_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
 class EnqueuedJob:
-    """The job that now carries the case."""
+    """The job of the case."""
 
     id: UUID
     created: bool
-    """False: this tenant and idempotency key had that job already."""
+    """False if the job with this tenant and idempotency key already existed."""
     held: bool = False
-    """It waits until its client's link is good again: another of the tenant's jobs found that it is invalid."""
+    """Whether it waits for a valid client link, because another job of the tenant found the link invalid."""
 
 
 def enqueue_case(
@@ -50,18 +50,18 @@ def enqueue_case(
     session: Session | None = None,
     look_up_first: bool = False,
 ) -> EnqueuedJob:
-    """Hand a case over, to be submitted exactly once on behalf of that tenant.
+    """Enqueue a case, to be submitted exactly once for this tenant.
 
-    `case` is the body of POST /cases (referral-partners/integration-guides/case-submission); it is passed on unchanged,
-    and the Customer API is the judge of its fields. Without an `idempotency_key` the case's creditorReference is the
-    key, or, where it has none, the case itself: so enqueueing the same thing twice makes one job. `priority` is `high`,
-    `normal` or `low`. With a `session` (on the ledger's database) nothing is committed here. `look_up_first` is for
-    cases that a restored ledger may have forgotten: the API is asked for the creditorReference before anything is sent.
+    `case` is the body of POST /cases (referral-partners/integration-guides/case-submission). It is sent unchanged; the
+    Customer API validates its fields. The default `idempotency_key` is the case's creditorReference or, without one, a
+    digest of the case, so enqueueing the same case twice creates one job. `priority` is `high`, `normal` or `low`. With
+    a `session` (on the ledger's database) the caller commits. `look_up_first` is for cases that a restored ledger may
+    have lost: the case is looked up by its creditorReference before it is sent.
 
     Raises InvalidCase (nothing was stored; the message says what is wrong and where), IdempotencyKeyReused (the key
-    belongs to a job with another case), CaseSealed (nobody can tell whether it does: the key of that job's case is
-    missing here), SettingsError (CASE_ENCRYPTION_KEYS or CASE_PLAINTEXT_FIELDS is wrong, or, without a session,
-    DATABASE_URL), and SQLAlchemy's errors when the database cannot be reached.
+    belongs to a job with another case), CaseSealed (the cases cannot be compared: the key of that job's case is missing
+    here), SettingsError (CASE_ENCRYPTION_KEYS or CASE_PLAINTEXT_FIELDS is wrong, or, without a session, DATABASE_URL),
+    and SQLAlchemy's errors if the database is unreachable.
     """
     job = admit(external_tenant_id, case, idempotency_key, priority)
     if look_up_first:
@@ -74,13 +74,13 @@ def enqueue_case(
 
 
 def admit(external_tenant_id: Any, case: Any, idempotency_key: Any = None, priority: Any = "normal") -> NewJob:
-    """Check what was handed over, of whatever types, and fix the case's text. Raises InvalidCase."""
+    """Validate the arguments, of any type, and serialize the case. Raises InvalidCase."""
     tenant = _name(external_tenant_id, "external_tenant_id")
     if not isinstance(case, dict):
         raise InvalidCase(f"should be an object, not {_kind(case)}", where="case")
     if not isinstance(case.get("debtor"), dict):
         found = f"is {_kind(case['debtor'])}" if "debtor" in case else "is missing"
-        raise InvalidCase(f"{found}; a case names its debtor as an object", where="case.debtor")
+        raise InvalidCase(f"{found}; a case needs its debtor as an object", where="case.debtor")
     if priority not in ("high", "normal", "low"):
         raise InvalidCase(f"should be high, normal or low, not {priority!r}", where="priority")
     body = write_json(case)
@@ -90,19 +90,19 @@ def admit(external_tenant_id: Any, case: Any, idempotency_key: Any = None, prior
 
 
 def to_look_up_first(job: NewJob) -> NewJob:
-    """The job, marked to be looked up before it is sent. Raises InvalidCase for one that cannot be looked up."""
+    """Mark the job for a look-up before it is sent. Raises InvalidCase if it has no reference to look up."""
     if not job.creditor_reference:
-        problem = "is missing, so the API cannot say whether it has the case: look for it in Debitura"
+        problem = "is missing, so the case cannot be looked up at the API: look for it in Debitura"
         raise InvalidCase(problem, where="case.creditorReference")
     return replace(job, look_up_first=True)
 
 
 def insert(connection: Connection, job: NewJob, protection: Protection = UNPROTECTED) -> EnqueuedJob:
-    """Insert an admitted job, or find the one that has its key. Does not commit.
+    """Insert an admitted job, or find the existing one with its key. Does not commit.
 
-    The job carries the trace that this is a part of, if there is one. Raises IdempotencyKeyReused, and CaseSealed where
-    the other job's case cannot be opened to be compared. A job whose case was purged is the same job: there is nothing
-    left to compare, and a second submission is the worse mistake.
+    The job stores the current trace, if any. Raises IdempotencyKeyReused, and CaseSealed if the existing job's case
+    cannot be decrypted for comparison. A job whose case was purged counts as the same job: it cannot be compared, and a
+    second submission would be worse.
     """
     with span("enqueue", kind="producer") as enqueueing:
         traced = replace(job, trace_context=current_traceparent() or job.trace_context)
@@ -117,14 +117,14 @@ def _insert(connection: Connection, job: NewJob, protection: Protection) -> Enqu
         return EnqueuedJob(outcome.id, created=True, held=outcome.held)
     if not outcome.purged and (body := protection.open_case(outcome.id, outcome.case_body)) != job.case_body:
         new = digest(read_json(job.case_body, where="case"))
-        earlier = [protection.open_case(outcome.id, text) for text in earlier_bodies(connection, outcome.id)]
-        if all(digest(read_json(text, where="case")) != new for text in [body, *earlier]):
+        earlier_versions = [protection.open_case(outcome.id, text) for text in earlier_bodies(connection, outcome.id)]
+        if all(digest(read_json(text, where="case")) != new for text in [body, *earlier_versions]):
             raise IdempotencyKeyReused(key=job.idempotency_key, job_id=outcome.id)
     return EnqueuedJob(outcome.id, created=False, held=outcome.held)
 
 
 def default_key(case: dict[str, Any]) -> str:
-    """The idempotency key of a case that came without one: its creditorReference, or its own digest."""
+    """The default idempotency key of a case: its creditorReference, or its digest."""
     key = f"ref:{creditor_reference(case) or ''}"
     return key if len("ref:") < len(key) <= MAX_NAME else f"sha256:{digest(case)}"
 

@@ -1,6 +1,6 @@
-"""Reading cases from NDJSON, one a line. A line that is wrong is told apart, with the reason, and stops nobody else.
+"""Read cases from NDJSON, one per line. A bad line is reported with its reason and does not stop the others.
 
-The reasons name members and places, never values: a line is about a person.
+Reasons name members and paths, never values: a line holds personal data.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from worker.errors import InvalidCase
 from worker.intake.enqueue import admit
 from worker.ledger.writer.arrival import NewJob
 
-#: Bytes of one line at most.
+#: Maximum length of a line in bytes.
 MAX_LINE = 8 * 1024 * 1024
-#: The members of a line, and what `admit` calls them.
+#: The members of a line, and the arguments of `admit`.
 MEMBERS = {
     "externalTenantId": "external_tenant_id",
     "case": "case",
@@ -26,16 +26,16 @@ MEMBERS = {
     "priority": "priority",
 }
 PRIORITIES = ("high", "normal", "low")
-#: Where a problem is that concerns the line as a whole.
+#: The place of a problem with the whole line.
 _LINE = "line"
 _BOM = b"\xef\xbb\xbf"
-#: Characters of a member's name that a reason repeats.
+#: Maximum characters of a member's name in a reason.
 _MAX_NAME = 60
 
 
 @dataclass(frozen=True, slots=True)
 class GoodLine:
-    """A line that can be enqueued."""
+    """A valid line."""
 
     number: int
     job: NewJob
@@ -43,14 +43,14 @@ class GoodLine:
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that cannot, and why."""
+    """An invalid line, with the reason."""
 
     number: int
     reason: str
 
 
 def read_lines(stream: BinaryIO, *, max_line: int = MAX_LINE) -> Iterator[GoodLine | BadLine]:
-    """Every line that is not blank, in order. Line numbers begin at 1 and count blank lines, as an editor does."""
+    """Read all non-blank lines in order. Line numbers begin at 1 and include blank lines, like in an editor."""
     number = 0
     while raw := stream.readline(max_line + 1):
         number += 1
@@ -65,13 +65,13 @@ def read_lines(stream: BinaryIO, *, max_line: int = MAX_LINE) -> Iterator[GoodLi
 
 
 def parse_line(raw: bytes) -> NewJob:
-    """One line as a job. Raises InvalidCase."""
+    """Parse one line as a job. Raises InvalidCase."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidCase(f"byte {error.start + 1} is not UTF-8", where=_LINE) from None
     content = read_json(text, where=_LINE)
-    _refuse_duplicates(text)
+    _reject_duplicates(text)
     if not isinstance(content, dict):
         raise InvalidCase(f"should be an object with {', '.join(MEMBERS)}", where=_LINE)
     if unknown := sorted(content.keys() - MEMBERS.keys()):
@@ -80,13 +80,13 @@ def parse_line(raw: bytes) -> NewJob:
     fields = {ours: content.get(theirs) for theirs, ours in MEMBERS.items()}
     priority = "normal" if fields["priority"] is None else fields["priority"]
     if priority not in PRIORITIES:
-        # Said here, because `admit` would repeat what stands there instead.
+        # Checked here, because the error of `admit` would contain the value.
         raise InvalidCase("should be high, normal or low", where="priority")
     return admit(**(fields | {"priority": priority}))
 
 
-def why(error: InvalidCase) -> str:
-    """The reason as the writer of the line knows its members."""
+def reason_of(error: InvalidCase) -> str:
+    """The reason, with the member names of the line."""
     if error.where == _LINE:
         return one_line(error.problem)
     where = next((theirs for theirs, ours in MEMBERS.items() if ours == error.where), error.where)
@@ -97,17 +97,17 @@ def _read(number: int, raw: bytes) -> GoodLine | BadLine:
     try:
         return GoodLine(number, parse_line(raw))
     except InvalidCase as error:
-        return BadLine(number, why(error))
+        return BadLine(number, reason_of(error))
 
 
-def _refuse_duplicates(text: str) -> None:
-    """RFC 8259 leaves open which of two members with one name counts; a claim must not depend on it."""
+def _reject_duplicates(text: str) -> None:
+    """Reject duplicate names: RFC 8259 does not define which value counts."""
 
     def members(pairs: list[tuple[str, Any]]) -> None:
         seen = set()
         for name, _ in pairs:
             if name in seen:
-                raise InvalidCase("stands twice in one object", where=_name(name))
+                raise InvalidCase("occurs twice in one object", where=_name(name))
             seen.add(name)
 
     try:
@@ -117,7 +117,7 @@ def _refuse_duplicates(text: str) -> None:
 
 
 def _name(name: str) -> str:
-    """A member's name, shortened; one that is blank in quotes, so that it can be seen."""
+    """A member's name, shortened; quoted if blank, so that it is visible."""
     shown = one_line(name)[:_MAX_NAME]
     return shown or repr(name)
 

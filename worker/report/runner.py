@@ -18,7 +18,7 @@ from worker.report.operations import run
 
 log = structlog.get_logger(__name__)
 
-#: Longest pause in seconds between two polls, while the database refuses them.
+#: Longest pause in seconds between two polls, while the database rejects them.
 MAX_PAUSE = 60.0
 
 
@@ -96,7 +96,7 @@ class OperationRunner:
             log.warning("operation_interrupted", operation=number, error=type(error.orig).__name__)
             if is_passing(error):
                 return  # its lease expires, and the next poll resumes it
-            self._abort(number, f"the database refused a statement ({type(error.orig).__name__})")
+            self._abort(number, f"the database rejected a statement ({type(error.orig).__name__})")
         except Exception as error:
             self._abort(number, f"it failed because of a bug ({type(error).__name__})")
             raise

@@ -48,7 +48,7 @@ WAIT_REASONS = {
     WaitReason.CASE_ALTERED: "Its case cannot be decrypted: the stored text was altered; restore it from a backup",
     WaitReason.WORKER_LOST: "Its worker did not report back",
     WaitReason.INTERNAL_ERROR: "A bug in the worker ended its attempt",
-    WaitReason.STOPPED: "Its worker stopped before the answer came",
+    WaitReason.STOPPED: "Its worker stopped before the response arrived",
 }
 
 #: Circuits whose words say already how they end.

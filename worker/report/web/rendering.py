@@ -68,7 +68,7 @@ def is_static(mark: str, name: str) -> bool:
     return _MARKS.get(name) == mark
 
 
-def foreign(text: object, longest: int | None = None) -> Markup:
+def untrusted(text: object, longest: int | None = None) -> Markup:
     """Untrusted text: one line, no control or direction characters, isolated from the text around it."""
     line = one_line(str(text))
     if longest is not None and len(line) > longest:
@@ -78,7 +78,7 @@ def foreign(text: object, longest: int | None = None) -> Markup:
 
 def short(text: object) -> Markup:
     """The beginning of an untrusted text."""
-    return foreign(text, SHORT)
+    return untrusted(text, SHORT)
 
 
 def amount(value: Decimal | str) -> str:
@@ -126,7 +126,7 @@ def link(url: object, text: str | None = None) -> Markup:
     """An http(s) address as a link without a referrer; anything else as text."""
     address = one_line(str(url))
     if not is_web_address(str(url)):
-        return foreign(address, SHORT)
+        return untrusted(address, SHORT)
     shown = text or (address if len(address) <= 80 else address[:80] + " …")
     return Markup(
         '<a class="out" href="{}" target="_blank" rel="noopener noreferrer">{}<span class="unseen"> (opens a new tab)'
@@ -164,7 +164,7 @@ def _coarse(seconds: float) -> str:
 
 
 FILTERS = {
-    "foreign": foreign,
+    "untrusted": untrusted,
     "short": short,
     "amount": amount,
     "grouped": grouped,

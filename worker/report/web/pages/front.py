@@ -70,7 +70,7 @@ def pipeline(tiles: Tiles, waits: FleetWaits) -> dict[str, Any]:
     elif tiles.leader is None:
         word, tone = "No worker is running", "trouble"
     elif HoldName.API_KEY in names:
-        word, tone = "Partner key refused", "trouble"
+        word, tone = "Partner key rejected", "trouble"
     elif HoldName.BRAKE in names:
         word, tone = "Stopped by the brake", "trouble"
     elif names:

@@ -42,7 +42,7 @@ def to_links(_context: RequestContext) -> Response:
 def _page(context: RequestContext, after: str, search: str, checked: LinkCheck | None) -> Response:
     with context.snapshot() as connection:
         found = queries.invalid_links(connection, after=_place(after), search=search)
-        # The link looks valid although its tokens were refused: suggest a canary.
+        # The link looks valid although its tokens were rejected: suggest a canary.
         canary = checked is not None and refused_tokens(connection, checked.tenant)
     rows = [(link, sums(link.amounts)) for link in found.links]
     following = f"{found.after[0]}:{found.after[1]}" if found.after else None

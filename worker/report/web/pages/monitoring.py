@@ -36,7 +36,7 @@ def readyz(context: RequestContext) -> Response:
         return PlainTextResponse("the database cannot be reached\n", 503)
     if problem := context.report.runner.problem:
         log.warning("not_ready", why=problem)
-        return PlainTextResponse("replays and discards cannot run: the database refuses them\n", 503)
+        return PlainTextResponse("replays and discards cannot run: the database rejects them\n", 503)
     return PlainTextResponse("ready\n")
 
 

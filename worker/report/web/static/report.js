@@ -1,7 +1,7 @@
-// The page works without this file: it only saves reloads. Nothing here makes HTML out of text.
+// The page works without this file; it only saves reloads. Never insert text as HTML here.
 "use strict";
 
-// Light and dark without a reload. The server reads the cookie, so the next page comes in the right colours at once.
+// Switch the theme without a reload. The server reads the cookie, so the next page is rendered in the right theme.
 for (const button of document.querySelectorAll("[data-theme-button]")) {
   button.form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -15,7 +15,7 @@ for (const button of document.querySelectorAll("[data-theme-button]")) {
   });
 }
 
-// Ticks: one box for all of the page, and how many are ticked.
+// Ticked rows: a box for all rows of the page, and a counter.
 for (const form of document.querySelectorAll("[data-ticks]")) {
   const all = form.querySelector("[data-tick-all]");
   const boxes = [...form.querySelectorAll("input[name=id]")];
@@ -36,7 +36,7 @@ for (const form of document.querySelectorAll("[data-ticks]")) {
   show();
 }
 
-// Copying a text, where the browser lets us.
+// Copy a text, if the browser allows it.
 for (const button of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) continue;
   button.hidden = false;
@@ -48,8 +48,8 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// A page that is loaded again leaves its reader in place: the browser keeps the scrolling, this the keyboard's focus.
-// Where the thing in focus is gone (Cancel, once all is done), the keyboard goes on at the beginning of the content.
+// Keep the keyboard focus across a reload; the browser keeps the scroll position. If the focused element is gone (such as
+// Cancel at the end), move the focus to the start of the content.
 const place = "place of the focus";
 const named = (one) => JSON.stringify([location.pathname, one.tagName, one.getAttribute("href"), one.textContent.trim()]);
 const loadAnew = () => {
@@ -66,7 +66,7 @@ if (left) {
   }
 }
 
-// Live progress: numbers change in place; when all is done, the page is loaded again for its last form.
+// Live progress: update the numbers in place, and reload the page when the operation is finished.
 for (const live of document.querySelectorAll("[data-progress]")) {
   const bar = live.querySelector("progress");
   const follow = async () => {
@@ -98,7 +98,7 @@ for (const live of document.querySelectorAll("[data-progress]")) {
   setTimeout(follow, 300);
 }
 
-// A job under way: the page is loaded again when the job has moved, at the place where its reader is.
+// A job in progress: reload the page when the job changes, and keep the scroll position.
 for (const followed of document.querySelectorAll("[data-follow]")) {
   followed.hidden = false;
   const look = async () => {
