@@ -18,6 +18,9 @@ SHARE = 0.9
 #: Seconds that are looked back on, and rows of each kind that are read at most.
 LOOK_BACK = 3600.0
 MOST_ROWS = 1000
+#: Seconds before a run in which the same verdict counts as its beginning: good answers of requests that left before the
+#: fault are recorded among its first deaths. A job that is taken back for nothing dies again, of its own.
+ONSET = 10.0
 #: A job that was withdrawn this often no longer speaks against the API: it was probed beside others that went well.
 MOST_WITHDRAWALS = 3
 #: Seconds between two probes, at first and at most.
@@ -43,6 +46,8 @@ class Death:
 
     seconds_ago: float
     tenant: str
+    held: int = 0
+    """Jobs of the tenant that are held for it: they would have met the same verdict. Given with one of its deaths."""
 
 
 def run_began(deaths: Sequence[Death], others: Sequence[float], policy: BrakePolicy) -> float | None:
@@ -55,12 +60,13 @@ def run_began(deaths: Sequence[Death], others: Sequence[float], policy: BrakePol
         return None
     known_for = others[-1] if len(others) >= MOST_ROWS else float("inf")
     tenants: set[str] = set()
-    began = None
+    began, held = None, 0
     for number, death in enumerate(deaths, start=1):
         if death.seconds_ago > known_for:
             break
         tenants.add(death.tenant)
-        if number < policy.jobs or len(tenants) < policy.tenants:
+        held += death.held
+        if number + held < policy.jobs or len(tenants) < policy.tenants:
             continue
         if number >= SHARE * (number + bisect_right(others, death.seconds_ago)):
             began = death.seconds_ago

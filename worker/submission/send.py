@@ -117,15 +117,16 @@ class Sender:
 def _sent(number: int, token: Token, outcome: Outcome, sent_at: float) -> Sent:
     """How the request went, for its row in `attempts`."""
     source = TokenSource.MINTED if token.minted else TokenSource.CACHED
-    duration = int((time.monotonic() - sent_at) * 1000)
+    answered_at = time.monotonic()
+    duration = int((answered_at - sent_at) * 1000)
     if isinstance(outcome, NoResponse):
         kind = AttemptOutcome.UNKNOWN if outcome.arrived else AttemptOutcome.NOT_SENT
         return Sent(
             number, kind, duration, error_message=outcome.message, token_fingerprint=token.fingerprint,
-            token_source=source,
+            token_source=source, answered_at=answered_at,
         )  # fmt: skip
     return Sent(
         number, AttemptOutcome(outcome.meaning.value), duration,
         http_status=outcome.status, error_type=outcome.error_type, error_message=outcome.message,
-        token_fingerprint=token.fingerprint, token_source=source,
+        token_fingerprint=token.fingerprint, token_source=source, answered_at=answered_at,
     )  # fmt: skip

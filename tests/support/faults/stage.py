@@ -49,6 +49,9 @@ QUICK = {
     "WORKER_MAX_ATTEMPTS": "500",
     "WORKER_RATE_LIMITS": "100000/second",
     "FAULTS_API_KEY_HOLD": "1.5",
+    "FAULTS_BRAKE_PROBE_EVERY": "1",
+    "WORKER_BRAKE_JOBS": "8",
+    "WORKER_BRAKE_TENANTS": "3",
     "FAULTS_VISIBILITY": "3",
 }
 #: Seconds that any job may take to settle in the end, on a busy machine.

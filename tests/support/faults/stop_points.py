@@ -28,6 +28,7 @@ from worker.celery import app  # noqa: E402
 from worker.debitura import http  # noqa: E402
 from worker.dispatch import dispatcher  # noqa: E402
 from worker.ledger.writer import release  # noqa: E402
+from worker.policy import brake  # noqa: E402
 from worker.queue import redis_transport, tasks  # noqa: E402
 from worker.queue.app import CeleryPublisher  # noqa: E402
 from worker.submission import batch, decide, mint, recorder, send  # noqa: E402
@@ -40,6 +41,7 @@ _guard = threading.Lock()
 
 # Waits that a test shortens, because it cannot wait for production's.
 decide.API_KEY_HOLD = float(os.environ.get("FAULTS_API_KEY_HOLD", decide.API_KEY_HOLD))
+brake.PROBE_EVERY = float(os.environ.get("FAULTS_BRAKE_PROBE_EVERY", brake.PROBE_EVERY))
 if "FAULTS_VISIBILITY" in os.environ and "visibility_timeout" in app.conf.broker_transport_options:
     app.conf.broker_transport_options = app.conf.broker_transport_options | {
         "visibility_timeout": float(os.environ["FAULTS_VISIBILITY"])

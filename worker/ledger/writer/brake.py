@@ -16,7 +16,16 @@ from sqlalchemy import Connection, Row, text
 from worker.ledger.states import INVALID_LINK_REASONS, VERDICTS, AuditAction
 from worker.ledger.writer.resolve import Actor
 from worker.ledger.writer.tenant_links import free_links
-from worker.policy.brake import ACCEPTED_FOR, LOOK_BACK, MOST_ROWS, MOST_WITHDRAWALS, BrakePolicy, Death, probe_pause
+from worker.policy.brake import (
+    ACCEPTED_FOR,
+    LOOK_BACK,
+    MOST_ROWS,
+    MOST_WITHDRAWALS,
+    ONSET,
+    BrakePolicy,
+    Death,
+    probe_pause,
+)
 from worker.policy.brake import run_began as began
 from worker.policy.replay_plan import keeps_key_in_sql
 
@@ -38,25 +47,34 @@ _DIED = text(
     ORDER BY d.id
     """
 )
+# Verdicts are in the order in which they came, not in which they were recorded: a good answer may wait for its batch.
 _RUN = text(
     f"""
-    SELECT EXTRACT(epoch FROM now() - d.created_at)::float8 AS seconds_ago, j.external_tenant_id AS tenant
+    SELECT EXTRACT(epoch FROM now() - COALESCE(a.finished_at, d.created_at))::float8 AS seconds_ago,
+           j.external_tenant_id AS tenant,
+           CASE WHEN d.invalid_client_link
+                     AND row_number() OVER (PARTITION BY j.external_tenant_id ORDER BY d.created_at DESC, d.id DESC) = 1
+                THEN (SELECT count(*) FROM (SELECT FROM jobs h WHERE h.state = 'held'
+                                            AND h.external_tenant_id = j.external_tenant_id LIMIT :jobs) held)
+                ELSE 0 END AS held
     FROM dead_letters d JOIN jobs j ON j.id = d.job_id
+    LEFT JOIN attempts a ON a.job_id = j.id AND a.number = j.request_count
     WHERE d.resolved_at IS NULL AND d.reason = :reason AND {_SAME.format(d="d")} = :verdict
       AND d.created_at > now() - make_interval(secs => :look_back) AND j.withdrawals < :most_withdrawals
-    ORDER BY d.created_at DESC LIMIT :most
+    ORDER BY seconds_ago LIMIT :most
     """
 )
 _OTHERS = text(
     f"""
-    SELECT EXTRACT(epoch FROM now() - at)::float8 AS seconds_ago FROM (
-        (SELECT finalized_at AS at FROM jobs WHERE state = 'submitted' AND finalized_at IS NOT NULL
+    SELECT EXTRACT(epoch FROM now() - COALESCE(a.finished_at, at))::float8 AS seconds_ago FROM (
+        (SELECT id, request_count, finalized_at AS at FROM jobs WHERE state = 'submitted' AND finalized_at IS NOT NULL
          AND finalized_at > now() - make_interval(secs => :look_back) ORDER BY finalized_at DESC LIMIT :most)
         UNION ALL
-        (SELECT d.created_at FROM dead_letters d
+        (SELECT j.id, j.request_count, d.created_at FROM dead_letters d JOIN jobs j ON j.id = d.job_id
          WHERE d.resolved_at IS NULL AND d.reason = ANY(:verdicts) AND {_SAME.format(d="d")} <> :verdict
          AND d.created_at > now() - make_interval(secs => :look_back) ORDER BY d.created_at DESC LIMIT :most)
-    ) other ORDER BY at DESC LIMIT :most
+    ) other LEFT JOIN attempts a ON a.job_id = other.id AND a.number = other.request_count
+    ORDER BY seconds_ago LIMIT :most
     """
 )
 _PULL = text(
@@ -159,17 +177,17 @@ Letter = Row[tuple[str, str, UUID, str]]
 def _seconds_of_run(connection: Connection, letter: Letter, policy: BrakePolicy) -> float | None:
     of_verdict = {
         "verdict": letter.verdict, "reason": letter.reason, "look_back": LOOK_BACK, "most": MOST_ROWS,
-        "most_withdrawals": MOST_WITHDRAWALS, "verdicts": [reason.value for reason in VERDICTS],
+        "most_withdrawals": MOST_WITHDRAWALS, "jobs": policy.jobs, "verdicts": [reason.value for reason in VERDICTS],
     }  # fmt: skip
-    deaths = [Death(row.seconds_ago, row.tenant) for row in connection.execute(_RUN, of_verdict)]
-    if len(deaths) < policy.jobs:
+    deaths = [Death(row.seconds_ago, row.tenant, row.held) for row in connection.execute(_RUN, of_verdict)]
+    if len(deaths) + sum(death.held for death in deaths) < policy.jobs:
         return None
     return began(deaths, list(connection.execute(_OTHERS, of_verdict).scalars()), policy)
 
 
 def _pull(connection: Connection, letter: Letter, seconds: float) -> None:
     words = {"verdict": letter.verdict, "reason": letter.reason, "message": letter.message[:1000]}
-    connection.execute(_PULL, words | {"ago": seconds + 0.001, "pause": probe_pause(0.0)})
+    connection.execute(_PULL, words | {"ago": seconds + ONSET, "pause": probe_pause(0.0)})
 
 
 def _withdraw(

@@ -6,6 +6,7 @@ together.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
@@ -39,6 +40,8 @@ class Sent:
     error_message: str | None = None
     token_fingerprint: str | None = None
     token_source: TokenSource | None = None
+    answered_at: float | None = None
+    """When the answer came, on this process's monotonic clock; None: just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +172,12 @@ _APPLY = text(
             float8, next_trigger text, last_error text, case_id text, case_reference text, reason text,
             invalid_client_link boolean, detail jsonb, solution_url text, outcome text, duration_ms int, http_status
             smallint, error_type text, error_message text, token_fingerprint text, token_source text,
-            in_trouble boolean, wait_reason text)
+            in_trouble boolean, wait_reason text, answered_ago float8)
     ), closed AS (
         UPDATE attempts a
-        SET finished_at = now(), outcome = r.outcome, http_status = r.http_status, error_type = r.error_type,
-            error_message = r.error_message, duration_ms = r.duration_ms, token_fingerprint = r.token_fingerprint,
-            token_source = r.token_source
+        SET finished_at = now() - make_interval(secs => COALESCE(r.answered_ago, 0)), outcome = r.outcome,
+            http_status = r.http_status, error_type = r.error_type, error_message = r.error_message,
+            duration_ms = r.duration_ms, token_fingerprint = r.token_fingerprint, token_source = r.token_source
         FROM r WHERE r.was_sent AND a.job_id = r.job_id AND a.number = r.number
           AND (a.outcome IS NULL OR a.outcome = 'unknown')
     ), moved AS (
@@ -249,4 +252,7 @@ def _row(result: Result) -> dict[str, Any]:
         "detail": result.detail,
         "solution_url": result.solution_url,
     }
-    return row | asdict(result.sent) if result.sent else row
+    if result.sent is None:
+        return row
+    ago = 0.0 if result.sent.answered_at is None else max(0.0, time.monotonic() - result.sent.answered_at)
+    return row | asdict(result.sent) | {"answered_ago": ago}

@@ -50,6 +50,9 @@ _DEAD_OF_TWO_401S = """
 """
 
 
+#: A release that refuses a field for everybody, in the API's own JSON.
+BAD_RELEASE = {"body": '{"debtor.phone": ["Not allowed"]}', "contentType": "application/json"}
+
 FAULTS = (
     Fault("api_500", "api", _spell(endpoint="cases", kind="status", status=500)),
     Fault("api_502_page", "api", _spell(endpoint="cases", kind="status", status=502)),
@@ -59,6 +62,11 @@ FAULTS = (
     Fault("api_reset_before", "api", _spell(endpoint="cases", kind="reset-before")),
     Fault("api_reset_after", "api", _spell(endpoint="cases", kind="reset-after")),
     Fault("api_broken_off", "api", _spell(endpoint="cases", kind="truncated")),
+    Fault("api_401_for_all", "api", _spell(endpoint="cases", kind="status", status=401, body="{}", probability=1)),
+    Fault("api_firewall", "api", _spell(endpoint="cases", kind="html", status=403, probability=1)),
+    Fault("api_lost_route", "api", _spell(endpoint="*", kind="html", status=404, probability=1)),
+    Fault("api_redirect", "api", _spell(endpoint="cases", kind="status", status=302, body="", probability=1)),
+    Fault("api_bad_release", "api", _spell(endpoint="cases", kind="status", status=400, probability=1, **BAD_RELEASE)),
     Fault("api_conflict", "api", _spell(endpoint="cases", kind="conflict")),
     Fault("api_429_storm", "api", _spell(endpoint="cases", kind="retry-after", retryAfter=1)),
     Fault("tokens_revoked", "api", revoke_tokens),
