@@ -14,7 +14,7 @@ from worker.report.operations import start
 from worker.report.preview import Preview, preview
 
 ADA = Actor("ada", "the client has signed")
-DOOR = {"door": "test"}
+CHANNEL = {"door": "test"}
 
 
 def previewed(ledger: Database, wanted: FailureFilter | None = None, verb: Verb = Verb.REPLAY) -> Preview:
@@ -26,7 +26,7 @@ def previewed(ledger: Database, wanted: FailureFilter | None = None, verb: Verb 
 def started(ledger: Database, made: Preview, *, actor: Actor = ADA, **more: Any) -> int:
     """Confirm a preview. Returns the operation's number."""
     with transaction(ledger.engine) as connection:
-        return start(connection, made.token, actor=actor, door=DOOR, **more)
+        return start(connection, made.token, actor=actor, channel=CHANNEL, **more)
 
 
 def operation(ledger: Database, number: int) -> Operation:

@@ -253,7 +253,7 @@ class Stage:
             if broker_forgot and time.monotonic() > resend_at:
                 self.send_lost_again()
                 resend_at = time.monotonic() + 5.0
-            return not set(states) - {"submitted", "dead"} and sum(states.values()) >= len(self.expected)
+            return not set(states) - {"submitted", "dead", "held"} and sum(states.values()) >= len(self.expected)
 
         until("every job is settled", settled, within=within, but=self.trouble)
         return time.monotonic() - began
@@ -274,7 +274,7 @@ class Stage:
         """Diagnostics for jobs that don't finish."""
         stuck = self.rows(
             "SELECT id, state, attempt_count, lease_owner, lease_until - now(), now() - queued_at, last_error FROM jobs"
-            " WHERE state NOT IN ('submitted', 'dead') LIMIT 5"
+            " WHERE state NOT IN ('submitted', 'dead', 'held') LIMIT 5"
         )
         logs = "\n".join(f"--- {node.name} ({node.status})\n{node.said()[-1500:]}" for node in self.nodes)
         holds = self.rows("SELECT name, until - now(), detail FROM holds")
