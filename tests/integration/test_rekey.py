@@ -62,7 +62,7 @@ def test_a_rekey_seals_everything_with_the_newest_key(pipeline: Pipeline, variab
 
     assert done.exit_code == 0, done.stderr
     assert f"7 texts encrypted with key {NEWEST}\n" in done.stdout
-    assert f"Nothing needs {OLDER} any more" in done.stdout
+    assert f"No text needs {OLDER} anymore" in done.stdout
     assert {name: opened(pipeline.ledger, job) for name, job in jobs.items()} == before
     text = everything(pipeline.ledger)
     assert "GEHEIM" not in text
