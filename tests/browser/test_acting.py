@@ -107,7 +107,7 @@ def test_what_goes_on_can_be_cancelled(shop: Pipeline, page: Page) -> None:
     page.get_by_label("Canary").check()
     page.get_by_role("button", name="Replay 4 jobs").click()
     expect(page.locator("[data-count=done]")).to_have_text("1")
-    expect(page.get_by_role("status")).to_contain_text("Canary: one job went out")
+    expect(page.get_by_role("status")).to_contain_text("Canary: one job sent")
     step = page.get_by_role("listitem")
     expect(step.filter(has_text="One job")).to_have_attribute("aria-current", "step")
     shop.ledger.rows("UPDATE operations SET stage = 2")

@@ -62,7 +62,7 @@ def test_a_rekey_seals_everything_with_the_newest_key(pipeline: Pipeline, variab
 
     assert done.exit_code == 0, done.stderr
     assert f"7 texts encrypted with key {NEWEST}\n" in done.stdout
-    assert f"Nothing needs {OLDER} any more" in done.stdout
+    assert f"No text needs {OLDER} anymore" in done.stdout
     assert {name: opened(pipeline.ledger, job) for name, job in jobs.items()} == before
     text = everything(pipeline.ledger)
     assert "GEHEIM" not in text
@@ -92,7 +92,7 @@ def test_a_rekey_leaves_locked_jobs_and_jobs_under_way_to_a_later_run(
     with ledger.engine.begin() as somebody:
         somebody.exec_driver_sql("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", (locked,))
         done = run(variables | BOTH, "rekey")
-    assert (done.exit_code, "2 texts left as they were" in done.stderr) == (1, True)
+    assert (done.exit_code, "2 texts left unchanged" in done.stderr) == (1, True)
     assert body(ledger, queued).startswith("{")
 
     change_jobs(ledger, state="pending")

@@ -24,10 +24,10 @@ NAMES: dict[str, str] = {
     AuditAction.REKEY: "Encrypted cases with a new key",
     AuditAction.RECONCILE: "Marked for a look-up first",
     AuditAction.RECONCILE_ABSENT: "Confirmed a case absent at the API",
-    AuditAction.BRAKE_WITHDREW: "Took back what died while the API refused everybody",
+    AuditAction.BRAKE_WITHDREW: "Restored jobs that died while the API rejected all",
     AuditAction.BRAKE_ACCEPTED: "Accepted the verdict that stopped the fleet",
     AuditAction.BRAKE_RELEASED: "Released the brake",
-    AuditAction.LINK_FREED: "Let held jobs go on",
+    AuditAction.LINK_FREED: "Released held jobs",
 }
 #: What was done, to be followed by `by` and a name.
 PAST: dict[str, str] = {
@@ -44,10 +44,10 @@ PAST: dict[str, str] = {
     AuditAction.REKEY: "encrypted with a new key",
     AuditAction.RECONCILE: "marked for a look-up first, after a restore,",
     AuditAction.RECONCILE_ABSENT: "confirmed absent at the API",
-    AuditAction.BRAKE_WITHDREW: "taken back",
+    AuditAction.BRAKE_WITHDREW: "restored",
     AuditAction.BRAKE_ACCEPTED: "verdict accepted",
     AuditAction.BRAKE_RELEASED: "brake released",
-    AuditAction.LINK_FREED: "held jobs freed",
+    AuditAction.LINK_FREED: "held jobs released",
 }
 _KEYS = {"renewed": "under a new submission key", "kept": "under the same key, because its outcome is unknown"}
 
@@ -152,7 +152,7 @@ def _absent(_detail: dict[str, Any]) -> str:
 
 def _withdrew(detail: dict[str, Any]) -> str:
     jobs = counted(detail.get("jobs") or 0, "job")
-    return f"Took back {jobs} that died while the API refused everybody ({_verdict(detail)})"
+    return f"Restored {jobs} that died while the API rejected all ({_verdict(detail)})"
 
 
 def _accepted(detail: dict[str, Any]) -> str:
@@ -160,11 +160,11 @@ def _accepted(detail: dict[str, Any]) -> str:
 
 
 def _released(detail: dict[str, Any]) -> str:
-    return f"Let the fleet go on after the brake had stopped it ({_verdict(detail)})"
+    return f"Released the fleet from the brake ({_verdict(detail)})"
 
 
 def _freed(detail: dict[str, Any]) -> str:
-    return f"Let {counted(detail.get('jobs') or 0, 'held job')} go on: the client link is good"
+    return f"Released {counted(detail.get('jobs') or 0, 'held job')}: the client link is valid"
 
 
 def _verdict(detail: dict[str, Any]) -> str:

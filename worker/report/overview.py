@@ -48,7 +48,7 @@ def as_data(counts: Counts, waits: FleetWaits) -> dict[str, Any]:
 
 
 def brake_as_data(waits: FleetWaits) -> dict[str, Any] | None:
-    """What the brake holds the fleet for; None while it is off."""
+    """Why the brake stopped the fleet, or None."""
     for held in waits.holds:
         if held["name"] == HoldName.BRAKE:
             return {

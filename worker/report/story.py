@@ -48,7 +48,7 @@ _STATES = {
     State.WAITING: "Waiting: it is retried when it is due.",
     State.QUEUED: "On the Celery queue: a worker takes it next.",
     State.SUBMITTING: "A worker is submitting it now.",
-    State.HELD: "Held: its client's link is invalid. It goes on when the link is good again.",
+    State.HELD: "Held: its client's link is invalid. It continues when the link is valid again.",
     State.SUBMITTED: "Done: the API has the case.",
     State.DEAD: "It needs a person.",
     State.DISCARDED: "A person discarded it.",

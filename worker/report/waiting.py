@@ -22,8 +22,8 @@ _PAUSES = {
     HoldName.CUSTOMER_API: "The Customer API has a fault; until it recovers, no attempts are counted and no job fails.",
     HoldName.REFERRAL_API: "No tokens can be minted; until it recovers, no attempts are counted and no job fails.",
     HoldName.BRAKE: (
-        "ALARM: the API refuses every job alike, so the fleet has stopped. Nothing is failed meanwhile, and what died"
-        " of it is taken back. If the verdict is right, accept it: case-worker brake accept."
+        "ALARM: the API rejects all jobs the same way, so the fleet has stopped. Until it recovers, no job fails, and"
+        " jobs that died of it are restored. If the verdict is right, accept it: case-worker brake accept."
     ),
 }
 
@@ -33,7 +33,7 @@ _PAST_PAUSES = {
     HoldName.API_KEY: "the partner API key was rejected",
     HoldName.CUSTOMER_API: "the Customer API had a fault",
     HoldName.REFERRAL_API: "no tokens could be minted",
-    HoldName.BRAKE: "the API refused every job alike",
+    HoldName.BRAKE: "the API rejected all jobs the same way",
 }
 
 #: Why one job waits, as a sentence without a full stop.
@@ -52,7 +52,7 @@ WAIT_REASONS = {
 }
 
 #: Circuits whose words say already how they end.
-_OWN_WORDS = (HoldName.API_KEY, HoldName.BRAKE)
+_WITHOUT_RARE_PROBES = (HoldName.API_KEY, HoldName.BRAKE)
 
 _RARE_PROBES = (
     "Nothing has succeeded for so long that probes are now rarer (the next one from {next}). The API may work and only"
@@ -104,8 +104,8 @@ def describe_job(job: dict[str, Any], turn: Turn | None, waits: FleetWaits, *, t
             return [f"On the Celery queue since {moment(job['queued_at'])}; if not taken, it is published again."]
         case State.HELD:
             return [
-                "Its client's link is invalid, as another job of the tenant found. It goes on when that job is replayed"
-                " and submitted, when a check or a webhook says that the link is good, or when a probe succeeds."
+                "Its client's link is invalid, as another job of the tenant showed. It continues when that job is"
+                " replayed and submitted, when a check or a webhook finds the link valid, or when a probe succeeds."
             ]
         case _:
             return []
@@ -155,6 +155,6 @@ def _describe_hold(hold: dict[str, Any]) -> str:
     if known and HoldName(hold["name"]) in CIRCUITS:
         probes = hold["probes"]
         text += f" One job at a time probes whether it is over ({probes} so far)."
-        rare = hold["seconds"] > PROBE_OFTEN_FOR and HoldName(hold["name"]) not in _OWN_WORDS
+        rare = hold["seconds"] > PROBE_OFTEN_FOR and HoldName(hold["name"]) not in _WITHOUT_RARE_PROBES
         return f"{text} {_RARE_PROBES.format(next=moment(hold['until']))}" if rare else text
     return f"{text} Nothing is released until {moment(hold['until'])}."

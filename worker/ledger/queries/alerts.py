@@ -124,7 +124,7 @@ def group_facts(connection: Connection, causes: Sequence[UUID]) -> list[GroupFac
 def bad_links_since(connection: Connection, moment: datetime | None, *, margin: float, settles: float) -> list[BadLink]:
     """Tenants whose link failed after `moment` minus `margin` seconds, and is still open. None: all tenants.
 
-    Failures of the last `settles` seconds are left for later: the brake may still take them back. The margin covers
+    Ignore failures of the last `settles` seconds: the brake may still restore them. The margin covers
     transactions that began before the moment and committed after it.
     """
     rows = connection.execute(_BAD_LINKS, {"since": moment, "margin": margin, "settles": settles})

@@ -14,9 +14,9 @@ class InvalidLink:
 
     external_tenant_id: str
     jobs: int
-    """Jobs that wait for the link: dead ones and held ones."""
+    """Dead and held jobs that wait for the link."""
     held: int
-    """Those of them that are held: they were not tried, and go on by themselves when the link is good."""
+    """How many of them are held: not attempted yet, and released when the link is valid."""
     amounts: dict[str, str]
     """Their sums by currency as plain decimal numbers; `?` for an unknown currency. Ordered by number of jobs."""
     without_amount: int

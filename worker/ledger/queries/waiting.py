@@ -49,7 +49,7 @@ class FleetWaits:
     tenants: int
     """Tenants with such jobs, counted only while the brake is on."""
     amounts: dict[str, str]
-    """Their sums by currency, each a plain decimal number, counted only while the brake is on."""
+    """Their sums by currency as plain decimal numbers, counted only while the brake is on."""
     estimate: float
     """Estimated seconds to release the backlog at the allowed rate."""
 
@@ -106,7 +106,7 @@ def fleet_waits(connection: Connection, pace: Pace) -> FleetWaits:
 
 
 def _behind_brake(connection: Connection) -> tuple[int, dict[str, str]]:
-    """How many tenants wait, and how much money by currency."""
+    """The number of waiting tenants, and their amounts by currency."""
     rows = connection.execute(
         text(
             "SELECT count(DISTINCT external_tenant_id) AS tenants, currency, sum(amount)::text AS total FROM jobs"

@@ -113,7 +113,7 @@ class Inbox:
 
 
 def process_event(connection: Connection, event: UnworkedEvent) -> list[int]:
-    """Start the replays for the event, free the tenant's held jobs if the link is good, and mark it as processed.
+    """Start the replays for the event, release the tenant's held jobs if the link is valid, and mark it as processed.
 
     Returns the operations' numbers.
     """

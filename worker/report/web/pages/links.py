@@ -22,7 +22,7 @@ def links(context: RequestContext) -> Response:
 def check(context: RequestContext) -> Response:
     """The same page, with the API's current answer about one tenant's link.
 
-    If the link is good, the tenant's held jobs go on.
+    If the link is valid, release the tenant's held jobs.
     """
     tenant = context.form.get("tenant")
     if not isinstance(tenant, str) or not 1 <= len(tenant) <= 255 or "\x00" in tenant:
