@@ -27,6 +27,7 @@ from worker.report.web.labels import sentence
 from worker.report.web.pages import (
     act,
     audit,
+    brake,
     edit,
     export,
     files,
@@ -86,6 +87,8 @@ def routes() -> list[BaseRoute]:
         route("/messages/{number:int}/reveal", message.reveal, post=True, needs=Role.OPERATOR),
         route("/act", act.show_preview, needs=Role.OPERATOR),
         route("/act", act.confirm, post=True, needs=Role.OPERATOR),
+        route("/brake", brake.to_front),
+        route("/brake", brake.answer, post=True, needs=Role.OPERATOR),
         route("/operations", progress.activity),
         route("/audit", audit.audit_view),
         route("/audit.csv", export.audit_csv),

@@ -17,6 +17,7 @@ from worker.ledger.queries.waiting import FleetWaits, fleet_waits
 from worker.ledger.states import Reason, State
 from worker.ledger.writer.holds import HoldName
 from worker.report.advice import what_to_do
+from worker.report.overview import brake_as_data
 from worker.report.waiting import describe_estimate, describe_fleet
 from worker.report.web import addresses, chart
 from worker.report.web.request_context import RequestContext
@@ -52,6 +53,7 @@ def front(context: RequestContext) -> Response:
         "front.html", 400 if wanted.problems else 200, tiles=tiles, stake=sums(tiles.amounts), menus=menus,
         wanted=wanted, total=found.total, causes=[_cause(group, bars, wanted) for group in found.groups],
         pipeline=pipeline(tiles, waits), axis=BUCKETS * bars.width.total_seconds(),
+        brake=brake_as_data(waits), stopped_money=sums(waits.amounts),
     )  # fmt: skip
 
 
