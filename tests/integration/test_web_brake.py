@@ -57,7 +57,7 @@ def test_the_terminal_says_so_too(variables: Vars) -> None:
     status = json.loads(run(variables, "status", "--json").output)
     assert status["brake"]["reason"] == "validation"
     assert (status["brake"]["jobs"], status["brake"]["tenants"]) == (30, 6)
-    assert "the API refuses every job alike" in " ".join(run(variables, "status").output.split())
+    assert "the API rejects all jobs the same way" in " ".join(run(variables, "status").output.split())
     assert json.loads(run(variables, "brake", "status", "--json").output)["message"].startswith("debtor.phone")
     told = run(variables, "brake").output
     assert "30 jobs of 6 tenants (37515.0000 DKK)" in told
