@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from tests.support.command_line import run
 from tests.support.outages import dispatch, states
 from tests.support.pipeline import Pipeline
 from tests.support.sandbox_witness import Witness
@@ -181,3 +182,46 @@ def test_the_link_view_counts_them_with_their_money(pipeline: Pipeline, sandbox:
 
     assert (link.external_tenant_id, link.jobs, link.held) == ("acme", 20, by_state(pipeline)["held"])
     assert link.amounts == {"DKK": "25010.0000"}
+
+
+def test_a_probe_that_nobody_would_be_told_of_dies_and_is_flagged(pipeline: Pipeline, sandbox: Witness) -> None:
+    jobs_behind_a_bad_link(pipeline, sandbox, 20)
+    pipeline.ledger.rows("UPDATE dead_letters SET resolved_at = now(), resolution = 'discarded', resolved_by = 'x'")
+    pipeline.ledger.rows("UPDATE jobs SET state = 'discarded', finalized_at = now() WHERE state = 'dead'")
+
+    link_probes_are_due(pipeline)
+    (probe,) = dispatch(pipeline)
+    pipeline.run([probe])
+
+    assert pipeline.job(probe)["state"] == "dead"
+    assert [letter["reason"] for letter in pipeline.letters(probe)] == ["second_unauthorized"]
+
+
+def test_held_jobs_are_discarded_by_tenant_or_by_id(
+    pipeline: Pipeline, sandbox: Witness, variables: dict[str, str]
+) -> None:
+    jobs = jobs_behind_a_bad_link(pipeline, sandbox, 20)
+    held = [job for job in jobs if pipeline.job(job)["state"] == "held"]
+    note = ("--note", "the invoices were paid")
+
+    assert run(variables, "discard", "--held", *note).exit_code == 2
+    one = run(variables, "discard", "--held", str(held[0]), *note)
+    assert (one.exit_code, one.output) == (0, "1 held job discarded\n")
+    told = run(variables, "discard", "--held", "--tenant", "acme", "--dry-run", *note).output
+    assert told == f"{len(held) - 1} held jobs would be discarded\n"
+    run(variables, "discard", "--held", "--tenant", "acme", *note)
+
+    assert by_state(pipeline) == {"discarded": len(held), "dead": 20 - len(held)}
+    audited = pipeline.ledger.value("SELECT count(*) FROM audit_log WHERE action = 'discard'")
+    assert audited == len(held)
+
+
+def test_held_jobs_of_a_data_subject_are_erased(
+    pipeline: Pipeline, sandbox: Witness, variables: dict[str, str]
+) -> None:
+    jobs = jobs_behind_a_bad_link(pipeline, sandbox, 20)
+
+    assert run(variables, "erase", "--tenant", "acme", "--note", "asked for", "--yes").exit_code == 0
+
+    assert {pipeline.job(job)["case_body"] for job in jobs} == {"{}"}
+    assert by_state(pipeline) == {"discarded": 20}

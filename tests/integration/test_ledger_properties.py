@@ -22,15 +22,26 @@ from tests.support.databases import Database
 from worker.debitura.judge import Meaning, Verdict
 from worker.intake.enqueue import admit, insert
 from worker.ledger.database import transaction
-from worker.ledger.states import AttemptOutcome
+from worker.ledger.states import INVALID_LINK_REASONS, AttemptOutcome, State
 from worker.ledger.writer import release, resolve
+from worker.ledger.writer.brake import accept_verdict, judge_deaths, release_brake
 from worker.ledger.writer.claim import ClaimedJob, FirstUnauthorized, claim, open_second_attempt
 from worker.ledger.writer.record import Result, Sent, apply_transitions, requeued
+from worker.ledger.writer.tenant_links import (
+    free_links,
+    free_links_of,
+    free_stragglers,
+    hold_stragglers,
+    probe_links,
+    stop_links,
+)
+from worker.policy.brake import BrakePolicy
 from worker.policy.retry import RetryPolicy
 from worker.submission.decide import NoResponse, Outcome, after
 
 POLICY = RetryPolicy(max_attempts=3, base=1.0, longest=10.0)
 ACTOR = resolve.Actor("test")
+BRAKE = BrakePolicy(jobs=3, tenants=2)
 
 #: What a worker may hear, and what that makes of "a case of ours may exist": True, False, or None for no news.
 HEARD: dict[str, tuple[Outcome, bool | None]] = {
@@ -87,7 +98,11 @@ class History(RuleBasedStateMachine):
 
     @initialize()
     def empty(self) -> None:
-        self.do(lambda c: c.execute(text("TRUNCATE jobs, attempts, dead_letters, holds, case_versions")))
+        self.do(
+            lambda c: c.execute(
+                text("TRUNCATE jobs, attempts, dead_letters, holds, case_versions, tenant_links, accepted_verdicts")
+            )
+        )
         self.enqueue("a", "normal")
 
     @rule(tenant=st.sampled_from("ab"), priority=st.sampled_from(["high", "normal"]))
@@ -178,7 +193,53 @@ class History(RuleBasedStateMachine):
         assert self.do(lambda c: apply_transitions(c, [result], lease=lease)).keys() == set()
 
     def put(self, lease: UUID, result: Result) -> None:
-        assert self.do(lambda c: apply_transitions(c, [result], lease=lease)).keys() == {result.job_id}
+        """Record a result as the recorder does: with what it says of the API and of the tenant's link."""
+
+        def record(connection: Any) -> set[UUID]:
+            moved = apply_transitions(connection, [result], lease=lease)
+            assert moved.keys() == {result.job_id}
+            withdrawn: set[UUID] = set()
+            if result.state is State.DEAD:
+                withdrawn = judge_deaths(connection, [result.job_id], BRAKE)
+                if result.reason in INVALID_LINK_REASONS and result.job_id not in withdrawn:
+                    stop_links(connection, [result.job_id])
+            if result.proves_link and moved[result.job_id].link_stopped:
+                free_links_of(connection, [result.job_id])
+            return withdrawn
+
+        for job_id in self.do(record):
+            row = self.row(job_id)
+            assert row.state == "pending"
+            renewed = row.submission_key
+            assert (renewed == self.keys[job_id]) == row.outcome_unknown, "a stored refusal needs a new key"
+            self.keys[job_id] = renewed
+
+    @some("held")
+    @rule(data=st.data())
+    def the_link_is_good_again(self, data: Any) -> None:
+        tenant = self.row(self.one(data, "held")).external_tenant_id
+        assert self.do(lambda c: free_links(c, [tenant])) >= 1
+
+    @some("held")
+    @rule()
+    def probe_the_links(self) -> None:
+        self.do(lambda c: c.execute(text("UPDATE tenant_links SET probe_at = now()")))
+        assert self.do(probe_links)
+
+    @some("held")
+    @rule(data=st.data())
+    def discard_held(self, data: Any) -> None:
+        job_id = self.one(data, "held")
+        assert self.do(lambda c: resolve.discard(c, [job_id], ACTOR, {})) == [job_id]
+
+    @rule(accept=st.booleans())
+    def answer_the_brake(self, accept: bool) -> None:
+        self.do(lambda c: accept_verdict(c, ACTOR) if accept else release_brake(c, ACTOR))
+
+    @rule()
+    def sweep(self) -> None:
+        self.do(hold_stragglers)
+        self.do(free_stragglers)
 
     @some("submitting")
     @rule()
@@ -234,11 +295,15 @@ class History(RuleBasedStateMachine):
         if not self.keys:
             return
         rows = {row.id: row for row in self.do(lambda c: c.execute(text(EVERYTHING)).all())}
+        stopped = set(self.do(lambda c: c.execute(text("SELECT external_tenant_id FROM tenant_links")).scalars()))
         self.states = {job_id: row.state for job_id, row in rows.items()}
         assert rows.keys() == self.keys.keys()
         for job_id, row in rows.items():
             assert row.submission_key == self.keys[job_id], "a key changes only by a replay after a known outcome"
             assert row.open_letters == (row.state == "dead")
+            assert row.state != "held" or row.external_tenant_id in stopped, (
+                "a held job waits for a link that was found invalid"
+            )
             assert row.open_attempts == ([row.request_count] if row.state == "submitting" else None)
             assert row.newest == row.request_count
             assert row.lease_token == (self.claims[job_id][0] if row.state == "submitting" else None)

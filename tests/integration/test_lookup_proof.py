@@ -75,6 +75,7 @@ def test_a_case_that_cannot_be_told_goes_to_a_person(pipeline: Pipeline, sandbox
     assert pipeline.job(job)["state"] == "dead"
     (letter,) = pipeline.letters(job)
     assert letter["reason"] == "outcome_unknown"
+    assert "amount not told, currency same, debtor not told, created not told" in letter["detail"]["message"]
     assert letter["detail"]["found"] == {
         "id": "0190a6a1-0000-7000-8000-000000000001",
         "reference": "ABCD1234",
@@ -110,6 +111,21 @@ def test_with_an_old_key_a_look_up_that_fails_sends_nothing(pipeline: Pipeline, 
 
     assert pipeline.job(job)["state"] == "waiting"
     assert len(sandbox.posts()) == 1
+
+
+def test_a_key_that_the_api_has_forgotten_makes_no_second_case(pipeline: Pipeline, sandbox: Witness) -> None:
+    """The answer is lost, then comes a day's outage: the case is there, and the API no longer knows the key."""
+    with_reference = lost_answer(pipeline, sandbox, "reset-after", creditorReference="INV-1")
+    without = lost_answer(pipeline, sandbox, "reset-after", amountToRecover=77)
+    assert sandbox.control("forget-keys") == {"forgotten": 2}
+    for job in (with_reference, without):
+        age_attempts(pipeline, job)
+
+    pipeline.again()
+
+    assert len(sandbox.cases()) == 2
+    assert pipeline.job(with_reference)["state"] == "submitted"
+    assert pipeline.letters(without)[0]["reason"] == "outcome_unknown"
 
 
 def test_with_an_old_key_and_no_reference_a_person_must_look(

@@ -33,6 +33,9 @@ from worker.ledger.queries import FailureFilter
 from worker.ledger.states import ItemOutcome, OperationState, Verb
 from worker.ledger.writer.operations import cancel
 from worker.ledger.writer.resolve import Actor
+from worker.ledger.writer.resolve import discard as discard_jobs
+from worker.ledger.writer.tenant_links import CHUNK, held_jobs
+from worker.report.formatting import counted
 from worker.report.operations import Chunk, run, start
 from worker.report.preview import PAST, Preview, preview
 from worker.report.tally import Tally
@@ -88,16 +91,39 @@ def replay(
 @_selects_jobs
 @click.option("--note", type=Words(2000), metavar="TEXT", required=True, help="The reason, for the audit log.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation in a terminal.")
+@click.option("--held", is_flag=True, help="Held jobs instead: by id, or all of --tenant (its client link is invalid).")
 def discard(
-    *, job_ids: tuple[UUID, ...], everything: bool, dry_run: bool, actor: str | None, note: str, yes: bool, **which: Any
-) -> int:
+    *, job_ids: tuple[UUID, ...], everything: bool, dry_run: bool, actor: str | None, note: str, yes: bool, held: bool,
+    **which: Any,
+) -> int:  # fmt: skip
     """Discard dead jobs permanently: by id, or all that match the options.
 
     With --reason malformed_message or --all, this includes messages that could not be read.
     """
+    if held:
+        return _discard_held(job_ids, which.get("tenant"), Actor(actor or os_user(), note), dry_run=dry_run, sure=yes)
     wanted = _selection(Verb.DISCARD, job_ids, everything=everything, **which)
     sure = yes or bool(wanted.jobs) or not (sys.stdin.isatty() and sys.stderr.isatty())
     return _act(Verb.DISCARD, wanted, dry_run=dry_run, actor=Actor(actor or os_user(), note), sure=sure, canary=False)
+
+
+def _discard_held(job_ids: tuple[UUID, ...], tenant: str | None, actor: Actor, *, dry_run: bool, sure: bool) -> int:
+    if bool(job_ids) == bool(tenant):
+        raise click.UsageError("--held needs job ids or --tenant, and not both")
+    _, engine = open_ledger()
+    with snapshot(engine) as connection:
+        found = held_jobs(connection, tenant=tenant, ids=job_ids)
+    if dry_run or not found:
+        click.echo(f"{counted(len(found), 'held job')} would be discarded" if found else "nothing to discard")
+        return DONE
+    if not sure and sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(f"{counted(len(found), 'held job')} will be discarded for good. Go on?", abort=True, err=True)
+    done = 0
+    for first in range(0, len(found), CHUNK):
+        with transaction(engine) as connection:
+            done += len(discard_jobs(connection, found[first : first + CHUNK], actor, command_line_channel()))
+    click.echo(f"{counted(done, 'held job')} discarded")
+    return DONE if done == len(found) else WITH_FAILURES
 
 
 def _selection(verb: Verb, job_ids: tuple[UUID, ...], *, everything: bool, **which: Any) -> FailureFilter:

@@ -28,7 +28,7 @@ class Erasure:
 
     final: list[UUID] = field(default_factory=list)
     dead: list[UUID] = field(default_factory=list)
-    """Discarded before they are erased."""
+    """Dead and held jobs: discarded before they are erased."""
     erased_before: int = 0
     under_way: list[tuple[UUID, str]] = field(default_factory=list)
     """Jobs that may still be submitted, with their states; left alone."""
@@ -51,7 +51,7 @@ def look(connection: Connection, subject: Subject, protection: Protection) -> Er
             found.erased_before += 1
         elif job.state in FINAL_STATES:
             found.final.append(job.id)
-        elif job.state == State.DEAD:
+        elif job.state in (State.DEAD, State.HELD):
             found.dead.append(job.id)
         else:
             found.under_way.append((job.id, job.state))

@@ -164,7 +164,7 @@ def _released(detail: dict[str, Any]) -> str:
 
 
 def _freed(detail: dict[str, Any]) -> str:
-    return f"Released {counted(detail.get('jobs') or 0, 'held job')}: the client link is valid"
+    return f"Released {counted(detail.get('jobs') or 0, 'held job')}"
 
 
 def _verdict(detail: dict[str, Any]) -> str:

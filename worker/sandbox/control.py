@@ -144,6 +144,7 @@ _READ: dict[str, Callable[[Controlled, dict[str, str]], Any]] = {
 _WRITE: dict[str, Callable[[Controlled, Fields], Fields]] = {
     "links": _set_link,
     "revoke-tokens": _revoke,
+    "forget-keys": lambda sandbox, _fields: {"forgotten": sandbox.state.keys.forget()},
     "api-key": _set_api_key,
     "settings": _set_settings,
     "faults": _set_faults,

@@ -104,6 +104,13 @@ class IdempotencyKeys:
         use.status = status
         use.body = body
 
+    def forget(self) -> int:
+        """Forget all keys whose answer is stored, as the API does after a day. Returns how many."""
+        settled = [place for place, use in self._uses.items() if use.status]
+        for place in settled:
+            del self._uses[place]
+        return len(settled)
+
     def release(self, creditor: str, key: str) -> None:
         """Free the key: the answer was not terminal."""
         self.in_flight -= 1

@@ -335,8 +335,10 @@ def found_there(job: ClaimedJob, found: Verdict, sent: Sent | None = None) -> Re
             job.id, number, sent, reason=Reason.BUSINESS_RULE, error=words, solution_url=None, unknown=False,
             detail={"type": DUPLICATE_REFERENCE, "message": words, "found": case},
         )  # fmt: skip
+    told = ", ".join(f"{name} {fact}" for name, fact in facts.items())
     words = (
-        f"the API has case {named} under this creditorReference; compare it with ours, nothing proves it to be the same"
+        f"the API has case {named} under this creditorReference, and nothing proves that it is ours ({told}): compare"
+        " the two in Debitura"
     )
     return dead(
         job.id, number, sent, reason=Reason.OUTCOME_UNKNOWN, error=words, solution_url=None, unknown=True,

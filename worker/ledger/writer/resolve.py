@@ -58,7 +58,7 @@ _DISCARD = text(
     f"""
     WITH given_up AS (
         UPDATE jobs j SET state = 'discarded', finalized_at = now()
-        WHERE j.id = ANY(:ids) AND j.state = 'dead' RETURNING j.id
+        WHERE j.id = ANY(:ids) AND j.state IN ('dead', 'held') RETURNING j.id
     ), resolved AS (
         UPDATE dead_letters d
         SET resolved_at = now(), resolution = 'discarded', resolved_by = :actor, note = :note
@@ -92,7 +92,7 @@ def replay(connection: Connection, ids: Sequence[UUID], actor: Actor, detail: di
 
 
 def discard(connection: Connection, ids: Sequence[UUID], actor: Actor, detail: dict[str, Any]) -> list[UUID]:
-    """`dead` → `discarded` for those of the jobs that are dead. Returns their ids. The actor's note is the reason."""
+    """`dead` or `held` → `discarded` for those of the jobs. Returns their ids. The actor's note is the reason."""
     return _act(connection, _DISCARD, ids, actor, detail)
 
 

@@ -30,13 +30,18 @@ _HOLD = """
     FROM (SELECT id FROM jobs WHERE {which} AND NOT link_trial ORDER BY id LIMIT :chunk FOR UPDATE SKIP LOCKED) h
     WHERE j.id = h.id
 """
-# A probe that found the link still invalid goes back to the others; it needs no dead letter of its own.
+# A probe that found the link still invalid goes back to the others. It needs no dead letter of its own as long as
+# another job of the tenant has one, so that somebody is told.
 _PROBES_BACK = text(
     """
     WITH probes AS (
         UPDATE jobs j SET state = 'held', link_trial = false, attempt_count = 0
         FROM tenant_links l
-        WHERE j.id = ANY(:ids) AND l.probe_job = j.id AND j.state = 'dead' RETURNING j.id
+        WHERE j.id = ANY(:ids) AND l.probe_job = j.id AND j.state = 'dead'
+          AND EXISTS (SELECT FROM jobs o JOIN dead_letters d ON d.job_id = o.id AND d.resolved_at IS NULL
+                      WHERE o.state = 'dead' AND o.external_tenant_id = j.external_tenant_id AND o.id <> j.id
+                        AND d.invalid_client_link)
+        RETURNING j.id
     )
     DELETE FROM dead_letters d USING probes WHERE d.job_id = probes.id AND d.resolved_at IS NULL
     RETURNING d.job_id
@@ -129,6 +134,15 @@ def free_links_of(connection: Connection, jobs: Sequence[UUID]) -> int:
         text("SELECT DISTINCT external_tenant_id FROM jobs WHERE id = ANY(:ids)"), {"ids": list(jobs)}
     ).scalars()
     return free_links(connection, list(tenants))
+
+
+def held_jobs(connection: Connection, *, tenant: str | None = None, ids: Sequence[UUID] = ()) -> list[UUID]:
+    """The held jobs of that tenant, or those of the ids that are held."""
+    statement = text(
+        "SELECT id FROM jobs WHERE state = 'held' AND (external_tenant_id = CAST(:tenant AS text) OR id = ANY(:ids))"
+        " ORDER BY id"
+    )
+    return list(connection.execute(statement, {"tenant": tenant, "ids": list(ids)}).scalars())
 
 
 def hold_stragglers(connection: Connection) -> int:
