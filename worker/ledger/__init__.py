@@ -1,1 +1,1 @@
-"""The SQL ledger: the truth about every job. Nothing here knows Celery or HTTP."""
+"""The SQL ledger: the truth about every job. No module here knows Celery or HTTP."""

@@ -1,6 +1,6 @@
-"""The tables of alerts: what holds just now, what is to be told of it, and how far each receiver has been told.
+"""The tables of alerts: current conditions, the alerts about them, and their delivery to each receiver.
 
-None of them holds a receiver's URL (its path may be a secret) or anything of a debtor.
+No table holds a receiver's URL (its path may be a secret) or a debtor's data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from worker.ledger.base import Base, one_of
 
 
 class AlertKind(StrEnum):
-    """What an alert is about. Receivers route by these words, so they stay."""
+    """What an alert is about. Receivers route by these words, so don't change them."""
 
     NEW_FAILURE_GROUP = "new_failure_group"
     """Jobs have begun to fail for a cause that no open failure had."""
@@ -35,7 +35,7 @@ class AlertKind(StrEnum):
     """Somebody tries the way to the receivers. Never in the ledger."""
 
 
-#: What a condition is begun with; the other kinds tell its end.
+#: The kinds that begin a condition; the other kinds end one.
 BEGINNINGS = (
     AlertKind.NEW_FAILURE_GROUP,
     AlertKind.INVALID_LINK,
@@ -43,12 +43,12 @@ BEGINNINGS = (
     AlertKind.CIRCUIT_OPENED,
     AlertKind.OLDEST_PENDING_OVER,
 )
-#: What can be in the ledger.
+#: The kinds that the ledger can hold.
 TOLD = tuple(kind for kind in AlertKind if kind is not AlertKind.TEST)
 
 
 class DeliveryState(StrEnum):
-    """How far one receiver has been told of one alert."""
+    """The state of one alert's delivery to one receiver."""
 
     PENDING = "pending"
     """To be sent, or sent again, when it is due."""
@@ -59,7 +59,7 @@ class DeliveryState(StrEnum):
 
 
 class Alert(Base):
-    """One thing to be told. Written in the transaction that finds it; receivers know a repetition by the id."""
+    """One alert, written in the transaction that finds its cause. Receivers recognize a repeat by the id."""
 
     __tablename__ = "alerts"
     __table_args__ = (
@@ -77,7 +77,7 @@ class Alert(Base):
 
 
 class AlertDelivery(Base):
-    """One alert on its way to one receiver."""
+    """The delivery of one alert to one receiver."""
 
     __tablename__ = "alert_deliveries"
     __table_args__ = (
@@ -101,7 +101,7 @@ class AlertDelivery(Base):
 
 
 class AlertCondition(Base):
-    """Something that holds just now and has been told: so that it is told once, and its end after it."""
+    """A condition that holds now and has been alerted, so that its begin and its end are each alerted once."""
 
     __tablename__ = "alert_conditions"
     __table_args__ = (CheckConstraint(one_of("kind", BEGINNINGS), name="kind"),)
@@ -115,7 +115,7 @@ class AlertCondition(Base):
 
 
 class AlertWatch(Base):
-    """One row: when was last looked for something to tell. Its lock lets one process look at a time."""
+    """One row: when conditions were last checked. Its lock lets one process check at a time."""
 
     __tablename__ = "alert_watch"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)

@@ -1,8 +1,8 @@
-"""Who did what, when and why; and the chain of hashes that shows whether anybody has changed that since.
+"""Who did what, when and why; and the hash chain that shows whether an entry was changed later.
 
-The database refuses to change or delete an entry, and chains each one at commit: its hash is SHA-256 over the hash
-before it and the entry's text. Who may switch triggers off can change an entry all the same, but not so that it fits
-the chain; and who makes the whole chain again makes another head than the one that was kept elsewhere.
+The database refuses to change or delete an entry, and chains each one at commit: its hash is SHA-256 over the previous
+hash and the entry's text. A user who can disable triggers can still change an entry, but then it no longer fits the
+chain; and rebuilding the whole chain gives a different head than the one that was kept elsewhere.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class AuditEntry(Base):
 
 
 class AuditLink(Base):
-    """One entry's place in the chain. The places are those of the commits; ids may come in another order."""
+    """One entry's position in the chain. Positions follow the order of commits, which can differ from that of ids."""
 
     __tablename__ = "audit_chain"
     __table_args__ = (Index("uq_audit_chain_entry", "entry_id", unique=True),)

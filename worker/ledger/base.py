@@ -1,7 +1,7 @@
 """What all tables share: constraint names, column types, and the database's own functions and triggers.
 
-The functions and triggers hold whoever writes, and whatever program it uses. `make lint` compares them with what the
-migrations make, which keep copies of their own.
+The functions and triggers bind every writer, whatever program it uses. `make lint` compares them with what the
+migrations create, which keep their own copies.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ NAMES = {
 
 
 def one_of(column: str, words: type[StrEnum] | tuple[StrEnum, ...]) -> str:
-    """The SQL condition that a column holds one of our words."""
+    """The SQL condition that a column holds one of these words."""
     return f"{column} IN ({', '.join(repr(word.value) for word in words)})"
 
 
 class Base(DeclarativeBase):
-    """What all tables share: naming of constraints, and timestamps that know their zone."""
+    """What all tables share: constraint names, and timestamps with a time zone."""
 
     metadata = MetaData(naming_convention=NAMES)
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
@@ -42,23 +42,23 @@ class Base(DeclarativeBase):
     }
 
 
-# A tenant's idempotency key and its hidden form have the same digest (see `worker.case.protection.key_digest`), and a
-# unique index on it lets only one of them in. Backslashes are doubled: the cast reads bytea's escape format.
+# A tenant's idempotency key and its hidden form have the same digest (see `worker.case.protection.key_digest`), so a
+# unique index on the digest accepts only one of them. Backslashes are doubled: the cast reads bytea's escape format.
 JOB_KEY = r"""
 CREATE FUNCTION job_key(tenant text, key text) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN key ~ '^hidden[:]sha256[:][0-9a-f]{64}$' THEN decode(right(key, 64), 'hex')
            ELSE sha256(CAST(replace(CAST(length(tenant) AS text) || ':' || tenant || key, '\', '\\') AS bytea)) END
 $$
 """
-# The text that `worker.ledger.queries.audit` builds again to check it.
+# `worker.ledger.queries.audit` builds the same text to verify it.
 AUDIT_TEXT = """
 CREATE FUNCTION audit_text(entry audit_log) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CAST(jsonb_build_array(entry.id, CAST(extract(epoch FROM entry.at) * 1000000 AS bigint), entry.actor,
                                   entry.action, entry.job_id, entry.detail, entry.note) AS text)
 $$
 """
-# Runs at commit, in turn: whoever commits waits for the one before, who holds the head until its commit is done. The
-# head is the last lock that a transaction takes, so nobody can wait for somebody who waits for it.
+# Runs at commit, one transaction at a time: each waits for the one before, which holds the head until its commit is
+# done. The head is the last lock that a transaction takes, so this can't deadlock.
 AUDIT_CHAIN = """
 CREATE FUNCTION audit_chain_entry() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -91,5 +91,5 @@ AUDIT_TRIGGERS = (
     "CREATE TRIGGER audit_head_by_trigger BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON audit_head"
     " FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_refuse()",
 )
-#: The head of a chain without an entry.
+#: The head of an empty chain.
 AUDIT_HEAD = "INSERT INTO audit_head (id, entries, hash) VALUES (1, 0, decode(repeat('00', 32), 'hex'))"

@@ -16,15 +16,15 @@ from sqlalchemy.exc import DBAPIError
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-#: Seconds between two tries while the ledger cannot be reached.
+#: Seconds between two retries while the ledger can't be reached.
 PAUSE = 0.25
 _UNSET: object = object()
 _lock = threading.Lock()
 _engines: dict[str, Engine] = {}
 
-#: psycopg and server settings (libpq names). A network that swallows packets is noticed within about 15 s; no
-#: statement of ours may run for minutes, and nobody may sit in an open transaction. The rest is for the report: its
-#: tables are read through indexes that lie in memory, in less time than a compiler needs to begin.
+#: psycopg and server settings (libpq names). A network that drops packets is noticed within about 15 s; no statement of
+#: ours may run for minutes, and no transaction may stay open and idle. The rest is for the report: its tables are read
+#: through indexes that are in memory, in less time than JIT compilation takes to start.
 _CONNECT = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -40,7 +40,7 @@ _CONNECT = {
 
 
 def get_engine(url: str) -> Engine:
-    """This process's engine for that database. Opens no connection by itself."""
+    """Return this process's engine for that database. Opens no connection by itself."""
     with _lock:
         if url not in _engines:
             _engines[url] = create_engine(
@@ -49,7 +49,7 @@ def get_engine(url: str) -> Engine:
                 pool_size=5,
                 max_overflow=15,
                 pool_recycle=1800,
-                hide_parameters=True,  # the text of an error must not carry a debtor's data into somebody's log
+                hide_parameters=True,  # the text of an error must not carry a debtor's data into a log
             )
         return _engines[url]
 
@@ -57,8 +57,8 @@ def get_engine(url: str) -> Engine:
 def forget_engines() -> None:
     """Drop all engines without closing their sockets, which still belong to the parent process.
 
-    A connection that was opened before a fork and used on both sides returns other jobs' rows; so every child process
-    begins with none.
+    A connection that is opened before a fork and used on both sides returns other jobs' rows, so every child process
+    starts without any.
     """
     global _lock  # noqa: PLW0603 - a fork may have copied the lock while another thread held it
     _lock = threading.Lock()
@@ -73,21 +73,21 @@ if hasattr(os, "register_at_fork"):  # absent on Windows, which does not fork ei
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """One transaction: committed at the end, rolled back on any exception."""
+    """Run one transaction: commit at the end, roll back on any exception."""
     with engine.begin() as connection:
         yield connection
 
 
 def sqlstate(error: DBAPIError) -> str | None:
-    """PostgreSQL's own code of the error; None where the server said nothing."""
+    """Return PostgreSQL's code of the error; None if the server sent none."""
     state: str | None = getattr(error.orig, "sqlstate", None)
     return state
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the same transaction may work when tried again: the connection was lost, or the server gave it up.
+    """Whether the same transaction may work when retried: the connection was lost, or the server aborted it.
 
-    True for a lost or refused connection, deadlock, serialization failure, lock timeout, shutdown, read-only moment
+    True for a lost or refused connection, deadlock, serialization failure, lock timeout, shutdown, read-only server
     (failover), a full disk, and a transaction that was idle for too long (this process was frozen): none of them says
     anything about the data.
     """
@@ -105,11 +105,11 @@ def is_passing(error: BaseException) -> bool:
 def run_with_retry(
     engine: Engine, work: Callable[[Connection], T], *, until: Callable[[], bool], otherwise: T | object = _UNSET
 ) -> T:
-    """Do that work in a transaction; while the ledger cannot be reached, do it again, until `until` says enough.
+    """Do the work in a transaction; while the ledger can't be reached, retry it until `until` returns true.
 
-    The work must be right when its first commit went through and only the answer was lost: guarded by the state that it
-    expects. Raises the last DBAPIError when it was enough, or returns `otherwise` if that was given; any error that is
-    not a passing one is raised at once.
+    The work must stay correct if its first commit succeeded and only the answer was lost: guard it by the state that it
+    expects. When `until` ends the retries, raises the last DBAPIError, or returns `otherwise` if that was given. Any
+    error that is not passing is raised at once.
     """
     while True:
         try:

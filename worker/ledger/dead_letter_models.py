@@ -1,4 +1,4 @@
-"""The table of what needed a person."""
+"""The table of dead letters: what needed a person."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.ledger.states import INVALID_LINK_REASONS, Reason, Resolution
 
 
 class DeadLetter(Base):
-    """One time that a job needed a person. A job that dies again gets a new row."""
+    """One time that a job needed a person. A job that dies again gets another row."""
 
     __tablename__ = "dead_letters"
     __table_args__ = (
@@ -58,7 +58,7 @@ class DeadLetter(Base):
             postgresql_where=text("resolved_at IS NULL"),
         ),
         {
-            # A scan of an index alone is quick only where vacuum has been: by rows and not by share, as for jobs.
+            # An index-only scan is fast only after vacuum: vacuum by rows, not by share, as for jobs.
             "postgresql_with": {
                 "autovacuum_vacuum_scale_factor": 0,
                 "autovacuum_vacuum_threshold": 5000,

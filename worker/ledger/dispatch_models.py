@@ -1,4 +1,4 @@
-"""Small tables of dispatching: who leads, the pace, what holds or held the fleet, and which round is being served."""
+"""Small tables of dispatching: the leader, the pace, present and past holds, and the round being served."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.ledger.states import Api
 
 
 class ServedRound(Base):
-    """One row per priority: the round being served. It only rises, so a tenant that is held back cannot lower it."""
+    """One row per priority: the round being served. It only rises, so a tenant that is held back can't lower it."""
 
     __tablename__ = "served_rounds"
     __table_args__ = (CheckConstraint("priority BETWEEN 0 AND 2", name="priority"),)
@@ -23,7 +23,7 @@ class ServedRound(Base):
 
 
 class CircuitClosing(Base):
-    """When a circuit last closed: what failed before says nothing of what comes after."""
+    """When a circuit last closed: earlier failures say nothing about what comes after."""
 
     __tablename__ = "circuit_closings"
 
@@ -32,7 +32,7 @@ class CircuitClosing(Base):
 
 
 class PastHold(Base):
-    """A hold that has ended: for the timelines of the jobs that waited for it, and forgotten after a while."""
+    """A hold that has ended. Kept for a while for the timelines of the jobs that waited for it."""
 
     __tablename__ = "past_holds"
     __table_args__ = (Index("ix_past_holds_ended_at", "ended_at"),)
@@ -43,7 +43,7 @@ class PastHold(Base):
 
 
 class Dispatcher(Base):
-    """One row: which worker's dispatcher leads, and until when."""
+    """One row: the worker whose dispatcher leads, and until when."""
 
     __tablename__ = "dispatcher"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
@@ -58,9 +58,10 @@ class Dispatcher(Base):
 
 
 class Hold(Base):
-    """Why nothing is released just now: a 429 that holds the whole fleet, or a circuit that is open.
+    """Why nothing is released now: a 429 that holds the whole fleet, or an open circuit.
 
-    A circuit's row outlives `until`: then one job at a time goes out as a probe, and the row goes when one succeeds.
+    A circuit's row outlives `until`: then one job at a time goes out as a probe, and the row is deleted when a probe
+    succeeds.
     """
 
     __tablename__ = "holds"
@@ -82,7 +83,7 @@ class Hold(Base):
 
 
 class AcceptedVerdict(Base):
-    """A verdict that a person let count as each job's own: for a while it does not pull the brake."""
+    """A verdict that a person accepted as each job's own: for a while it does not trigger the brake."""
 
     __tablename__ = "accepted_verdicts"
 
@@ -110,7 +111,7 @@ class TenantLink(Base):
 
 
 class ApiPace(Base):
-    """One row per API: until when the requests released so far fill the even pace."""
+    """One row per API: the time until which the requests released so far fill the even pace."""
 
     __tablename__ = "pace"
     __table_args__ = (CheckConstraint(one_of("api", Api), name="api"),)
@@ -120,7 +121,7 @@ class ApiPace(Base):
 
 
 class ApiUse(Base):
-    """Requests and failures of one API, by the second; after a few minutes, by the minute; after a day, no more."""
+    """Requests and failures of one API: per second, after a few minutes per minute, and deleted after a day."""
 
     __tablename__ = "api_use"
     __table_args__ = (CheckConstraint(one_of("api", Api), name="api"),)
@@ -145,7 +146,7 @@ class SchemaSupport(Base):
 
 
 class Restore(Base):
-    """One time that the ledger was put back to an earlier moment, as `case-worker reconcile` noted it."""
+    """One restore of the ledger to an earlier moment, as recorded by `case-worker reconcile`."""
 
     __tablename__ = "restores"
 

@@ -1,4 +1,4 @@
-"""Migrate the database to the newest schema, and record which older code a migrated database still suits."""
+"""Migrate the database to the newest schema, and record the oldest code that still works with it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from worker.errors import SchemaMismatch
 from worker.ledger import queries
 from worker.ledger.schema_version import CodeSchema, Compatibility, DatabaseSchema, compatibility, describe
 
-#: Alembic keeps what it is at in its modules: one migration at a time in one process.
+#: Alembic keeps its state in module globals: run one migration at a time in a process.
 _at_work = threading.Lock()
 
 
 def alembic_config(database_url: str, scripts: Path | None = None) -> Config:
-    """Alembic's configuration (from pyproject.toml), in a checkout as well as in an installed wheel.
+    """Return Alembic's configuration (from pyproject.toml), in a checkout as well as in an installed wheel.
 
-    `scripts` is another folder of migrations than this code's own.
+    `scripts` is a migrations folder to use instead of this code's own.
     """
     config = Config()
     config.set_main_option("script_location", str(scripts or _own_scripts()).replace("%", "%%"))
@@ -44,7 +44,7 @@ def downgrade(database_url: str, revision: str, *, scripts: Path | None = None) 
 
 @cache
 def code_schema() -> CodeSchema:
-    """The schema versions that this code knows. Read once: all migrations have to be loaded for it."""
+    """Return the schema versions that this code knows. Cached: reading them loads all migrations."""
     directory = ScriptDirectory.from_config(alembic_config(""))
     newest = directory.get_current_head()
     assert newest is not None
@@ -52,16 +52,16 @@ def code_schema() -> CodeSchema:
 
 
 def database_schema(engine: Engine) -> DatabaseSchema:
-    """Where the database stands. Raises SQLAlchemy's errors when it cannot be reached."""
+    """Return the database's schema version. Raises SQLAlchemy's errors if it can't be reached."""
     with engine.connect() as connection:
         return DatabaseSchema(queries.schema_version(connection), queries.oldest_code(connection))
 
 
 def require_suitable(engine: Engine) -> DatabaseSchema:
-    """Check that this code may work on that database, and return where it stands.
+    """Check that this code works with the database's schema, and return that schema.
 
-    Its schema is this code's, or a newer one that still suits it. Raises SchemaMismatch, whose message says what to do,
-    and SQLAlchemy's errors when the database cannot be reached.
+    It is this code's own, or a newer one that still supports this code. Raises SchemaMismatch, whose message says what
+    to do, and SQLAlchemy's errors if the database can't be reached.
     """
     database = database_schema(engine)
     if compatibility(code_schema(), database) in (Compatibility.SAME, Compatibility.NEWER):
@@ -82,9 +82,9 @@ _KEEP = text(
 
 
 def keep_oldest_code(connection: Connection, oldest: str) -> None:
-    """Note the oldest code version that works with the schema as it is now, in the migration's own transaction.
+    """Record the oldest code version that works with the schema as it is now, in the migration's own transaction.
 
-    A schema from before the table existed says nothing; all code of that time refuses any other version than its own.
+    A schema from before the table existed records nothing; all code of that time refuses any version but its own.
     """
     if connection.execute(text("SELECT to_regclass('schema_support')")).scalar() is not None:
         connection.execute(_KEEP, {"oldest": oldest})

@@ -1,8 +1,8 @@
-"""The ledger's tables. The SQL ledger is the truth: everything that must not be forgotten is here.
+"""The ledger's tables. The SQL ledger is the truth: everything that must not be lost is here.
 
-The CHECK constraints ban contradictions (a final job that still has a lease, a dead letter that is half resolved), so
-that no bug and no hand-written UPDATE can make a row that nobody would move. Only `worker.ledger.writer`
-writes rows.
+The CHECK constraints forbid contradictions (a final job that still has a lease, a dead letter that is half resolved),
+so no bug and no hand-written UPDATE can create a row that no process would move. Only `worker.ledger.writer` writes
+rows.
 """
 
 from __future__ import annotations
@@ -113,10 +113,10 @@ class Job(Base):
         CheckConstraint(
             "purged_at IS NULL OR (finalized_at IS NOT NULL AND case_body = '{}')", name="purged_when_final"
         ),
-        # A key and its hidden form have the same digest: whichever of them is stored, or has just been put in the
-        # other's place by a purge, the same key makes one job.
+        # A key and its hidden form have the same digest: whichever is stored, also while a purge replaces one with the
+        # other, the same key makes one job.
         Index("uq_jobs_key", text("job_key(external_tenant_id, idempotency_key)"), unique=True),
-        # One partial index for each way in which living rows are looked for; final rows are in none of them.
+        # One partial index for each query over living rows; none contains final rows.
         Index(
             "ix_jobs_pending_turn",
             "priority",
@@ -147,11 +147,11 @@ class Job(Base):
         Index(
             "ix_jobs_pending_since",
             "pending_since",
-            # The second condition is always true; migration 0004 says what it is for.
+            # The second condition is always true; migration 0004 explains it.
             postgresql_where=text("state = 'pending' AND pending_since > '-infinity'"),
         ),
         # The report reads all dead jobs from this index alone, in the order in which it reads their dead letters.
-        # Everything in it is short: a row that does not fit an index could not die.
+        # All its columns are short: a row too long for an index could not be marked dead.
         Index(
             "ix_jobs_dead",
             "id",
@@ -160,7 +160,7 @@ class Job(Base):
         ),
         Index("ix_jobs_dead_tenant", "external_tenant_id", "id", postgresql_where=text("state = 'dead'")),
         Index("ix_jobs_dead_reference", text("left(creditor_reference, 50)"), postgresql_where=text("state = 'dead'")),
-        # Any job, whatever its state, by what somebody reads on an invoice.
+        # Find any job, in any state, by what is printed on an invoice.
         Index(
             "ix_jobs_reference",
             text("left(creditor_reference, 50)"),
@@ -172,7 +172,7 @@ class Job(Base):
             "id",
             postgresql_where=text("state = 'dead' AND (outcome_unknown OR look_up_first)"),
         ),
-        # Two that final rows do stand in: what was done today, and a tenant's last good submission.
+        # Two that do contain final rows: for what was done today, and for a tenant's last good submission.
         Index("ix_jobs_finalized", "state", "finalized_at", postgresql_where=text("finalized_at IS NOT NULL")),
         Index(
             "ix_jobs_submitted_tenant",
@@ -180,7 +180,7 @@ class Job(Base):
             "finalized_at",
             postgresql_where=text("state = 'submitted'"),
         ),
-        # What a purge has still to look at.
+        # What a purge still has to look at.
         Index(
             "ix_jobs_unpurged",
             "finalized_at",
@@ -188,7 +188,7 @@ class Job(Base):
         ),
         {
             # Rows change state about four times: leave room for the new versions, and vacuum by rows, not by share,
-            # so that millions of final rows don't keep the dead versions of the living ones around.
+            # so that millions of final rows don't delay the removal of the living ones' dead versions.
             "postgresql_with": {
                 "fillfactor": 70,
                 "autovacuum_vacuum_scale_factor": 0,
@@ -257,7 +257,7 @@ event.listen(Job.__table__, "before_create", DDL(base.JOB_KEY))  # type: ignore[
 
 
 class Attempt(Base):
-    """One POST /cases. Written when the request is about to leave, so that a crash leaves evidence."""
+    """One POST /cases. Written just before the request leaves, so that a crash leaves evidence."""
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -265,7 +265,7 @@ class Attempt(Base):
         CheckConstraint(f"token_source IS NULL OR {one_of('token_source', TokenSource)}", name="token_source"),
         CheckConstraint(f"outcome IS NULL OR {one_of('outcome', AttemptOutcome)}", name="outcome"),
         CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_with_outcome"),
-        # Written only when an API is in trouble, and read only then: how many different jobs have failed lately?
+        # Used only when an API has faults: how many different jobs have failed lately?
         Index(
             "ix_attempts_trouble",
             "finished_at",

@@ -1,4 +1,4 @@
-"""The tables of the report: counted days, bulk operations with their results, and the wordings of corrected cases."""
+"""The tables of the report: daily counts, bulk operations with their results, and the versions of corrected cases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.ledger.states import FINAL_STATES, ItemOutcome, OperationState, Verb
 
 
 class FinishedDay(Base):
-    """How many jobs became final on a day (UTC) that is over: so that a count need not read them all."""
+    """How many jobs became final on a past day (UTC), so that a count need not read them all."""
 
     __tablename__ = "finished_days"
     __table_args__ = (CheckConstraint(one_of("state", FINAL_STATES), name="state"),)
@@ -25,10 +25,10 @@ class FinishedDay(Base):
 
 
 class Operation(Base):
-    """One replay or discard of what somebody selected: its selection, who wanted it, and how far it has come.
+    """One replay or discard of a selection: what was selected, who requested it, and its progress.
 
-    Who carries it out holds a lease; when that process dies, another one goes on from `cursor`. Each chunk's
-    transitions, results and cursor are one transaction, so nothing is done twice or forgotten.
+    The process that runs it holds a lease; if that process dies, another one continues from `cursor`. Each chunk's
+    transitions, results and cursor are one transaction, so nothing is done twice or lost.
     """
 
     __tablename__ = "operations"
@@ -80,7 +80,7 @@ class Operation(Base):
 
 
 class OperationItem(Base):
-    """What became of one failure that an operation selected."""
+    """The result for one failure that an operation selected."""
 
     __tablename__ = "operation_items"
     __table_args__ = (
@@ -101,7 +101,7 @@ class OperationItem(Base):
 
 
 class CaseVersion(Base):
-    """One wording of a job's case. The first is what the sender handed over; a job nobody edited has none."""
+    """One version of a job's case. The first is what the sender submitted; a job that was never edited has none."""
 
     __tablename__ = "case_versions"
     __table_args__ = (

@@ -1,8 +1,8 @@
-"""Whether this code may work on a database of that schema version. Pure; `worker.ledger.migrate` asks the database.
+"""Decide whether this code works with that schema version. Pure; `worker.ledger.migrate` asks the database.
 
-Migrations only add, so code goes on working on a schema that is newer than itself: that is what lets workers of two
-versions run side by side while a new one is rolled out. A migration that older code cannot live with says so by
-`oldest_code`, the oldest code version that can; the database keeps that in `schema_support`.
+Migrations only add, so code keeps working with a schema newer than itself: workers of two versions can run side by side
+during a rollout. A migration that breaks older code declares `oldest_code`, the oldest code version that works with it;
+the database stores that in `schema_support`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class Compatibility(StrEnum):
-    """How a database's schema stands to this code."""
+    """How a database's schema relates to this code."""
 
     SAME = "same"
     """It is the one that this code was written for."""
@@ -35,7 +35,7 @@ class CodeSchema:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSchema:
-    """Where a database stands."""
+    """The schema version of a database."""
 
     version: str | None
     """Its newest migration; None: it was never migrated."""
@@ -44,7 +44,7 @@ class DatabaseSchema:
 
 
 def compatibility(code: CodeSchema, database: DatabaseSchema) -> Compatibility:
-    """How they go together.
+    """Return how they fit.
 
     Code that knows the version named by `oldest_code` is at least as new as it, since code carries all migrations up to
     its own.
@@ -57,7 +57,7 @@ def compatibility(code: CodeSchema, database: DatabaseSchema) -> Compatibility:
 
 
 def describe(code: CodeSchema, database: DatabaseSchema) -> str:
-    """What is wrong, where something is, and what to do: one line."""
+    """Describe in one line what is wrong, the versions of both, and what to do."""
     at = f"the database's schema is at version {database.version or 'none'}, and this code needs {code.newest}"
     if compatibility(code, database) is Compatibility.TOO_OLD:
         return f"{at}: run `case-worker migrate` with this code"

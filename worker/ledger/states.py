@@ -1,4 +1,4 @@
-"""The words of the ledger. The database's CHECK constraints hold the same words; a test compares them."""
+"""The ledger's vocabulary. The database's CHECK constraints list the same words; a test compares them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum, StrEnum
 
 
 class State(StrEnum):
-    """Where a job is. Each state answers: who acts next?"""
+    """The state of a job. Each state answers: who acts next?"""
 
     PENDING = "pending"
     """Ready, waiting for its turn. The dispatcher acts next."""
@@ -30,7 +30,7 @@ FINAL_STATES = (State.SUBMITTED, State.DISCARDED)
 
 
 class Priority(IntEnum):
-    """The order among jobs; smaller goes first."""
+    """The order among jobs: smaller goes first."""
 
     HIGH = 0
     NORMAL = 1
@@ -38,7 +38,7 @@ class Priority(IntEnum):
 
     @classmethod
     def parse(cls, word: str) -> Priority:
-        """The priority of that name (`high`, `normal`, `low`). Raises KeyError for any other word."""
+        """Return the priority of that name (`high`, `normal`, `low`). Raises KeyError for any other word."""
         return {"high": cls.HIGH, "normal": cls.NORMAL, "low": cls.LOW}[word]
 
 
@@ -79,7 +79,7 @@ class WaitReason(StrEnum):
 
 
 class TokenSource(StrEnum):
-    """Where the token of a request came from."""
+    """Where a request's token came from."""
 
     CACHED = "cached"
     MINTED = "minted"
@@ -100,13 +100,13 @@ class Reason(StrEnum):
     UNEXPECTED_RESPONSE = "unexpected_response"
 
 
-#: The reasons that say: the client link is invalid, talk to the client, not to the data.
+#: The reasons that mean: the client link is invalid; talk to the client, the data is fine.
 INVALID_LINK_REASONS = (Reason.SECOND_UNAUTHORIZED, Reason.CLIENT_LINK_NOT_FOUND)
 
 
-#: The reasons of refusals that say something of the case itself: the tenant's token was good.
+#: The refusals that concern the case itself: the tenant's token was good.
 OWN_REFUSALS = (Reason.VALIDATION, Reason.BUSINESS_RULE, Reason.FORBIDDEN, Reason.NOT_FOUND)
-#: The reasons that are verdicts of an API. The others say that no verdict came.
+#: The reasons that are verdicts of an API. The others mean that no verdict came.
 VERDICTS = (*INVALID_LINK_REASONS, *OWN_REFUSALS, Reason.UNEXPECTED_RESPONSE)
 
 
@@ -127,7 +127,7 @@ class Resolution(StrEnum):
 
 
 class AttemptOutcome(StrEnum):
-    """What became of one request; an attempt without outcome is open: sent or about to be, and not yet answered."""
+    """How one request ended. An attempt without outcome is open: about to be sent, or sent and not yet answered."""
 
     SUBMITTED = "submitted"
     UNAUTHORIZED = "unauthorized"
@@ -153,7 +153,7 @@ class Verb(StrEnum):
 
 
 class OperationState(StrEnum):
-    """Where a bulk operation is. Only a running one has anything left to do."""
+    """The state of a bulk operation. Only a running one has work left."""
 
     RUNNING = "running"
     """Whoever holds its lease goes on with it; without a lease, whoever finds it."""
@@ -166,7 +166,7 @@ class OperationState(StrEnum):
 
 
 class ItemOutcome(StrEnum):
-    """What a bulk operation did with one of the failures that were selected."""
+    """What a bulk operation did with one of the selected failures."""
 
     REPLAYED = "replayed"
     DISCARDED = "discarded"

@@ -1,4 +1,4 @@
-"""The tables of Debitura's webhooks: the events that something is done about, and counts of all that came."""
+"""The tables of Debitura's webhooks: the events that need processing, and counts of all that came."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class WebhookOutcome(StrEnum):
 
 
 class WebhookEvent(Base):
-    """One event that cures something. Of its payload, which names people, nothing else is kept."""
+    """One event that fixes something. Only these fields are kept: the payload names people."""
 
     __tablename__ = "webhook_events"
     __table_args__ = (
@@ -47,7 +47,7 @@ class WebhookEvent(Base):
 
 
 class WebhookCount(Base):
-    """How many events of a name came on a day (UTC), repetitions included."""
+    """How many events of a name came on a day (UTC), repeats included."""
 
     __tablename__ = "webhook_counts"
     __table_args__ = (CheckConstraint("received >= 0", name="received"),)
