@@ -29,10 +29,10 @@ class AlertKind(StrEnum):
     CIRCUIT_OPENED = "circuit_opened"
     CIRCUIT_CLOSED = "circuit_closed"
     OLDEST_PENDING_OVER = "oldest_pending_over"
-    """The oldest job that is ready waits for longer than it should."""
+    """The oldest job that is ready has waited longer than the limit."""
     OLDEST_PENDING_RECOVERED = "oldest_pending_recovered"
     TEST = "test"
-    """Somebody tries the way to the receivers. Never in the ledger."""
+    """A person tests the receivers. Never in the ledger."""
 
 
 #: The kinds that begin a condition; the other kinds end one.
@@ -53,9 +53,9 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     """To be sent, or sent again, when it is due."""
     DELIVERED = "delivered"
-    """The receiver has answered 2xx. Final."""
+    """The receiver answered 2xx. Final."""
     GIVEN_UP = "given_up"
-    """Every try has failed. Final; `status` and `doctor` say so."""
+    """Every try failed. Final; `status` and `doctor` report it."""
 
 
 class Alert(Base):
@@ -70,7 +70,7 @@ class Alert(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     dedup_key: Mapped[str]
-    """Names the event itself: whoever finds it a second time finds this row."""
+    """Identifies the event itself: a process that finds it again finds this row."""
     kind: Mapped[str]
     facts: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -95,7 +95,7 @@ class AlertDelivery(Base):
     state: Mapped[str] = mapped_column(server_default=DeliveryState.PENDING)
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     due_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """Not before. While it is being sent: when another process may take it for forgotten."""
+    """Not before this time. While it is being sent: when another process may take it over."""
     last_error: Mapped[str | None]
     finished_at: Mapped[datetime | None]
 

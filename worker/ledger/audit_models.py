@@ -34,7 +34,7 @@ class AuditEntry(Base):
     actor: Mapped[str]
     action: Mapped[str]
     job_id: Mapped[UUID | None]
-    """No foreign key: what was done to a job is remembered longer than the job."""
+    """No foreign key: the entry is kept longer than the job."""
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     note: Mapped[str | None]
 
@@ -48,7 +48,7 @@ class AuditLink(Base):
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     """1, 2, 3 … without a gap."""
     entry_id: Mapped[int] = mapped_column(BigInteger)
-    """No foreign key: that an entry is missing has to be found."""
+    """No foreign key: a missing entry must be detectable."""
     hash: Mapped[bytes] = mapped_column(LargeBinary)
 
 

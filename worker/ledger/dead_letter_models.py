@@ -81,7 +81,7 @@ class DeadLetter(Base):
     resolved_by: Mapped[str | None]
     note: Mapped[str | None]
     cause: Mapped[UUID] = mapped_column(Computed(fingerprint.CAUSE, persisted=True))
-    """The same for failures with the same reason, error type and message, but for numbers, ids and quoted values."""
+    """Equal for failures with the same reason, error type and message, except for numbers, ids and quoted values."""
     error_type: Mapped[str | None] = mapped_column(Computed(fingerprint.ERROR_TYPE, persisted=True))
     http_status: Mapped[int | None] = mapped_column(SmallInteger, Computed(fingerprint.HTTP_STATUS, persisted=True))
     solution: Mapped[UUID | None] = mapped_column(Computed(fingerprint.SOLUTION, persisted=True))

@@ -52,9 +52,9 @@ class Dispatcher(Base):
     leader: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     purged_on: Mapped[date | None] = mapped_column(Date)
-    """The last day (UTC) on which the nightly purge came to its end."""
+    """The last day (UTC) on which the nightly purge was completed."""
     unpublished_since: Mapped[datetime | None]
-    """Since when the broker has taken no message; none while publishing works."""
+    """Since when the broker has accepted no message; None while publishing works."""
 
 
 class Hold(Base):
@@ -75,9 +75,9 @@ class Hold(Base):
     probes: Mapped[int] = mapped_column(server_default=text("0"))
     """How many have been sent so far."""
     probe_tenant: Mapped[str | None]
-    """Whose job the last probe was: the next one is of another tenant, if there is one."""
+    """The tenant of the last probe: the next one is of another tenant, if there is one."""
     verdict: Mapped[str | None]
-    """For the brake: the verdict that everybody met, as `worker.ledger.writer.brake` compares it."""
+    """For the brake: the verdict that all jobs got, as `worker.ledger.writer.brake` compares it."""
     reason: Mapped[str | None]
     """For the brake: that verdict's dead-letter reason."""
 
@@ -129,9 +129,9 @@ class ApiUse(Base):
     api: Mapped[str] = mapped_column(primary_key=True)
     since: Mapped[datetime] = mapped_column(primary_key=True)
     requests: Mapped[int] = mapped_column(server_default=text("0"))
-    """Requests released to be sent, or sent beside the released ones (a second one after a 401, a look-up)."""
+    """Requests released to be sent, or sent in addition (a second one after a 401, a look-up)."""
     answers: Mapped[int] = mapped_column(server_default=text("0"))
-    """Requests that came to an end, well or not."""
+    """Requests that ended, successful or not."""
     failures: Mapped[int] = mapped_column(server_default=text("0"))
 
 
@@ -153,7 +153,7 @@ class Restore(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=func.now())
     restored_to: Mapped[datetime | None]
-    """The moment of the backup, as far as it is known."""
+    """The moment of the backup, if known."""
     look_up_until: Mapped[datetime]
-    """Jobs that are enqueued until then are looked up before they are sent: the ledger may have known them once."""
+    """Jobs enqueued until then are looked up before they are sent: the ledger may have lost an earlier job."""
     actor: Mapped[str]

@@ -203,8 +203,8 @@ class Job(Base):
     external_tenant_id: Mapped[str]
     idempotency_key: Mapped[str]
     case_body: Mapped[str]
-    """The JSON text, fixed once at the door: every request sends exactly these bytes (as UTF-8). With
-    CASE_ENCRYPTION_KEYS it is sealed (`worker.case.encryption`); `{}` once it is purged."""
+    """The JSON text, fixed once at intake: every request sends exactly these bytes (as UTF-8). With
+    CASE_ENCRYPTION_KEYS it is encrypted (`worker.case.encryption`); `{}` once it is purged."""
     creditor_reference: Mapped[str | None]
     amount: Mapped[Decimal | None] = mapped_column(Numeric(20, 4))
     currency: Mapped[str | None]
@@ -215,25 +215,25 @@ class Job(Base):
     attempt_count: Mapped[int] = mapped_column(server_default=text("0"))
     """Attempts that count towards the limit, since the first enqueue or the last replay."""
     request_count: Mapped[int] = mapped_column(server_default=text("0"))
-    """The number of the newest row in `attempts`; it never starts again."""
+    """The number of the newest row in `attempts`; it is never reset."""
     uncounted_requests: Mapped[int] = mapped_column(server_default=text("0"))
     """Requests since the enqueue or the last replay that did not count as attempts (409, 429)."""
     worker_lost: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Its last worker did not report back, and may have died of it."""
+    """Its last worker did not report back; the job may have killed it."""
     failing_since: Mapped[datetime | None]
-    """When it first met trouble of an API's own, since the enqueue or the last replay; a rate limit ends nothing."""
+    """When it first met an API's own fault since the enqueue or the last replay; a rate limit does not reset it."""
     next_trigger: Mapped[str] = mapped_column(server_default=Trigger.INITIAL)
     submission_key: Mapped[UUID]
     """The Idempotency-Key now in use (developer-concepts/idempotency)."""
     outcome_unknown: Mapped[bool] = mapped_column(server_default=text("false"))
-    """A request under this submission key may have arrived, and no later answer has decided the matter."""
+    """A request under this submission key may have arrived, and no later answer has settled its outcome."""
     lease_token: Mapped[UUID | None]
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     queued_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     pending_since: Mapped[datetime] = mapped_column(server_default=func.now())
-    """When it was enqueued, or last replayed: since then it waits to be done."""
+    """When it was enqueued or last replayed; its waiting time counts from here."""
     finalized_at: Mapped[datetime | None]
     case_id: Mapped[str | None]
     case_reference: Mapped[str | None]
@@ -241,16 +241,16 @@ class Job(Base):
     purged_at: Mapped[datetime | None]
     """When its case was removed; the job, its attempts and dates are kept."""
     trace_context: Mapped[str | None]
-    """The W3C traceparent of whoever enqueued it: every attempt, however late, joins that trace."""
+    """The W3C traceparent of the enqueuing caller: every attempt, however late, joins that trace."""
     look_up_first: Mapped[bool] = mapped_column(server_default=text("false"))
-    """The ledger was restored from a backup, and an hour that it has forgotten may have submitted this case: nothing is
-    sent before a look-up by creditorReference has found nothing."""
+    """The ledger was restored from a backup, and this case may have been submitted in the lost hours: send nothing
+    before a look-up by creditorReference has found nothing."""
     link_trial: Mapped[bool] = mapped_column(server_default=text("false"))
     """It may go out although its tenant's client link was found invalid: a replay, or a probe of the link."""
     withdrawals: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """How often the brake took its dead letter back."""
+    """How often the brake took back its dead letter."""
     wait_reason: Mapped[str | None]
-    """Why it waits; none unless it is `waiting`, and where an older worker made it wait."""
+    """Why it waits; None unless it is `waiting`, or if an older worker made it wait."""
 
 
 event.listen(Job.__table__, "before_create", DDL(base.JOB_KEY))  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap

@@ -52,18 +52,18 @@ class Operation(Base):
     actor: Mapped[str]
     note: Mapped[str | None]
     door: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    """How it came in (web, command line), and what is known of who is there: for the audit log."""
+    """How it was requested (web, command line), and what is known of the person there: for the audit log."""
     filter: Mapped[dict[str, Any]]
     newest: Mapped[int] = mapped_column(BigInteger)
-    """The highest dead letter's id when it was previewed: what dies later does not belong to the selection."""
+    """The highest dead letter's id at the preview: jobs that die later do not belong to the selection."""
     jobs: Mapped[int]
     """How many were selected."""
     messages: Mapped[int] = mapped_column(server_default=text("0"))
-    """How many of the dead letters selected are of unreadable messages."""
+    """How many of the selected dead letters are of unreadable messages."""
     tenants: Mapped[int]
     amounts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     cursor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    """Every dead letter of the selection up to this id has been dealt with."""
+    """Every dead letter of the selection up to this id has been processed."""
     done: Mapped[int] = mapped_column(server_default=text("0"))
     skipped: Mapped[int] = mapped_column(server_default=text("0"))
     stage: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
@@ -74,7 +74,7 @@ class Operation(Base):
     finished_at: Mapped[datetime | None]
     cancelled_by: Mapped[str | None]
     cancelled_at: Mapped[datetime | None]
-    """When somebody asked for it; the one who carries it out stops at the next chunk."""
+    """When a person requested it; the process that runs the operation stops at the next chunk."""
     message: Mapped[str | None]
     """Why it stopped, in words."""
 

@@ -18,11 +18,11 @@ class Compatibility(StrEnum):
     SAME = "same"
     """It is the one that this code was written for."""
     NEWER = "newer"
-    """It is newer, and says that it still suits this code."""
+    """It is newer, and declares that it still supports this code."""
     TOO_OLD = "too_old"
     """It lacks migrations that this code needs, or was never migrated."""
     TOO_NEW = "too_new"
-    """It is newer, and does not say that it suits this code."""
+    """It is newer, and does not declare that it supports this code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class DatabaseSchema:
     version: str | None
     """Its newest migration; None: it was never migrated."""
     oldest_code: str | None
-    """The oldest code version that it suits; None: it does not say."""
+    """The oldest code version that it supports; None: not declared."""
 
 
 def compatibility(code: CodeSchema, database: DatabaseSchema) -> Compatibility:

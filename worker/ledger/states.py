@@ -11,13 +11,13 @@ class State(StrEnum):
     PENDING = "pending"
     """Ready, waiting for its turn. The dispatcher acts next."""
     WAITING = "waiting"
-    """Not before `due_at` (a retry, a 429, an outage). The dispatcher acts, when due."""
+    """Not before `due_at` (a retry, a 429, an outage). The dispatcher acts when it is due."""
     QUEUED = "queued"
     """Its id is on the Celery queue. A worker acts, or the dispatcher again if the message was lost."""
     SUBMITTING = "submitting"
     """Claimed under a lease. That worker acts, or the dispatcher once the lease is over."""
     HELD = "held"
-    """Its client's link is invalid, as another of the tenant's jobs found. Who fixes the link acts, or a rare probe."""
+    """Another of the tenant's jobs found its client link invalid. A person fixes the link, or a rare probe succeeds."""
     SUBMITTED = "submitted"
     """The API has the case; `case_id` and `case_reference` are kept. Final."""
     DEAD = "dead"
@@ -123,7 +123,7 @@ class Resolution(StrEnum):
     REPLAYED = "replayed"
     DISCARDED = "discarded"
     WITHDRAWN = "withdrawn"
-    """The brake took it back: the API refused everybody, so it was no verdict on this job."""
+    """The brake took it back: the API refused every job alike, so it was no verdict on this job."""
 
 
 class AttemptOutcome(StrEnum):
@@ -156,13 +156,13 @@ class OperationState(StrEnum):
     """The state of a bulk operation. Only a running one has work left."""
 
     RUNNING = "running"
-    """Whoever holds its lease goes on with it; without a lease, whoever finds it."""
+    """The process that holds its lease runs it; without a lease, the next process that finds it."""
     DONE = "done"
-    """Everything selected was dealt with. Final."""
+    """Everything selected was processed. Final."""
     STOPPED = "stopped"
-    """A canary job died again, or it could not go on; the rest was left alone. Final."""
+    """A canary job died again, or the operation could not continue; the rest was left alone. Final."""
     CANCELLED = "cancelled"
-    """A person cancelled it; what was done until then stays done. Final."""
+    """A person cancelled it; what was already done stays done. Final."""
 
 
 class ItemOutcome(StrEnum):

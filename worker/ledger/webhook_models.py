@@ -16,9 +16,9 @@ class WebhookOutcome(StrEnum):
     """What was done about an event."""
 
     REPLAYED = "replayed"
-    """Replays were begun; `operations` names them."""
+    """Replays were begun; `operations` lists them."""
     NOTHING_TO_REPLAY = "nothing_to_replay"
-    """The tenant has no dead job whose cause the event cures."""
+    """The tenant has no dead job whose cause the event fixes."""
     NO_TENANT = "no_tenant"
     """It names no tenant."""
 
@@ -36,14 +36,14 @@ class WebhookEvent(Base):
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    """Debitura's own id of the event: it is worked on once, however often it comes."""
+    """Debitura's own id of the event: it is processed once, however often it comes."""
     event: Mapped[str]
     external_tenant_id: Mapped[str | None]
     received_at: Mapped[datetime] = mapped_column(server_default=func.now())
     worked_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
     operations: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default=text("'{}'"))
-    """The bulk operations that it has begun."""
+    """The bulk operations that it began."""
 
 
 class WebhookCount(Base):
@@ -54,5 +54,5 @@ class WebhookCount(Base):
 
     day: Mapped[date] = mapped_column(Date, primary_key=True)
     event: Mapped[str] = mapped_column(primary_key=True)
-    """A name of the documentation, or `other`."""
+    """A name from the documentation, or `other`."""
     received: Mapped[int] = mapped_column(BigInteger)

@@ -1,4 +1,4 @@
-"""What is to be told, once: conditions that have begun or ended, and their alerts, in one transaction."""
+"""Write alerts, each once: conditions that began or ended, and their alerts, in one transaction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class NewAlert:
-    """One thing to be told."""
+    """One alert to be written."""
 
     kind: AlertKind
     dedup_key: str
@@ -34,7 +34,7 @@ class NewAlert:
 
 @dataclass(frozen=True, slots=True)
 class NewCondition:
-    """Something that has begun to hold."""
+    """A condition that has begun."""
 
     key: str
     kind: AlertKind
@@ -78,32 +78,32 @@ _PURGE = text(
 
 
 def begin_look(connection: Connection) -> datetime | None:
-    """Take the watch until the commit, and learn when it was last taken. None: never.
+    """Lock the watch until the commit, and return when it was last locked. None: never.
 
-    A second process waits here, and then sees what the first one has written.
+    A second process waits here, and then sees what the first one wrote.
     """
     moment: datetime | None = connection.execute(_LOOK).scalar()
     return moment
 
 
 def begin_conditions(connection: Connection, conditions: Sequence[NewCondition]) -> None:
-    """Write down what has begun to hold. What is there already stays as it is."""
+    """Record conditions that have begun. Existing ones stay as they are."""
     rows = [{"key": c.key, "kind": c.kind.value, "facts": c.facts} for c in conditions]
     connection.execute(_BEGIN, {"conditions": rows})
 
 
 def see_conditions(connection: Connection, keys: Sequence[str]) -> None:
-    """These still hold."""
+    """Record that these conditions still hold."""
     connection.execute(_SEEN, {"keys": list(keys)})
 
 
 def end_conditions(connection: Connection, keys: Sequence[str]) -> None:
-    """These hold no more, so that they are told again if they come back."""
+    """Delete conditions that no longer hold, so that they are alerted again if they come back."""
     connection.execute(_END, {"keys": list(keys)})
 
 
 def tell(connection: Connection, alert: NewAlert, receivers: Sequence[Receiver]) -> UUID | None:
-    """Write down one alert and whom it goes to. None: the same event is in the ledger already."""
+    """Write one alert and its deliveries. Returns None if the ledger already has the same event."""
     parameters = {
         "id": uuid4(), "dedup_key": alert.dedup_key, "kind": alert.kind.value, "facts": alert.facts
     }  # fmt: skip
@@ -115,7 +115,7 @@ def tell(connection: Connection, alert: NewAlert, receivers: Sequence[Receiver])
 
 
 def forget_old_alerts(connection: Connection, *, days: int) -> int:
-    """Delete what was written longer ago than that, a thousand at most. Returns how many."""
+    """Delete alerts older than that, a thousand at most. Returns how many."""
     return connection.execute(_PURGE, {"days": days}).rowcount
 
 
@@ -169,23 +169,23 @@ _ABANDON = text(
 
 
 def take_delivery(connection: Connection, target: str, *, leader: str, seconds: float) -> TakenDelivery | None:
-    """The next alert that is due for that receiver, if the worker `leader` leads. It is ours for that many seconds."""
+    """Take the next alert that is due for that receiver, for that many seconds, if the worker `leader` leads."""
     row = connection.execute(_TAKE, {"target": target, "leader": leader, "seconds": seconds}).one_or_none()
     return TakenDelivery(**row._mapping) if row else None
 
 
 def delivered(connection: Connection, taken: TakenDelivery, target: str) -> None:
-    """The receiver has it."""
+    """Record that the receiver has it."""
     _finish(connection, taken, target, "delivered", None)
 
 
 def given_up(connection: Connection, taken: TakenDelivery, target: str, *, error: str) -> None:
-    """The last try has failed too."""
+    """Record that the last try failed too."""
     _finish(connection, taken, target, "given_up", error)
 
 
 def put_off(connection: Connection, taken: TakenDelivery, target: str, *, seconds: float, error: str) -> None:
-    """Try again in so many seconds."""
+    """Try again in that many seconds."""
     parameters = {"alert": taken.alert_id, "target": target, "attempt": taken.attempt}
     connection.execute(_PUT_OFF, parameters | {"seconds": seconds, "error": error})
 
@@ -196,5 +196,5 @@ def _finish(connection: Connection, taken: TakenDelivery, target: str, state: st
 
 
 def give_up_abandoned(connection: Connection, *, days: int) -> int:
-    """What has been due for so many days goes to a receiver that is set no more. Returns how many."""
+    """Give up deliveries due for that many days: their receiver is no longer configured. Returns how many."""
     return connection.execute(_ABANDON, {"days": days}).rowcount

@@ -1,6 +1,6 @@
-"""A job's first row with its round, and the dead letter of a message that could not become a job.
+"""Insert a job's first row with its round, or the dead letter of a message that could not become a job.
 
-Releases keep the round that is being served, for each priority; each arrival reads it.
+Releases store the round being served, for each priority; each arrival reads it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from worker.ledger.states import Priority, Reason
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What the door lets in; every field is checked already."""
+    """What intake accepted; every field is already checked."""
 
     external_tenant_id: str
     idempotency_key: str
@@ -34,41 +34,41 @@ class NewJob:
     look_up_first: bool = False
     """The ledger may have known this case before it was restored: see `worker.submission.decide`."""
     trace_context: str | None = None
-    """The W3C traceparent of whoever hands it over."""
+    """The W3C traceparent of the enqueuing caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivedJob:
-    """A job that has just been inserted."""
+    """A job that was just inserted."""
 
     id: UUID
     held: bool
-    """Its tenant's client link is invalid, so it waits until that is good again."""
+    """Its tenant's client link is invalid, so it waits until the link is good again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExistingJob:
-    """The job that has this tenant and idempotency key already."""
+    """The job that already has this tenant and idempotency key."""
 
     id: UUID
     case_body: str
     """As it is stored."""
     purged: bool
-    """Its case is gone."""
+    """Its case was removed."""
     held: bool
     """It waits for its tenant's client link."""
 
 
-#: SQL: the round being served, of `{priority}`: as far as releases have come, and no earlier than the first that waits.
-#: A tenant at its cap, whose jobs of long ago still wait, does not lower it. A row of three and an index look-up.
+#: SQL: the round being served of `{priority}`: as far as releases have come, and no earlier than the first that waits.
+#: A tenant at its cap, whose old jobs still wait, does not lower it. Costs a row of three and an index look-up.
 SERVED_ROUND = """GREATEST(
             (SELECT s.round FROM served_rounds s WHERE s.priority = {priority}),
             COALESCE((SELECT p.round FROM jobs p WHERE p.state = 'pending' AND p.priority = {priority}
                       ORDER BY p.priority, p.round, p.created_at, p.id LIMIT 1), 0))"""
 
-# A tenant's n-th waiting job belongs to the n-th round counted from the round being served when it arrived. A few
-# single rows and no lock: a tie between concurrent transactions does no harm, a lock would make a tenant's enqueuers
-# wait for each other's transactions.
+# A tenant's n-th waiting job belongs to the n-th round counted from the round being served when it arrived. Reads a few
+# single rows and takes no lock: a tie between concurrent transactions does no harm, but a lock would make a tenant's
+# enqueuers wait for each other's transactions.
 NEXT_ROUND = f"""
     GREATEST(
         {SERVED_ROUND},
@@ -77,7 +77,7 @@ NEXT_ROUND = f"""
                   ORDER BY p.external_tenant_id DESC, p.priority DESC, p.round DESC LIMIT 1), 0))
 """
 
-# For a while after a restore, whatever arrives may be a case that the ledger has forgotten.
+# For a while after a restore, any arrival may be a case that the ledger has lost.
 _INSERT = text(
     f"""
     INSERT INTO jobs (id, external_tenant_id, idempotency_key, case_body, creditor_reference, amount, currency,
@@ -95,8 +95,8 @@ _NEXT_LETTER = text("SELECT nextval(pg_get_serial_sequence('dead_letters', 'id')
 _BURY = text(
     "INSERT INTO dead_letters (id, reason, invalid_client_link, detail) VALUES (:id, :reason, false, :detail)"
 ).bindparams(bindparam("detail", type_=JSONB))
-# By the digest, which is the same for a key and for its hidden form: so it does not matter which of them was stored.
-# (An empty case is a purged one, also after the schema was taken down and up again; the door lets none in.)
+# By the digest, which is the same for a key and for its hidden form, so it does not matter which of them is stored.
+# (An empty case is a purged one, even after the schema was taken down and up again; intake accepts no empty case.)
 _FIND = text(
     "SELECT id, case_body, case_body = '{}' AS purged, state = 'held' AS held FROM jobs"
     " WHERE job_key(external_tenant_id, idempotency_key) = :digest"
@@ -105,7 +105,7 @@ _VERSIONS = text("SELECT case_body FROM case_versions WHERE job_id = :id ORDER B
 
 
 def new_id() -> UUID:
-    """A version 7 UUID (RFC 9562): its first 48 bits are milliseconds, so new rows stay together in the index.
+    """Return a version 7 UUID (RFC 9562): its first 48 bits are milliseconds, so new rows stay together in the index.
 
     Nothing else depends on that time: order and age come from the database's `created_at`.
     """
@@ -141,15 +141,15 @@ def insert_job(connection: Connection, job: NewJob, protection: Protection = UNP
 
 
 def earlier_bodies(connection: Connection, job_id: UUID) -> list[str]:
-    """The wordings that the job's case has had, where somebody corrected it; the first is what the sender handed over.
+    """Return the earlier versions of a corrected job's case; the first is what the sender submitted.
 
-    Whoever hands that over again means the same job.
+    A sender that submits one of them again means the same job.
     """
     return list(connection.execute(_VERSIONS, {"id": job_id}).scalars())
 
 
 def dead_letter_message(connection: Connection, detail: dict[str, Any], protection: Protection = UNPROTECTED) -> int:
-    """Keep a message that could not become a job. Does not commit. Returns the dead letter's id.
+    """Store a message that could not become a job. Does not commit. Returns the dead letter's id.
 
     `detail` holds what was sent (capped by the caller), where it came from, and what is wrong with it.
     """
@@ -159,7 +159,7 @@ def dead_letter_message(connection: Connection, detail: dict[str, Any], protecti
     return number
 
 
-# Only where it rises: a row that is written at each tick would leave dead versions behind for every reader.
+# Write only if it rises: a row written at each tick would leave dead versions behind for every reader.
 _RAISE = text(
     """
     UPDATE served_rounds s SET round = r.round
@@ -170,6 +170,6 @@ _RAISE = text(
 
 
 def raise_served(connection: Connection, rounds: Mapping[int, int]) -> None:
-    """These rounds, by priority, are being served; one that is behind what was served before changes nothing."""
+    """Record that these rounds, by priority, are being served. A round behind the stored one changes nothing."""
     if rounds:
         connection.execute(_RAISE, {"priorities": list(rounds), "rounds": list(rounds.values())})

@@ -1,4 +1,4 @@
-"""Who did what, when and why."""
+"""Record who did what, when and why."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _AUDIT = text(
 def audit(
     connection: Connection, action: AuditAction, actor: Actor, detail: dict[str, Any], *, job_id: UUID | None = None
 ) -> None:
-    """Write down one act, in the transaction in which it is done. `detail` holds plain JSON values.
+    """Record one action, in the transaction that does it. `detail` holds plain JSON values.
 
-    The actions that change a job by themselves (`replay`, `discard`, `edit`) are written with the change; this is for
-    the others: `reveal`, and what is done to whole operations.
+    Actions that change a job (`replay`, `discard`, `edit`) are recorded with the change; this is for the others:
+    `reveal`, and what is done to whole operations.
     """
     connection.execute(
         _AUDIT,

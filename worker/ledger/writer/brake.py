@@ -1,7 +1,7 @@
-"""The brake: when the API refuses everybody alike, stop the fleet and take back what died of it.
+"""The brake: when the API refuses every job alike, stop the fleet and take back the jobs that died of it.
 
 `worker.policy.brake` decides; this stores. The brake is a row in `holds`, so it is probed like a circuit: one job at a
-time, of changing tenants, until one is submitted or ends in another way of its own.
+time, of changing tenants, until one is submitted or ends with another verdict.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from worker.policy.brake import (
 from worker.policy.brake import run_began as began
 from worker.policy.replay_plan import keeps_key_in_sql
 
-#: Who takes back what died of a fault of the API's.
+#: The actor of taking back jobs that died of the API's fault.
 ACTOR = "brake"
 NOTE = "withdrawn: the API refused everybody"
 
 _SAME = "(CASE WHEN {d}.invalid_client_link THEN {d}.reason ELSE {d}.cause::text END)"
-# One recorder at a time judges deaths: so none is missed that another has not committed yet.
+# One recorder at a time judges deaths, so that none misses a death that another has not committed yet.
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('case_worker.brake', 0))")
 _ACTIVE = text("SELECT verdict, since, probe_job FROM holds WHERE name = 'brake'")
 _DIED = text(
@@ -47,7 +47,7 @@ _DIED = text(
     ORDER BY d.id
     """
 )
-# Verdicts are in the order in which they came, not in which they were recorded: a good answer may wait for its batch.
+# Verdicts are ordered by when they came, not by when they were recorded: a good answer may wait for its batch.
 _RUN = text(
     f"""
     SELECT EXTRACT(epoch FROM now() - COALESCE(a.finished_at, d.created_at))::float8 AS seconds_ago,
@@ -148,7 +148,7 @@ class BrakeState:
 
 
 def judge_deaths(connection: Connection, died: Sequence[UUID], policy: BrakePolicy) -> set[UUID]:
-    """After these jobs died: stop the fleet if the API refuses everybody alike, and take back what died of that.
+    """After these jobs died: stop the fleet if the API refuses every job alike, and take back the jobs that died of it.
 
     Call it in the transaction that recorded the deaths. Returns those of the jobs that were taken back.
     """
@@ -195,7 +195,7 @@ def _withdraw(
     active: Row[tuple[str, datetime, UUID]],
     letters: Sequence[Letter],
 ) -> set[UUID]:
-    """Take back what died of the brake's verdict in this run, these jobs included."""
+    """Take back the jobs that died of the brake's verdict in this run, including these."""
     same = [row for row in letters if row.verdict == active.verdict]
     if not same:
         return set()
@@ -217,20 +217,21 @@ def _withdraw(
 
 
 def brake_state(connection: Connection) -> BrakeState | None:
-    """What the brake holds the fleet for; None while it is off."""
+    """Return what the brake holds the fleet for; None while it is off."""
     row = connection.execute(text("SELECT since, reason, detail FROM holds WHERE name = 'brake'")).one_or_none()
     return BrakeState(row.since, row.reason, row.detail) if row else None
 
 
 def release_brake(connection: Connection, actor: Actor) -> BrakeState | None:
-    """Let the fleet go on; the same verdict may stop it again. Returns what it was stopped for; None if it was not."""
+    """Let the fleet continue; the same verdict may stop it again. Returns the released state; None if it was off."""
     state = brake_state(connection)
     _end(connection, AuditAction.BRAKE_RELEASED, actor)
     return state
 
 
 def accept_verdict(connection: Connection, actor: Actor) -> BrakeState | None:
-    """Let the fleet go on; for a day the verdict counts as each job's own. Returns it; None if the brake was off."""
+    """Let the fleet continue; for a day the verdict counts as each job's own. Returns the released state; None if the
+    brake was off."""
     state = brake_state(connection)
     for row in _end(connection, AuditAction.BRAKE_ACCEPTED, actor):
         connection.execute(

@@ -1,5 +1,4 @@
-"""Failures of an API's own trouble: counted, judged by what the whole fleet has seen, and the circuit opened if it is
-time."""
+"""Count an API's own faults, judge them by what the whole fleet has seen, and open the circuit in an outage."""
 
 from __future__ import annotations
 
@@ -27,9 +26,9 @@ _COUNT_FAILURES = text(
     ON CONFLICT (api, since) DO UPDATE SET failures = u.failures + EXCLUDED.failures
     """
 )
-# A job fails persistently if it began to fail before the API's last good answer, and before the look-back. In a good
-# second, more answers came than failures; a failed mint is not an answer in that count. Counts and closings with a time
-# in the future are from before the clock was set back. An attempt that a dead worker left open is no answer.
+# A job fails persistently if it began to fail before the API's last good answer, and before the look-back. A good
+# second has more answers than failures; a failed mint is not an answer in that count. Counts and closings dated in the
+# future are from before the clock was set back. An attempt that a dead worker left open is no answer.
 _PERSISTENTLY_FAILING = "(failing_since < look.back AND failing_since < look.good) IS TRUE"
 _FAILED = """:api = 'customer' AND a.outcome IN ('server_error', 'unknown', 'not_sent')
           AND a.error_type IS DISTINCT FROM 'lease_expired'"""
@@ -80,11 +79,11 @@ def record_failures(
     now: float,
     detail: str,
 ) -> bool:
-    """After jobs failed by an API's own trouble (a tenant's 4xx are none): count it, open the circuit if it is time.
+    """Count jobs that failed by an API's own fault (a tenant's 4xx are none), and open the circuit in an outage.
 
-    `answers` came with them and are not counted yet (`record` does). `run` is what this process has seen lately; it is
-    told of these jobs here, at its clock's time `now`. Returns whether the circuit is open now: then these attempts are
-    not to be counted, and nothing may die of them.
+    `answers` came with them and are not counted yet (`record` does). `run` is what this process has seen lately; these
+    jobs are added to it, at its clock's time `now`. Returns whether the circuit is open now: then don't count these
+    attempts, and let no job die of them.
     """
     circuit = CIRCUIT_OF[api]
     connection.execute(_COUNT_FAILURES, {"api": api.value, "failures": len(jobs)})
@@ -93,7 +92,7 @@ def record_failures(
         "silence_back": SILENCE_LOOK_BACK,
     }  # fmt: skip
     row = connection.execute(_SEEN, parameters).one()
-    # Failures of the mint are answers of their own; the Customer API's are among its answers.
+    # A failed mint is not among the API's answers, so add it; the Customer API's failures already are.
     mints = api is Api.REFERRAL
     total = max(row.answers + answers + (row.failures if mints else 0), row.failures)
     own_answers = answers + (len(jobs) if mints else 0)
@@ -140,10 +139,10 @@ _REPORT = text(
 def report_api_health(connection: Connection, results: Sequence[Result], *, mints: int) -> None:
     """Count the answers of both APIs, and close the circuits that these answers prove healthy.
 
-    `mints` have been answered by the Referral API since the last report, with a token or with a refusal of the tenant:
-    so the partner's API key and that API work. The Customer API's circuit closes if its probe is among the results and
-    was answered without a fault. The brake is released if its probe was submitted or refused, but not with the brake's
-    own verdict: `worker.ledger.writer.brake` has let go of such a probe before.
+    `mints` is how many the Referral API answered since the last report, with a token or a refusal of the tenant: either
+    proves that the partner's API key and that API work. The Customer API's circuit closes if its probe is among the
+    results and was answered without a fault. The brake is released if its probe was submitted or refused, but not with
+    the brake's own verdict: `worker.ledger.writer.brake` has already dropped such a probe.
     """
     sent = [result for result in results if result.sent]
     ended = [r.job_id for r in results if r.state is State.SUBMITTED or r.reason in VERDICTS]

@@ -1,4 +1,4 @@
-"""A worker takes jobs under a lease, keeps the lease alive, and opens a second attempt after a 401."""
+"""Claim jobs for a worker under a lease, renew the lease, and open a second attempt after a 401."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.policy.retry import KEY_TRUSTED
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """What a worker needs for one attempt; the open attempt is in the ledger already."""
+    """What a worker needs for one attempt; the open attempt is already in the ledger."""
 
     id: UUID
     external_tenant_id: str
@@ -29,25 +29,25 @@ class ClaimedJob:
     next_trigger: Trigger
     outcome_unknown: bool
     rejected_token: str | None = None
-    """Where the first of a pair of 401s came in an earlier claim: the refused token's fingerprint."""
+    """If the first 401 of a pair came in an earlier claim: the refused token's fingerprint."""
     rejected_seconds_ago: float = 0.0
-    """And how many seconds ago that request left."""
+    """How many seconds ago that request left."""
     probes: frozenset[str] = frozenset()
     """The names of the open circuits whose probe this job is."""
     uncounted_requests: int = 0
     """Requests since the enqueue or the last replay that did not count as attempts."""
     look_up_first: bool = False
-    """The ledger was restored from a backup and may have forgotten that this case was submitted."""
+    """The ledger was restored from a backup, and this case may have been submitted in the lost hours."""
     trace_context: str | None = None
-    """The W3C traceparent of whoever enqueued it."""
+    """The W3C traceparent of the enqueuing caller."""
     first_sent_at: datetime | None = None
     """When its first request may have left, by the database's clock; None if the ledger does not know."""
     key_expired: bool = False
-    """A request may have arrived under a key that the API no longer remembers."""
+    """A request may have arrived under a key that the API has forgotten."""
 
 
-#: SQL: whether a request of the job may have arrived under a key that the API no longer remembers. The subquery runs
-#: for jobs with an unknown outcome only.
+#: SQL: whether a request of the job may have arrived under a key that the API has forgotten. The subquery runs only for
+#: jobs with an unknown outcome.
 KEY_EXPIRED = """(CASE WHEN {job}.outcome_unknown THEN COALESCE((
             SELECT min(a.started_at) FROM attempts a
             WHERE a.job_id = {job}.id AND a.submission_key = {job}.submission_key
@@ -124,7 +124,7 @@ _OPEN_SECOND = text(
 
 @dataclass(frozen=True, slots=True)
 class FirstUnauthorized:
-    """The first attempt of a 401 pair, as it is closed when the second one is opened."""
+    """The first attempt of a pair of 401s, as it is closed when the second one is opened."""
 
     number: int
     error_type: str | None
@@ -145,9 +145,10 @@ def claim(
 ) -> list[ClaimedJob]:
     """Claim those of the jobs that are still queued, and open one attempt for each, in turn order.
 
-    A submission key is trusted for `key_trusted` seconds after its first request: later, a job whose outcome is unknown
-    is marked to be looked up first. A job that is missing in the answer is another worker's, or done: a doubled message
-    is harmless. Commit the transaction before any request leaves, so that a crash leaves an open attempt as evidence.
+    A submission key is trusted for `key_trusted` seconds after its first request: after that, a job whose outcome is
+    unknown is marked to be looked up first. A job missing from the result belongs to another worker, or is done: a
+    duplicate message is harmless. Commit the transaction before any request leaves, so that a crash leaves an open
+    attempt as evidence.
     """
     rows = connection.execute(
         _CLAIM,
@@ -184,7 +185,7 @@ def claim(
 
 
 def renew_lease(connection: Connection, ids: Sequence[UUID], *, lease: UUID, lease_seconds: float) -> set[UUID]:
-    """Hold those of the jobs that are still ours for another lease. Returns their ids; the others are lost to us."""
+    """Renew the lease on those of the jobs that we still hold. Returns their ids; the others are lost."""
     rows = connection.execute(_RENEW, {"ids": list(ids), "lease": lease, "lease_seconds": lease_seconds})
     return set(rows.scalars())
 
@@ -194,7 +195,7 @@ def open_second_attempt(
 ) -> int | None:
     """Close the attempt that got the first 401 and open the one that is allowed after it.
 
-    Returns the new attempt's number, or None when the lease is lost: then no request may be sent.
+    Returns the new attempt's number, or None if the lease is lost: then send no request.
     """
     return connection.execute(
         _OPEN_SECOND,

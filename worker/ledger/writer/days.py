@@ -1,4 +1,4 @@
-"""Counting each day's final jobs once, when the day is over."""
+"""Count each day's final jobs once, when the day is over."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.ledger.database import sqlstate, transaction
 
-# A day is counted an hour after its end (UTC): no transaction of ours lives that long, so nothing can still become
-# final in it. A day without any job is written down too, as the mark up to which all is counted. Who counts the same
-# day at the same time finds the same number.
+# A day is counted an hour after its end (UTC): no transaction of ours lives that long, so no more jobs can become final
+# in it. A day without jobs is stored too, to mark how far the count has come. Two processes that count the same day get
+# the same number.
 _CLOSE = text(
     """
     WITH bounds AS (
@@ -42,13 +42,13 @@ _CLOSE = text(
 def close_days(connection: Connection) -> int:
     """Count the days that are over and not counted yet. Returns how many rows that made; usually none.
 
-    The first time, that reads an index over all final jobs: about a second for ten million.
+    The first call reads an index over all final jobs: about a second for ten million.
     """
     return connection.execute(_CLOSE).rowcount
 
 
 def close_days_if_allowed(engine: Engine) -> None:
-    """Count the days that are over, for a reader: one that may not write counts them again each time.
+    """Count the days that are over, for a reader. A reader without write access counts them again each time.
 
     Raises the database's errors.
     """
@@ -56,5 +56,5 @@ def close_days_if_allowed(engine: Engine) -> None:
         with transaction(engine) as connection:
             close_days(connection)
     except DBAPIError as error:
-        if sqlstate(error) not in {"42501", "25006"}:  # no right to write; a read-only replica
+        if sqlstate(error) not in {"42501", "25006"}:  # no permission to write; a read-only replica
             raise

@@ -1,4 +1,4 @@
-"""Another wording for the case of a dead job, every older one kept."""
+"""Store a new version of a dead job's case, and keep every older one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.ledger.states import AuditAction, Reason, State
 from worker.ledger.writer.arrival import NewJob
 from worker.ledger.writer.resolve import Actor
 
-#: What a corrected case can help against.
+#: The reasons that a corrected case can help against.
 EDITABLE = (Reason.VALIDATION,)
 
 _LOCK = text("SELECT state, outcome_unknown, look_up_first, case_body, created_at FROM jobs WHERE id = :id FOR UPDATE")
@@ -53,15 +53,15 @@ def edit_case(
 ) -> int:
     """Give a dead job another case. Returns the number of its newest version.
 
-    `new` is the case as the door let it in; its idempotency key is of no meaning here, since the job keeps its own.
-    `seen` is the version that the correction was made from, `paths` where it differs and `door` how it came in, for the
-    audit log (the values are in the two versions).
+    `new` is the case as intake accepted it; its idempotency key is ignored, since the job keeps its own. For the audit
+    log, `seen` is the version that was corrected, `paths` where the new one differs, and `door` how it came in (the
+    values are in the two versions).
 
-    The next request sends other bytes, so it must go out under another submission key, and only a replay after a known
-    outcome makes one. After an unknown outcome the old key may own a case already, so there the edit is refused.
+    The next request sends other bytes, so it needs another submission key, and only a replay after a known outcome
+    makes one. After an unknown outcome the old key may own a case already, so the edit is refused.
 
-    Raises JobNotFound, and WrongState where the job is not dead for a reason that a corrected case can help against,
-    where its outcome is unknown or it has to be looked up after a restore, or where somebody else has edited it since.
+    Raises JobNotFound, and WrongState if the job is not dead for a reason that a corrected case can help against, if
+    its outcome is unknown, if it must be looked up after a restore, or if another edit came after `seen`.
     """
     job = connection.execute(_LOCK, {"id": job_id}).one_or_none()
     if job is None:

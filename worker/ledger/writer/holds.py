@@ -1,7 +1,7 @@
-"""Why nothing is released just now. A hold is a row, so that the fleet agrees and people can read the reason.
+"""Why nothing is released now. A hold is a row, so that the fleet agrees and people can read the reason.
 
-A rate limit's hold simply lapses. A circuit's hold outlives its time: then one job at a time goes out as a probe, and
-the circuit closes when a probe succeeds. A broker that takes no messages is noted in the dispatcher's row.
+A rate limit's hold just expires. A circuit's hold outlives its time: then one job at a time goes out as a probe, and
+the circuit closes when a probe succeeds. A broker that accepts no messages is recorded in the dispatcher's row.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ class HoldName(StrEnum):
     """What holds the fleet."""
 
     RATE_LIMIT = "rate_limit"
-    """The Customer API said 429; nothing is sent until it said so."""
+    """The Customer API answered 429; nothing is sent until the time it named."""
     MINT_RATE_LIMIT = "mint_rate_limit"
-    """The Referral API said 429, or its limits are used up by our own count."""
+    """The Referral API answered 429, or its limits are used up by our own count."""
     API_KEY = "api_key"
-    """Circuit: the partner API key is refused. Somebody must give the workers a key that works."""
+    """Circuit: the partner API key is refused. An operator must give the workers a valid key."""
     CUSTOMER_API = "customer_api"
-    """Circuit: the Customer API is in trouble."""
+    """Circuit: the Customer API has a fault."""
     REFERRAL_API = "referral_api"
     """Circuit: no tokens can be minted."""
     BRAKE = "brake"
-    """Circuit: the API refuses everybody alike (`worker.policy.brake`)."""
+    """Circuit: the API refuses every job alike (`worker.policy.brake`)."""
 
 
 CIRCUITS = (HoldName.API_KEY, HoldName.CUSTOMER_API, HoldName.REFERRAL_API, HoldName.BRAKE)
 CIRCUIT_OF = {Api.CUSTOMER: HoldName.CUSTOMER_API, Api.REFERRAL: HoldName.REFERRAL_API}
 
-#: Days for which a job's timeline tells what held it.
+#: Days for which a job's timeline shows what held it.
 PAST_HOLDS_KEPT_DAYS = 90
 #: Seconds between two probes while the partner API key is refused.
 API_KEY_HOLD = 10.0
@@ -65,7 +65,7 @@ _END_LAPSED = text(
     """
 )
 _FORGET = text("DELETE FROM past_holds WHERE ended_at < now() - make_interval(days => :days)")
-# Longer than such a hold can be, or begun in a time that has not come: the clock was set back since.
+# It lasts longer than such a hold can, or began in the future: the clock was set back since.
 _SET_BACK = text(
     """
     UPDATE holds
@@ -79,7 +79,7 @@ _SET_BACK = text(
 def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str, jobs: Sequence[UUID] = ()) -> None:
     """Hold the whole fleet for that long from now; a longer hold of the same name is left as it is.
 
-    `jobs` are those that found it; if one of them was the probe, the next one may go out when the time is over.
+    `jobs` are those that found the cause; if one was the probe, the next probe may go out when the time is over.
     """
     parameters = {
         "name": name.value, "seconds": seconds, "detail": detail, "circuit": name in CIRCUITS, "jobs": list(jobs)
@@ -88,12 +88,12 @@ def hold(connection: Connection, name: HoldName, *, seconds: float, detail: str,
 
 
 def is_held(connection: Connection) -> bool:
-    """Whether a hold is in force just now."""
+    """Whether a hold is in force now."""
     return bool(connection.execute(text("SELECT EXISTS (SELECT FROM holds WHERE until > now())")).scalar())
 
 
 def start_probe(connection: Connection, job: UUID, tenant: str) -> None:
-    """All circuits whose time is over have this job, of that tenant, as their probe."""
+    """Make this job, of that tenant, the probe of all circuits whose time is over."""
     connection.execute(
         text(
             "UPDATE holds SET probe_job = :job, probe_tenant = :tenant, probes = probes + 1"
@@ -104,9 +104,9 @@ def start_probe(connection: Connection, job: UUID, tenant: str) -> None:
 
 
 def end_lapsed_holds(connection: Connection) -> None:
-    """Take away rate limits' holds whose time is over. A circuit's stays until a probe succeeds.
+    """Delete rate limits' holds whose time is over. A circuit's hold stays until a probe succeeds.
 
-    After a step of the database's clock back, none lasts longer than it was to last.
+    After the database's clock was set back, cut each hold to its intended length.
     """
     circuits = [name.value for name in CIRCUITS]
     longest = max(API_KEY_HOLD, PROBE_AT_LEAST_EVERY, brake.PROBE_AT_LEAST_EVERY)
@@ -115,15 +115,15 @@ def end_lapsed_holds(connection: Connection) -> None:
 
 
 def forget_past_holds(connection: Connection) -> None:
-    """Delete what ended so long ago that nobody asks for it any more."""
+    """Delete holds that ended too long ago to be of interest."""
     connection.execute(_FORGET, {"days": PAST_HOLDS_KEPT_DAYS})
 
 
 def note_unpublished(connection: Connection) -> None:
-    """The broker has not taken a message; since when, is kept until `note_published`."""
+    """Record that the broker has not accepted a message. The time is kept until `note_published`."""
     connection.execute(text("UPDATE dispatcher SET unpublished_since = COALESCE(unpublished_since, now())"))
 
 
 def note_published(connection: Connection) -> None:
-    """The broker takes messages again."""
+    """Record that the broker accepts messages again."""
     connection.execute(text("UPDATE dispatcher SET unpublished_since = NULL WHERE unpublished_since IS NOT NULL"))

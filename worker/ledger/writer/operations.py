@@ -1,8 +1,8 @@
-"""A bulk operation's row: begun, held under a lease, moved on chunk by chunk, cancelled, finished.
+"""A bulk operation's row: begin, hold under a lease, advance chunk by chunk, cancel, finish.
 
-Who carries it out calls `take` at the start of each transaction. That renews the lease, locks the row until the commit,
-and tells where the operation stands: so a chunk is done by one process only, wholly or not at all, and another process
-can go on where a dead one left off.
+The process that runs it calls `take` at the start of each transaction. That renews the lease, locks the row until the
+commit, and returns the operation's progress: so each chunk is done by one process, wholly or not at all, and another
+process can continue where a dead one stopped.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from worker.ledger.states import AuditAction, ItemOutcome, OperationState, Verb
 from worker.ledger.writer.audit import audit
 from worker.ledger.writer.resolve import Actor
 
-#: Seconds that a claim on an operation holds. Each chunk renews it.
+#: Seconds that a lease on an operation lasts. Each chunk renews it.
 LEASE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class NewOperation:
-    """What somebody previewed and confirmed."""
+    """What a person previewed and confirmed."""
 
     verb: Verb
     canary: bool
     actor: Actor
     door: dict[str, Any]
-    """How it came in, and what is known of who is there."""
+    """How it was requested, and what is known of the person there."""
     filter: dict[str, Any]
     newest: int
     jobs: int
@@ -39,12 +39,12 @@ class NewOperation:
     tenants: int
     amounts: dict[str, str]
     lease: UUID | None = None
-    """Whoever begins it and goes on with it at once holds it from the start."""
+    """A process that begins the operation and runs it at once holds it from the start."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOperation:
-    """An operation under our lease, as it stands in this transaction."""
+    """An operation under our lease, as it is in this transaction."""
 
     id: int
     verb: Verb
@@ -110,7 +110,7 @@ _CANCEL = text(
 
 
 def begin(connection: Connection, new: NewOperation) -> int:
-    """Write the operation down, and in the audit log that it was wanted. Returns its number."""
+    """Store the operation and audit the request. Returns its number."""
     parameters = {
         "verb": new.verb.value, "canary": new.canary, "actor": new.actor.name, "note": new.actor.note,
         "door": new.door, "filter": new.filter, "newest": new.newest, "jobs": new.jobs, "messages": new.messages,
@@ -124,7 +124,7 @@ def begin(connection: Connection, new: NewOperation) -> int:
 
 
 def take(connection: Connection, operation_id: int, *, lease: UUID) -> HeldOperation | None:
-    """Take the operation, or hold it for longer. None: it is finished, or another process holds it."""
+    """Take the operation's lease, or renew it. None: it is finished, or another process holds it."""
     row = connection.execute(_TAKE, {"id": operation_id, "lease": lease, "seconds": LEASE_SECONDS}).one_or_none()
     if row is None:
         return None
@@ -135,12 +135,12 @@ def take(connection: Connection, operation_id: int, *, lease: UUID) -> HeldOpera
 
 
 def let_go(connection: Connection, operation_id: int, *, lease: UUID) -> None:
-    """Leave a running operation to whoever comes next."""
+    """Release the lease of a running operation, so that another process can run it."""
     connection.execute(_LET_GO, {"id": operation_id, "lease": lease})
 
 
 def advance(connection: Connection, held: HeldOperation, items: Sequence[NewItem], *, cursor: int, stage: int) -> None:
-    """Write down what was done with a chunk, and that all up to `cursor` is dealt with. In the chunk's transaction."""
+    """Record, in the chunk's transaction, what was done with a chunk, and that all up to `cursor` is processed."""
     rows = [
         asdict(item) | {"job_id": str(item.job_id) if item.job_id else None, "outcome": item.outcome.value}
         for item in items
@@ -154,7 +154,7 @@ def advance(connection: Connection, held: HeldOperation, items: Sequence[NewItem
 
 
 def finish(connection: Connection, operation_id: int, state: OperationState, message: str | None = None) -> None:
-    """`running` → `done`, `stopped` or `cancelled`, with why; and in the audit log what came of it."""
+    """`running` → `done`, `stopped` or `cancelled`, with the reason; audit the result."""
     row = connection.execute(_FINISH, {"id": operation_id, "state": state.value, "message": message}).one_or_none()
     if row is None:
         return
@@ -163,7 +163,7 @@ def finish(connection: Connection, operation_id: int, state: OperationState, mes
 
 
 def cancel(connection: Connection, operation_id: int, actor: Actor, door: dict[str, Any]) -> bool:
-    """Ask for the operation to be stopped at its next chunk; one that nobody carries out is cancelled at once.
+    """Ask for the operation to stop at its next chunk; one that no process runs is cancelled at once.
 
     `door` says how that was asked, for the audit log. Returns whether it was still running. What is done stays done.
     """

@@ -1,5 +1,5 @@
-"""Counting what each API is sent, in the transaction that releases it: so nothing can be released and not counted, or
-counted twice, and an emptied Redis forgets nothing."""
+"""Count what each API is sent, in the transaction that releases it: so nothing is released uncounted or counted twice,
+and an emptied Redis loses nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sqlalchemy import Connection, text
 from worker.ledger.states import Api
 from worker.policy.rate_limit import Pace
 
-#: Seconds after which counts by the second are put together by the minute.
+#: Seconds after which counts per second are merged into counts per minute.
 FINE_FOR = 300
-#: Seconds for which a dispatcher may hold the lock for release without a word to the ledger.
+#: Seconds for which a dispatcher may hold the lock for release while idle in its transaction.
 FROZEN_FOR = 3
-#: Seconds for which counts are kept: the longest window of the API, and a minute.
+#: Seconds for which counts are kept: the API's longest window, and a margin.
 KEPT_FOR = 86_400 + 120
 
 
@@ -38,8 +38,8 @@ _USE = text(
     WHERE p.api = :api
     """
 )
-# A clock that was set back must not leave the fleet waiting for hours that will not come: the pace is never kept
-# further ahead than the even window.
+# After the clock was set back, the fleet must not wait for hours to pass again: the pace is never kept further ahead
+# than the even window.
 _MOVE_ON = text(
     """
     UPDATE pace
@@ -70,8 +70,8 @@ _ROLL_UP = text(
         failures = u.failures + EXCLUDED.failures
     """
 )
-# Counts from times that have not come: the clock was set back. Where they stand they would fill every window until
-# then; so they are moved back together, the newest to this second. (Older counts stay: rather too many than too few.)
+# Counts dated in the future: the clock was set back. Left there, they would fill every window until then; so move them
+# back together, the newest to this second. (Older counts stay: rather too many than too few.)
 _EARLY = text(
     """
     WITH ahead AS (SELECT max(since) - date_trunc('second', clock_timestamp()) AS step FROM api_use)
@@ -88,14 +88,14 @@ _PUT_IN_ITS_TIME = text(
         failures = u.failures + EXCLUDED.failures
     """
 )
-#: Seconds by which a count may be ahead before that is called a step of the clock.
+#: Seconds by which a count may be ahead before the clock counts as set back.
 SLACK = 5.0
 
 
 def read_in_turn(connection: Connection) -> None:
-    """Let the planner read the pending jobs in the order of their turn, until this transaction ends.
+    """Make the planner read the pending jobs in turn order, until this transaction ends.
 
-    Where its statistics are behind a sudden backlog it would rather sort all of them, at every look.
+    With statistics that lag behind a sudden backlog it would sort all of them, at every look.
     """
     connection.execute(text("SET LOCAL enable_sort = off"))
 
@@ -115,12 +115,12 @@ def lock_for_release(connection: Connection, api: Api = Api.CUSTOMER) -> None:
 
 
 def margin(window: int) -> int:
-    """Seconds by which a window (in seconds) is counted longer, since its oldest bucket is counted whole."""
+    """Return the seconds by which a window (in seconds) is counted longer, since its oldest bucket is counted whole."""
     return 60 if window > FINE_FOR else 1
 
 
 def use(connection: Connection, api: Api, pace: Pace) -> Use:
-    """How much of the limits is used just now."""
+    """Return how much of the limits is used now."""
     windows = [window.seconds for window in pace.windows]
     parameters = {"api": api.value, "windows": windows, "margins": [margin(seconds) for seconds in windows]}
     rows = connection.execute(_USE, parameters).all()
@@ -130,19 +130,19 @@ def use(connection: Connection, api: Api, pace: Pace) -> Use:
 def take(connection: Connection, api: Api, pace: Pace, requests: int) -> None:
     """Count requests that are about to be sent, whether or not there was room for them.
 
-    A negative number takes back what was counted for requests that will not be sent.
+    A negative number takes back the count of requests that will not be sent.
     """
     if requests:
-        # Two statements, so that everybody locks the pace before the count: the parts of one have no order.
+        # Two statements, so that every writer locks the pace before the count: the parts of one have no order.
         cost = requests * pace.interval
         connection.execute(_MOVE_ON, {"api": api.value, "cost": cost, "window": pace.even.seconds})
         connection.execute(_COUNT, {"api": api.value, "requests": requests})
 
 
 def roll_up(connection: Connection) -> None:
-    """Put counts by the second together by the minute once they are old, and forget those beyond all windows.
+    """Merge old counts per second into counts per minute, and delete those beyond all windows.
 
-    After a step of the database's clock back, bring the counts back too.
+    After the database's clock was set back, move the counts back too.
     """
     early = connection.execute(_EARLY, {"slack": SLACK}).mappings().all()
     if early:

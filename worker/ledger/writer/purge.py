@@ -1,4 +1,4 @@
-"""Taking the case data out of jobs that are done. What stays: states, attempts, dates, amounts, and Debitura's case id.
+"""Remove the case data of jobs that are done. What stays: states, attempts, dates, amounts, and Debitura's case id.
 
 The idempotency key becomes its digest, by which the same case enqueued again still finds this job.
 """
@@ -18,13 +18,13 @@ from worker.case.protection import HIDDEN
 from worker.ledger.states import AuditAction
 from worker.ledger.writer.resolve import Actor
 
-#: What remains of what the API said: the status, and the error type where it is a name and not a sentence.
+#: What remains of the API's words: the status, and the error type if it is a name and not a sentence.
 _BONES = r"""
     jsonb_strip_nulls(jsonb_build_object(
         'status', detail -> 'status', 'attempts', detail -> 'attempts', 'purged', true,
         'type', CASE WHEN detail ->> 'type' ~ '^[A-Za-z_.-]{1,60}$' THEN detail ->> 'type' END))
 """
-# Each job whose rows are emptied is locked first, and only what others have not locked: nobody waits for a purge.
+# Lock each job before its rows are emptied; a purge skips jobs that others have locked, so no process waits for it.
 _EMPTY = rf"""
     emptied AS (
         UPDATE jobs j
@@ -90,13 +90,13 @@ class Purged:
 
     jobs: int
     messages: int
-    """Unreadable messages that somebody had discarded."""
+    """Unreadable messages that a person had discarded."""
 
 
 def purge_due(connection: Connection, *, age: float, chunk: int) -> Purged:
     """Empty jobs that have been final for `age` seconds, the oldest first, and messages discarded as long ago.
 
-    At most `chunk` of each; nothing is left to do when it returns zeros.
+    At most `chunk` of each; zeros mean that nothing is left to do.
     """
     parameters = {"age": age, "chunk": chunk}
     jobs = connection.execute(_PURGE_DUE, parameters | {"hidden": HIDDEN}).scalar_one()
@@ -115,7 +115,7 @@ def erase_messages(connection: Connection, ids: Sequence[int]) -> list[int]:
 
 
 def note_purged_today(connection: Connection) -> date:
-    """Today's nightly purge has come to its end. Returns the day."""
+    """Record that today's nightly purge is complete. Returns the day."""
     statement = "UPDATE dispatcher SET purged_on = (now() AT TIME ZONE 'UTC')::date WHERE id = 1 RETURNING purged_on"
     day: date = connection.execute(text(statement)).scalar_one()
     return day

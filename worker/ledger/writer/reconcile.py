@@ -1,4 +1,4 @@
-"""After the ledger was restored from a backup: what the lost hours may have submitted is looked up first."""
+"""After a restore from a backup: mark jobs that the lost hours may have submitted, to be looked up first."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from worker.ledger.writer.resolve import Actor
 
 #: The states from which a case may still be sent.
 OPEN_STATES = (State.PENDING, State.WAITING, State.QUEUED, State.SUBMITTING, State.HELD, State.DEAD)
-#: Jobs marked in one transaction at most.
+#: The most jobs to mark in one transaction.
 CHUNK = 1000
 
 _NOTE = text(
     "INSERT INTO restores (restored_to, look_up_until, actor)"
     " VALUES (:restored_to, now() + make_interval(secs => :seconds), :actor) RETURNING look_up_until"
 )
-# A living job's outcome is unknown from now on: it may have been sent under the key that it has. A dead one's was known
-# when it died; if somebody replayed it in the lost hours, that was under another key, so its own says nothing.
+# A living job's outcome is now unknown: it may have been sent under its present key. A dead job's outcome was known
+# when it died; if the lost hours replayed it, that was under another key, so its own key says nothing.
 _MARK = {
     state: text(
         f"""
@@ -66,9 +66,9 @@ _MARK_OLD_KEYS = text(
 
 
 def note_restore(connection: Connection, *, restored_to: datetime | None, look_up: float, actor: Actor) -> datetime:
-    """Note that the ledger was restored; for `look_up` seconds, jobs that arrive are looked up first.
+    """Record the restore; for `look_up` seconds, jobs that arrive are looked up first. Returns until when.
 
-    Returns until when. Whatever arrives may be a case that the ledger knew before, handed over once more.
+    Any arrival may be a case that the ledger knew before, submitted once more.
     """
     parameters = {"restored_to": restored_to, "seconds": look_up, "actor": actor.name}
     until: datetime = connection.execute(_NOTE, parameters).scalar_one()
@@ -85,15 +85,15 @@ def mark_some(connection: Connection, state: State, actor: Actor, detail: dict[s
 
 
 def mark_old_keys(connection: Connection, *, key_trusted: float) -> int:
-    """Mark dead jobs whose case may exist under a key that the API no longer remembers. Returns how many.
+    """Mark dead jobs whose case may exist under a key that the API has forgotten. Returns how many.
 
-    So previews say what a replay does before a worker claims the job and finds the same (`worker.ledger.writer.claim`).
+    So previews show what a replay does before a worker claims the job and finds it too (`worker.ledger.writer.claim`).
     """
     return connection.execute(_MARK_OLD_KEYS, {"key_trusted": key_trusted}).rowcount
 
 
 def note_absent(connection: Connection, ids: Sequence[UUID], actor: Actor, detail: dict[str, Any]) -> list[UUID]:
-    """Somebody has looked: the API does not have these dead jobs' cases. A replay sends them without a look-up.
+    """Record that a person found no case of these dead jobs at the API. A replay sends them without a look-up.
 
     Returns the ids of those that were dead and marked.
     """

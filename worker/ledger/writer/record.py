@@ -1,6 +1,6 @@
-"""What became of claimed jobs, written in one statement for all that have finished.
+"""Record what became of claimed jobs, in one statement for all that have finished.
 
-There is a named constructor for each transition out of `submitting`, so that the fields which belong together are right
+Each transition out of `submitting` has a named constructor, so that the fields which belong together are right
 together.
 """
 
@@ -46,26 +46,26 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One job's way out of `submitting`. Make it with one of the constructors below."""
+    """One job's transition out of `submitting`. Make it with one of the constructors below."""
 
     job_id: UUID
     state: State
     sent: Sent | None
-    """None: no request left under the attempt that the claim opened, so its row is taken away again."""
+    """None: no request left under the attempt that the claim opened, so its row is deleted."""
     number: int
     counts: bool = False
     """Whether it counts towards the limit of attempts."""
     outcome_unknown: bool | None = None
-    """True: this request may have arrived. False: this answer decides all earlier ones. None: neither."""
+    """True: this request may have arrived. False: this answer settles all earlier ones. None: neither."""
     next_trigger: Trigger | None = None
-    """Why the next request will be sent, where that is not simply a retry."""
+    """Why the next request will be sent, if it is not a plain retry."""
     delay: float = 0.0
     """For `waiting`: seconds from now until it is due."""
     wait_reason: WaitReason | None = None
     """For `waiting`: why."""
     last_error: str | None = None
     trouble: Api | None = None
-    """The API that is in trouble itself, so that neither the job nor its tenant is to blame."""
+    """The API that has a fault of its own: neither the job nor its tenant is to blame."""
     case_id: str | None = None
     case_reference: str | None = None
     reason: Reason | None = None
@@ -81,7 +81,7 @@ class Result:
 
 
 def submitted(job_id: UUID, number: int, sent: Sent | None, *, case_id: str, case_reference: str | None) -> Result:
-    """The API has the case. `sent` is None where a look-up found what an earlier request had created."""
+    """The API has the case. `sent` is None if a look-up found what an earlier request had created."""
     return Result(
         job_id, State.SUBMITTED, sent, number, counts=sent is not None, outcome_unknown=False,
         case_id=case_id, case_reference=case_reference,
@@ -118,7 +118,7 @@ def waiting(
 
 
 def requeued(job_id: UUID, number: int) -> Result:
-    """Nothing was sent: back to the dispatcher, as if it had never been claimed."""
+    """Nothing was sent: back to the dispatcher, as if never claimed."""
     return Result(job_id, State.PENDING, None, number)
 
 
@@ -134,7 +134,7 @@ def dead(
     unknown: bool | None,
     trouble: Api | None = None,
 ) -> Result:
-    """It needs a person: a dead letter says why."""
+    """The job needs a person; a dead letter says why."""
     return Result(
         job_id, State.DEAD, sent, number, counts=sent is not None, outcome_unknown=unknown, last_error=error,
         reason=reason, detail=detail, solution_url=solution_url, trouble=trouble,
@@ -142,7 +142,7 @@ def dead(
 
 
 def while_open(result: Result, *, delay: float) -> Result:
-    """The same, while the circuit of the API in trouble is open: no attempt is counted, and nothing dies of it."""
+    """Return the same result for an open circuit of the faulty API: no attempt counts, and no job dies of it."""
     return replace(
         result,
         state=State.WAITING,
@@ -156,14 +156,14 @@ def while_open(result: Result, *, delay: float) -> Result:
 
 
 def taken_back(result: Result, state: State) -> Result:
-    """The same, if the death was taken back in the transaction that recorded it."""
+    """Return the same result for a death that was taken back in the transaction that recorded it."""
     return replace(result, state=state, counts=False, reason=None, detail={}, solution_url=None)
 
 
-# The attempts are closed whether or not the lease still holds: that an answer came is evidence, even when it came late.
-# Only who holds the lease takes away the row of a request that never left (its number is given out again), or closes a
-# second attempt that was opened after a 401 and whose end nobody saw. A case that was to be looked up first has been
-# looked up if its own request was answered; a bug or a stop may have come before that.
+# The attempts are closed whether or not the lease still holds: even a late answer is evidence. Only the holder of the
+# lease deletes the row of a request that never left (its number is used again), or closes a second attempt that was
+# opened after a 401 and whose end no worker saw. A case that was to be looked up first counts as looked up only if its
+# own request was answered; a bug or a stop may have come before that.
 _APPLY = text(
     """
     WITH r AS (
@@ -218,7 +218,7 @@ _APPLY = text(
 
 
 class Moved(NamedTuple):
-    """A job whose transition was written."""
+    """A job whose transition was recorded."""
 
     age: float
     """Seconds since it was enqueued."""
@@ -227,7 +227,7 @@ class Moved(NamedTuple):
 
 
 def apply_transitions(connection: Connection, results: Sequence[Result], *, lease: UUID) -> dict[UUID, Moved]:
-    """Write what became of these jobs. Returns those that were still ours to move, by their ids."""
+    """Record what became of these jobs. Returns those that we still held, by their ids."""
     rows = connection.execute(_APPLY, {"results": [_row(r) for r in results], "lease": lease})
     return {row.id: Moved(row.age, row.link_stopped) for row in rows}
 

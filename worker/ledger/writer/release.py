@@ -1,4 +1,4 @@
-"""The dispatcher's transitions. Each is right with two dispatchers at once: SKIP LOCKED and conditional updates."""
+"""The dispatcher's transitions. Each is safe with two dispatchers at once: SKIP LOCKED and conditional updates."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from worker.ledger.writer.holds import CIRCUITS
 from worker.ledger.writer.tenant_links import STOPPED
 from worker.policy.retry import RetryPolicy
 
-#: Rows moved by one statement at most, so that a tick stays a short transaction.
+#: The most rows to move in one statement, so that a tick stays a short transaction.
 CHUNK = 1000
-#: For callers to whom a tenant's share does not matter.
+#: For callers that don't limit a tenant's share.
 NO_CAP = 2**31 - 1
 
 
@@ -36,15 +36,15 @@ class Snapshot:
     """What the dispatcher must know before it releases."""
 
     priorities: list[Priority]
-    """The priorities of which jobs are pending, the highest first."""
+    """The priorities with pending jobs, the highest first."""
     queued: int
     held: bool
     """A hold is in force: nothing goes out."""
     probing: bool
-    """A circuit is open and its time is over: one job may go out to find out whether the trouble is."""
+    """A circuit is open and its time is over: one job may go out, to test whether the fault is over."""
     probe_under_way: bool
     unpublished: bool
-    """The broker took no message when somebody last tried."""
+    """The broker accepted no message at the last try."""
 
 
 def lead(connection: Connection, *, leader: str, lease_seconds: float) -> bool:
@@ -54,7 +54,7 @@ def lead(connection: Connection, *, leader: str, lease_seconds: float) -> bool:
             text(
                 "UPDATE dispatcher SET leader = :leader, lease_until = now() + make_interval(secs => :seconds)"
                 " WHERE id = 1 AND (leader = :leader OR lease_until IS NULL OR lease_until < now()"
-                # Longer than any lease: the clock was set back since, and nobody will say so for the dead.
+                # Longer than any lease: the clock was set back since, and a dead leader won't correct it.
                 " OR lease_until > now() + make_interval(secs => :seconds)) RETURNING id"
             ),
             {"leader": leader, "seconds": lease_seconds},
@@ -72,13 +72,13 @@ def step_down(connection: Connection, *, leader: str) -> None:
 
 
 def first_of(priority: int) -> str:
-    """SQL: that priority, if a job of it is pending. In an index's order, so that a million others cost nothing."""
+    """SQL: that priority, if a job of it is pending. Read in an index's order, so a million others cost nothing."""
     return f"""(SELECT priority FROM jobs WHERE state = 'pending' AND priority = {priority}
                     ORDER BY priority, round, created_at, id LIMIT 1)"""
 
 
 def standing(connection: Connection) -> Snapshot:
-    """How much is under way, and whether anything holds the fleet."""
+    """Return how much is under way, and whether anything holds the fleet."""
     row = connection.execute(
         text(
             f"""
@@ -98,10 +98,9 @@ def standing(connection: Connection) -> Snapshot:
     return Snapshot(pending, row.queued, row.held, row.probing, row.probe_under_way, row.unpublished)
 
 
-# The rows are picked and locked first, once and for all (MATERIALIZED), and found again by their id alone: with a
-# condition on the state in the update as well, a planner whose statistics are behind would look through all rows of
-# that state for each of them.
-# Whoever wakes joins the round that is being served, so that nobody who arrives meanwhile gets rounds of long ago.
+# Pick and lock the rows first, once (MATERIALIZED), and find them again by their id alone: with a condition on the
+# state in the update as well, a planner with old statistics would scan all rows of that state for each of them.
+# Woken jobs join the round being served, so that jobs which arrived meanwhile don't get old rounds.
 _WAKE_DUE = text(
     f"""
     WITH due AS MATERIALIZED (
@@ -133,7 +132,7 @@ def wake_due(connection: Connection) -> int:
 
 
 def reclaim_unclaimed(connection: Connection, *, requeue_seconds: float) -> int:
-    """`queued` → `pending` for ids that nobody claimed in time: their message is lost, or its worker is."""
+    """`queued` → `pending` for ids that no worker claimed in time: their message is lost, or its worker is."""
     return connection.execute(_TAKE_BACK_UNCLAIMED, {"seconds": requeue_seconds, "chunk": CHUNK}).rowcount
 
 
@@ -181,23 +180,23 @@ class Expired(NamedTuple):
 def reclaim_expired(connection: Connection, *, policy: RetryPolicy) -> list[Expired]:
     """`submitting` → `waiting` for jobs whose worker did not report back; their open attempts become `unknown`.
 
-    The first time they are due at once (their worker's death says nothing of the API), later with backoff. A job that
-    has reached the policy's `reclaim_limit` is dead-lettered.
+    The first time they are due at once (their worker's death says nothing about the API), later with backoff. A job
+    that has reached the policy's `reclaim_limit` is dead-lettered.
     """
     # The job's own attempt counts too: it is under way when its worker is lost.
     statement = text(_TAKE_BACK_EXPIRED.format(backoff=policy.backoff_in_sql("j.attempt_count + 1")))
     return [Expired(*row) for row in connection.execute(statement, {"chunk": CHUNK, "limit": policy.reclaim_limit})]
 
 
-# That the job is still pending, in a form that no index answers; see `_WAKE_DUE` for why.
+# That the job is still pending, in a form that matches no index; see `_WAKE_DUE` for why.
 GUARD = "(j.state || '') = 'pending'"
-# How many jobs each tenant has under way. Two parts, since an index knows the rows of one state only.
+# How many jobs each tenant has under way. Two parts, since each index covers the rows of one state.
 BUSY = """SELECT external_tenant_id, count(*) AS jobs FROM (
             SELECT external_tenant_id FROM jobs WHERE state = 'queued'
             UNION ALL SELECT external_tenant_id FROM jobs WHERE state = 'submitting') under_way GROUP BY 1"""
-# The first of the turn, as many as might be needed; of each tenant, as many as its cap leaves room for. Nothing is
-# locked but what is released: `lock_for_release` lets one dispatcher at a time do this, and even without it the
-# condition on the state lets each job go out once.
+# The first in turn, as many as may be needed; of each tenant, as many as its cap allows. Only released rows are locked:
+# `lock_for_release` lets one dispatcher at a time do this, and even without it the condition on the state releases each
+# job once.
 _RELEASE = text(
     f"""
     WITH busy AS (
@@ -220,10 +219,9 @@ _RELEASE = text(
     SELECT * FROM moved
     """
 )
-# While a circuit is open, jobs that have failed already wait their turn out: if jobs that always fail went first again,
-# they would keep the circuit open for ever, and nobody behind them would get to show that the API works. Among those
-# that were tried as often it is left to chance: requests that got no token are not counted. Caps do not matter to a
-# single job.
+# While a circuit is open, jobs that have failed already wait longer: if jobs that always fail went first again, they
+# would keep the circuit open for ever, and no job behind them could show that the API works. Among those tried equally
+# often, choose at random: requests that got no token are not counted. Caps do not matter to a single job.
 _RELEASE_PROBE = text(
     f"""
     WITH head AS (
@@ -252,8 +250,8 @@ def release(
 ) -> list[Released]:
     """`pending` → `queued` for as many as there is room, in turn. Publish them after the commit.
 
-    No tenant gets more than `tenant_cap` jobs under way. `priority`: this one and lower ones only. The rounds of what
-    went out are the rounds being served now.
+    No tenant gets more than `tenant_cap` jobs under way. `priority`: this one and lower ones only. The rounds of the
+    released jobs become the rounds being served.
     """
     parameters = {"room": room, "look": 2 * room + 100, "cap": tenant_cap, "priority": int(priority)}
     moved = connection.execute(_RELEASE, parameters).all()
@@ -273,12 +271,12 @@ def release_probe(connection: Connection) -> list[Released]:
 
 
 def any_pending(connection: Connection) -> bool:
-    """Whether anything is still pending."""
+    """Whether any job is still pending."""
     return bool(connection.execute(text("SELECT EXISTS (SELECT FROM jobs WHERE state = 'pending')")).scalar())
 
 
 def in_turn(rows: Sequence[Row[Any]]) -> list[Released]:
-    """What was moved (rows without an id were not), in the order of its turn."""
+    """Return what was moved (rows without an id were not), in turn order."""
     moved = [row for row in rows if row.id is not None]
     ordered = sorted(moved, key=lambda row: (row.priority, row.round, row.created_at, row.id))
     return [Released(row.id, alone=row.worker_lost, tenant=row.external_tenant_id) for row in ordered]
@@ -295,7 +293,7 @@ def requeue_all(connection: Connection) -> int:
 
 
 def requeue_unpublished(connection: Connection, ids: Sequence[UUID]) -> int:
-    """`queued` → `pending` for ids that could not be published. One that was published after all finds no claim.
+    """`queued` → `pending` for ids that could not be published. The message of one that was published finds no claim.
 
     Returns how many.
     """

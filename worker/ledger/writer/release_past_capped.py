@@ -1,5 +1,4 @@
-"""Releasing past tenants at their cap: where they fill the head of the turn, the others are found by walking from
-tenant to tenant."""
+"""Release past tenants at their cap: when they fill the head of the turn, scan tenant by tenant to find the others."""
 
 from __future__ import annotations
 
@@ -11,18 +10,18 @@ from sqlalchemy import Connection, text
 from worker.ledger.writer.arrival import raise_served
 from worker.ledger.writer.release import BUSY, GUARD, Released, in_turn
 
-#: Tenants looked at in one go at most.
+#: The most tenants to look at in one go.
 WALK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class TenantScan:
-    """How far a walk from tenant to tenant has come; the next one starts again."""
+    """How far a scan from tenant to tenant has come; the next scan starts again."""
 
     after: str = ""
     """The tenant that was looked at last."""
     lowest: Mapping[int, int] = field(default_factory=dict)
-    """The lowest round, of each priority, in which a tenant below its cap has been found waiting."""
+    """The lowest round, of each priority, in which a tenant below its cap was found waiting."""
 
 
 _RELEASE_PAST_CAPPED = text(
@@ -63,11 +62,11 @@ _RELEASE_PAST_CAPPED = text(
 def release_past_capped(
     connection: Connection, *, room: int, tenant_cap: int, walk: TenantScan
 ) -> tuple[list[Released], TenantScan]:
-    """As `release`, one job a tenant, for the tenants that come next on the walk.
+    """As `release`, one job a tenant, for the tenants that come next in the scan.
 
-    What goes out may be far ahead of its turn, since its tenant is only one of those looked at; so it does not say
-    which round is being served. The lowest round in which a tenant below its cap waits says it, at the end of the walk.
-    Returns the jobs, and the walk from where it ended.
+    A released job may be far ahead of its turn, since only some tenants were looked at; so it does not set the round
+    being served. At the end of the scan, that becomes the lowest round in which a tenant below its cap waits. Returns
+    the jobs, and the scan from where it ended.
     """
     parameters = {"room": room, "look": WALK, "cap": tenant_cap, "after": walk.after}
     rows = connection.execute(_RELEASE_PAST_CAPPED, parameters).all()

@@ -22,7 +22,7 @@ NO_JOB = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One text that is not sealed as it should be. `key` is what to go on from."""
+    """One text that is not encrypted as it should be. `key` is where to continue from."""
 
     key: tuple[Any, ...]
     owner: Any
@@ -32,7 +32,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class FoundJob(Found):
-    """A job's case, with what stands beside it in columns of its own."""
+    """A job's case, with the columns that repeat parts of it."""
 
     external_tenant_id: str
     idempotency_key: str
@@ -41,7 +41,7 @@ class FoundJob(Found):
     currency: str | None
 
 
-# `wrong`: sealed under another key or not at all, or readable where it should be hidden.
+# `wrong`: encrypted under another key or not at all, or readable although it should be hidden.
 _JOBS = text(
     """
     SELECT id, case_body, external_tenant_id, idempotency_key, creditor_reference, amount, currency FROM jobs
@@ -97,7 +97,7 @@ _PUT_MESSAGES = text(
 def jobs_to_seal(
     connection: Connection, after: UUID, *, newest: str, hides_reference: bool, hides_amount: bool, chunk: int
 ) -> list[FoundJob]:
-    """Lock and read the next jobs whose case is not sealed with the newest key, or readable where it should not be."""
+    """Lock and read the next jobs whose case is not encrypted with the newest key, or readable but should be hidden."""
     rows = connection.execute(
         _JOBS,
         {
@@ -113,20 +113,20 @@ def jobs_to_seal(
 
 
 def versions_to_seal(connection: Connection, after: UUID, number: int, *, newest: str, chunk: int) -> list[Found]:
-    """The same for the wordings of corrected cases."""
+    """Do the same for the versions of corrected cases."""
     parameters = {"after": after, "number": number, "prefix": f"{PREFIX}{newest}:", "chunk": chunk}
     rows = connection.execute(_VERSIONS, parameters)
     return [Found((row.job_id, row.number), row.job_id, row.case_body) for row in rows]
 
 
 def messages_to_seal(connection: Connection, after: int, *, newest: str, chunk: int) -> list[Found]:
-    """The same for what was sent as unreadable messages."""
+    """Do the same for the texts of unreadable messages."""
     rows = connection.execute(_MESSAGES, {"after": after, "prefix": f"{PREFIX}{newest}:", "chunk": chunk})
     return [Found((row.id,), row.id, row.sent) for row in rows]
 
 
 def put_jobs(connection: Connection, made: Sequence[tuple[UUID, Kept]], *, hides_amount: bool) -> None:
-    """Store what was made of locked jobs."""
+    """Store the new values of locked jobs."""
     rows = [
         {
             "id": str(job_id), "case_body": kept.case_body, "idempotency_key": kept.idempotency_key,
@@ -138,17 +138,17 @@ def put_jobs(connection: Connection, made: Sequence[tuple[UUID, Kept]], *, hides
 
 
 def put_versions(connection: Connection, made: Sequence[tuple[UUID, int, str]]) -> None:
-    """Store what was made of locked wordings: job, number, text."""
+    """Store the new texts of locked versions: job, number, text."""
     rows = [{"job_id": str(job), "number": number, "case_body": body} for job, number, body in made]
     connection.execute(_PUT_VERSIONS, {"rows": rows})
 
 
 def put_messages(connection: Connection, made: Sequence[tuple[int, str]]) -> None:
-    """Store what was made of locked messages: dead letter, text."""
+    """Store the new texts of locked messages: dead letter, text."""
     connection.execute(_PUT_MESSAGES, {"rows": [{"id": number, "sent": sent} for number, sent in made]})
 
 
-#: Jobs woken in one statement at most.
+#: The most jobs to wake in one statement.
 CHUNK = 500
 
 _WAKE = text(
@@ -165,7 +165,6 @@ _WAKE = text(
 
 
 def wake_decryptable(connection: Connection, keys: Sequence[str]) -> bool:
-    """Make those jobs due that wait for one of these keys (fingerprints), some at a time. Returns whether more may be
-    waiting."""
+    """Make some of the jobs due that wait for one of these keys (fingerprints). Returns whether more may be waiting."""
     parameters = {"prefix": PREFIX, "size": FINGERPRINT, "keys": list(keys)}
     return connection.execute(_WAKE, parameters | {"chunk": CHUNK}).rowcount == CHUNK

@@ -1,4 +1,4 @@
-"""What a person does about dead jobs: send them again, or give them up. Both are audited in the same transaction."""
+"""What a person does about dead jobs: replay or discard them. Both are audited in the same transaction."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _KEEPS_KEY = keeps_key_in_sql(outcome_unknown="j.outcome_unknown")
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, and what for."""
+    """The person who acts, and their reason."""
 
     name: str
     note: str | None = None
 
 
 # Each of a tenant's jobs gets its own round, as when it first arrived: replaying five hundred of them does not put them
-# all before the other tenants' turn.
+# all ahead of the other tenants.
 _REPLAY = text(
     f"""
     WITH places AS (
@@ -97,7 +97,7 @@ def discard(connection: Connection, ids: Sequence[UUID], actor: Actor, detail: d
 
 
 def discard_messages(connection: Connection, ids: Sequence[int], actor: Actor, detail: dict[str, Any]) -> list[int]:
-    """Give up unreadable messages, by the ids of their dead letters. Returns those that were open until now."""
+    """Discard unreadable messages, by the ids of their dead letters. Returns those that were open until now."""
     return _act(connection, _DISCARD_MESSAGES, ids, actor, detail)
 
 

@@ -1,8 +1,8 @@
-"""Stop a tenant's other jobs while its client link is invalid, and let them go on when it is good.
+"""Stop a tenant's other jobs while its client link is invalid, and free them when it is good.
 
-A tenant with a row in `tenant_links` has jobs that died of its link. Its other jobs are `held`: one invalid link does
-not cost two requests for each of them. They go on when a job of the tenant gets any other answer (a replay, or a probe
-that the dispatcher sends now and then), or when a check or a webhook says that the link is good.
+A tenant with a row in `tenant_links` has jobs that died of its link. Its other jobs are `held`, so that one invalid
+link does not cost two requests for each of them. They continue when a job of the tenant gets any other answer (a
+replay, or a probe that the dispatcher sends now and then), or when a check or a webhook says that the link is good.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from sqlalchemy import Connection, text
 from worker.ledger.states import AuditAction
 from worker.ledger.writer.arrival import SERVED_ROUND
 
-#: Rows moved by one statement at most while others wait for it.
+#: The most rows to move in one statement while others wait for it.
 CHUNK = 1000
-#: Seconds until the first probe of a tenant's link; each next one comes after twice the time, and at most the longest.
+#: Seconds until the first probe of a tenant's link; each next pause is twice as long, up to the longest.
 FIRST_PROBE = 900.0
 LONGEST_PROBE = 6 * 3600.0
 
@@ -30,8 +30,8 @@ _HOLD = """
     FROM (SELECT id FROM jobs WHERE {which} AND NOT link_trial ORDER BY id LIMIT :chunk FOR UPDATE SKIP LOCKED) h
     WHERE j.id = h.id
 """
-# A probe that found the link still invalid goes back to the others. It needs no dead letter of its own as long as
-# another job of the tenant has one, so that somebody is told.
+# A probe that found the link still invalid is held again. It needs no dead letter of its own as long as another job of
+# the tenant has one to inform a person.
 _PROBES_BACK = text(
     """
     WITH probes AS (
@@ -100,7 +100,7 @@ _AUDIT = text(
 
 
 class LinkProbe(NamedTuple):
-    """A held job that goes out to find out whether its tenant's link is good again."""
+    """A held job that goes out to test whether its tenant's link is good again."""
 
     id: UUID
     tenant: str
@@ -120,7 +120,7 @@ def stop_links(connection: Connection, died: Sequence[UUID]) -> set[UUID]:
 
 
 def free_links(connection: Connection, tenants: Sequence[str]) -> int:
-    """These tenants' links are good: their held jobs go on. Returns how many; audited if there were any."""
+    """Free the held jobs of these tenants: their links are good. Returns how many; audited if there were any."""
     marked = connection.execute(_UNMARK, {"tenants": list(tenants)}).rowcount
     freed = connection.execute(_FREE_TENANTS, {"tenants": list(tenants)}).rowcount
     if freed:
@@ -137,7 +137,7 @@ def free_links_of(connection: Connection, jobs: Sequence[UUID]) -> int:
 
 
 def held_jobs(connection: Connection, *, tenant: str | None = None, ids: Sequence[UUID] = ()) -> list[UUID]:
-    """The held jobs of that tenant, or those of the ids that are held."""
+    """Return the held jobs of that tenant, or those of the ids that are held."""
     statement = text(
         "SELECT id FROM jobs WHERE state = 'held' AND (external_tenant_id = CAST(:tenant AS text) OR id = ANY(:ids))"
         " ORDER BY id"

@@ -1,4 +1,4 @@
-"""Debitura's events: kept before they are acknowledged, worked on once each, forgotten after a while."""
+"""Debitura's events: store each before it is acknowledged, process it once, delete it after a while."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sqlalchemy import Connection, text
 
 from worker.ledger.webhook_models import WebhookOutcome
 
-#: Days for which an event that was worked on is known again. Debitura repeats an event for about 1.5 hours by itself;
-#: a person may have one repeated later.
+#: Days for which a processed event is recognized. Debitura repeats an event for about 1.5 hours by itself; a person may
+#: have one repeated later.
 KEPT_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
 class UnworkedEvent:
-    """One event to be worked on, locked by this transaction."""
+    """One event to be processed, locked by this transaction."""
 
     id: str
     event: str
@@ -53,27 +53,27 @@ _FORGET = text(
 
 
 def count_event(connection: Connection, event: str) -> None:
-    """One more event of that name. The name is one of a short list, whatever the sender wrote."""
+    """Count one more event of that name. The name is from a short list, whatever the sender wrote."""
     connection.execute(_COUNT, {"event": event})
 
 
 def keep_event(connection: Connection, *, event_id: str, event: str, tenant: str | None) -> bool:
-    """Keep an event that is to be worked on. False: it came before."""
+    """Store an event that must be processed. False: it came before."""
     parameters = {"id": event_id, "event": event, "tenant": tenant}
     return connection.execute(_KEEP, parameters).rowcount == 1
 
 
 def take_event(connection: Connection, *, but: Collection[str] = ()) -> UnworkedEvent | None:
-    """The oldest event that nobody works on, `but` those, locked until the commit. None: there is none."""
+    """Lock the oldest unprocessed event, except those in `but`, until the commit. None: there is none."""
     row = connection.execute(_TAKE, {"but": list(but)}).one_or_none()
     return UnworkedEvent(**row._mapping) if row else None
 
 
 def worked(connection: Connection, event_id: str, outcome: WebhookOutcome, operations: Sequence[int] = ()) -> None:
-    """Say what was done about it, in the transaction in which it was done."""
+    """Record what was done about it, in the transaction in which it was done."""
     connection.execute(_WORKED, {"id": event_id, "outcome": outcome.value, "operations": list(operations)})
 
 
 def forget_old_events(connection: Connection) -> int:
-    """Delete what was worked on long ago, a thousand at most. Returns how many."""
+    """Delete events processed long ago, a thousand at most. Returns how many."""
     return connection.execute(_FORGET, {"days": KEPT_DAYS}).rowcount
