@@ -1,4 +1,4 @@
-"""Reads variables: text, secrets from files, numbers, addresses. An error names the variable and what it should be."""
+"""Read variables: text, secrets from files, numbers, addresses. An error names the variable and what it should be."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from urllib.parse import SplitResult, urlsplit
 
 from worker.errors import SettingsError
 
-#: Seconds of the units of an age such as `90d`.
+#: Seconds in each unit of an age such as `90d`.
 _UNITS = {"h": 3600, "d": 86_400, "w": 604_800}
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def setting_text(environ: Mapping[str, str], name: str) -> str:
-    """The value of `NAME`, else what is in the file that `NAME_FILE` names; empty without either. Raises SettingsError.
+    """Return the value of `NAME`, else the content of the file that `NAME_FILE` names; empty without either.
 
-    A line break or white space at either end does not belong to the value.
+    White space and line breaks at both ends are stripped. Raises SettingsError.
     """
     value = environ.get(name, "").strip()
     path = environ.get(f"{name}_FILE", "").strip()
@@ -30,8 +30,7 @@ def setting_text(environ: Mapping[str, str], name: str) -> str:
 
 
 def parse_whole(name: str, text: str, default: int, *, at_least: int, at_most: int) -> int:
-    """The whole number that a variable's text says; the default for an empty one. Raises SettingsError, which names
-    it."""
+    """Parse a variable's text as a whole number; empty gives the default. Raises SettingsError, which names it."""
     readable = text.isascii() and text.isdecimal() and len(text) < 10
     value = int(text) if readable else default if not text else at_least - 1
     if not at_least <= value <= at_most:
@@ -40,7 +39,7 @@ def parse_whole(name: str, text: str, default: int, *, at_least: int, at_most: i
 
 
 def parse_seconds(name: str, text: str, default: float, *, at_most: float) -> float:
-    """The seconds that a variable's text says; the default for an empty one. Raises SettingsError, which names it."""
+    """Parse a variable's text as seconds; empty gives the default. Raises SettingsError, which names the variable."""
     try:
         value = float(text) if text else default
     except ValueError:
@@ -51,11 +50,11 @@ def parse_seconds(name: str, text: str, default: float, *, at_most: float) -> fl
 
 
 def web_address(url: str) -> SplitResult | None:
-    """The parts of an address that a secret may be sent to: https, or http on loopback. None for any other."""
+    """Return the parts of an address that a secret may be sent to: https, or http on loopback. None for any other."""
     try:
         parts = urlsplit(url)
         named = parts.port is None or parts.port > 0
-    except ValueError:  # an unclosed IPv6 address, a port that is no number
+    except ValueError:  # an unclosed IPv6 address, a port that is not a number
         return None
     plain = url.isascii() and url.isprintable() and " " not in url
     safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
@@ -63,17 +62,17 @@ def web_address(url: str) -> SplitResult | None:
 
 
 class Environment:
-    """Typed look-ups that fail with one line. `NAME_FILE` may hold the value of `NAME` (secrets as files)."""
+    """Typed look-ups that fail with one line. `NAME_FILE` may name a file that holds the value of `NAME`."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.variables = environ
 
     def text(self, name: str) -> str:
-        """The variable's text, or its file's; empty without either."""
+        """Return the variable's text, or its file's; empty without either."""
         return setting_text(self.variables, name)
 
     def header(self, name: str) -> str:
-        """A value that goes into an HTTP header: one line of ASCII. Raises SettingsError."""
+        """Return a value that goes into an HTTP header: one line of ASCII. Raises SettingsError."""
         value = self.text(name)
         # It goes into an HTTP header as it is. It is a secret, so it is not repeated in the message.
         if not (value.isascii() and value.isprintable()):
@@ -81,14 +80,14 @@ class Environment:
         return value
 
     def one_of(self, name: str, choices: tuple[str, ...], default: str) -> str:
-        """One of the choices. Raises SettingsError."""
+        """Return one of the choices. Raises SettingsError."""
         value = self.text(name) or default
         if value not in choices:
             raise SettingsError(f"{name} should be {' or '.join(choices)}, not {value!r}")
         return value
 
     def url(self, name: str, schemes: tuple[str, ...], example: str) -> str:
-        """An address with one of these schemes; empty if not set. Raises SettingsError."""
+        """Return an address with one of these schemes; empty if not set. Raises SettingsError."""
         value = self.text(name)
         # The value may hold a password, so it is not repeated in the message.
         if value and (value.partition("://")[0] not in schemes or "://" not in value):
@@ -98,18 +97,18 @@ class Environment:
         return value
 
     def api_url(self, name: str, default: str) -> str:
-        """The base URL of an API: https, or http on loopback. Raises SettingsError."""
+        """Return the base URL of an API: https, or http on loopback. Raises SettingsError."""
         value = (self.text(name) or default).rstrip("/")
         if web_address(value) is None or set(value) & set("?#@"):
             raise SettingsError(f"{name} should be an https:// address (http:// only on loopback), not {value!r}")
         return value
 
     def seconds(self, name: str, default: float, *, at_most: float) -> float:
-        """Seconds above 0. Raises SettingsError."""
+        """Return seconds above 0. Raises SettingsError."""
         return parse_seconds(name, self.text(name), default, at_most=at_most)
 
     def age(self, name: str, *, at_least: float) -> float | None:
-        """Seconds of an age such as `90d`; None if not set. Raises SettingsError."""
+        """Return the seconds of an age such as `90d`; None if not set. Raises SettingsError."""
         text = self.text(name)
         if not text:
             return None
@@ -120,5 +119,5 @@ class Environment:
         return value
 
     def count(self, name: str, default: int, *, at_most: int, at_least: int = 1) -> int:
-        """A whole number within these bounds. Raises SettingsError."""
+        """Return a whole number within these bounds. Raises SettingsError."""
         return parse_whole(name, self.text(name), default, at_least=at_least, at_most=at_most)

@@ -1,24 +1,24 @@
 """Everything that can go wrong, as one tree. Each message tells its reader what to do next.
 
 CaseWorkerError
-├── SettingsError            a setting is missing or wrong: the process ends at its start, exit code 2
-├── InvalidCase              refused at the door: what is wrong, and where in the input
+├── SettingsError            a setting is missing or wrong: the process ends at startup, exit code 2
+├── InvalidCase              refused at intake: what is wrong, and where in the input
 ├── IdempotencyKeyReused     the key belongs to a job with another case
 ├── JobNotFound              no such job
 ├── OperationNotFound        no such bulk operation
 ├── WrongState               the job is not (or no longer) in the state that the action needs
-├── SelectionChanged         more would be acted on than somebody has seen and confirmed
+├── SelectionChanged         the action would affect more than the person saw and confirmed
 ├── LeaseLost                another worker holds the job now: step back
-├── CaseSealed               a case cannot be opened here: its key is missing, or its text was altered
-├── SchemaMismatch           the database's schema does not suit this code
+├── CaseSealed               a case can't be decrypted here: its key is missing, or its text was altered
+├── SchemaMismatch           the database's schema does not fit this code
 └── ApiError                 the Debitura APIs, seen from `worker.debitura`
     ├── NotSent              the request certainly did not arrive (name, connect and TLS failures)
     ├── MaybeArrived         the request may have arrived: its outcome is unknown
     ├── ClientLinkNotFound   the tenant has no active client link (mint: 404)
-    ├── PartnerKeyRejected   our own API key is refused (mint: 401, 403): says nothing of any tenant
+    ├── PartnerKeyRejected   our own API key is refused (mint: 401, 403): says nothing about any tenant
     ├── MintRefused          the mint refuses this tenant id for good (mint: 400 and other 4xx)
     ├── MintRateLimited      the Referral API's own 429
-    └── MintUnavailable      the mint could not be reached or answered with trouble: try again later
+    └── MintUnavailable      the mint could not be reached or had a fault: try again later
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SettingsError(CaseWorkerError):
 
 
 class InvalidCase(CaseWorkerError):
-    """The input is refused at the door; nothing was stored."""
+    """The input is refused at intake; nothing was stored."""
 
     def __init__(self, problem: str, *, where: str) -> None:
         super().__init__(f"{where}: {problem}")
@@ -68,15 +68,15 @@ class WrongState(CaseWorkerError):
 
 
 class SelectionChanged(CaseWorkerError):
-    """What was confirmed is not what would be acted on now; nothing was done. Look again and confirm again."""
+    """The action would affect something other than what was confirmed; nothing was done. Look and confirm again."""
 
 
 class LeaseLost(CaseWorkerError):
-    """The claim ran out and somebody else moved the job: the writer steps back."""
+    """The claim expired and another process moved the job: the writer steps back."""
 
 
 class CaseSealed(CaseWorkerError):
-    """A sealed text cannot be opened: its key is not configured here, or the text was altered or belongs elsewhere."""
+    """A text can't be decrypted: its key is not configured here, or the text was altered or belongs elsewhere."""
 
     def __init__(self, key: str, *, altered: bool = False) -> None:
         super().__init__(
@@ -95,7 +95,7 @@ class SchemaMismatch(CaseWorkerError):
 
 
 class ApiError(CaseWorkerError):
-    """The base of what the two Debitura APIs can do to us."""
+    """The base of the errors of the two Debitura APIs."""
 
 
 class NotSent(ApiError):
@@ -103,7 +103,7 @@ class NotSent(ApiError):
 
 
 class MaybeArrived(ApiError):
-    """The request left, and no whole answer came back: its outcome is unknown."""
+    """The request left, and no complete answer came back: its outcome is unknown."""
 
 
 class ClientLinkNotFound(ApiError):
@@ -111,7 +111,7 @@ class ClientLinkNotFound(ApiError):
 
 
 class PartnerKeyRejected(ApiError):
-    """The partner API key is wrong, revoked, or of the other environment. No job may be failed for it."""
+    """The partner API key is wrong, revoked, or of the other environment. Don't fail a job for it."""
 
 
 class MintRefused(ApiError):
@@ -131,4 +131,4 @@ class MintRateLimited(ApiError):
 
 
 class MintUnavailable(ApiError):
-    """No token could be had just now; the tenant is not to blame."""
+    """No token could be minted now; the tenant is not to blame."""

@@ -1,4 +1,4 @@
-"""Configuration from the environment: read once, checked at the start, never printed with its secrets."""
+"""Configuration from the environment: read once, checked at startup, never printed with its secrets."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ class Settings:
     retry_base: float
     retry_max: float
     encryption_keys: tuple[bytes, ...] = field(default=(), repr=False)
-    """What cases are sealed with, the newest first; none: they are stored as they are."""
+    """Keys that encrypt cases, the newest first; none: cases are stored unencrypted."""
     readable: tuple[str, ...] = ()
-    """What of a sealed case stays readable in columns of its own."""
+    """Fields of an encrypted case that stay readable in columns of their own."""
     purge_after: float | None = None
     """How long a final job's case is kept; None: for ever."""
     brake_jobs: int = 20
-    """Jobs that must meet the same verdict before the fleet stops (`worker.policy.brake`); 0: it never does."""
+    """Jobs that must get the same verdict before the fleet stops (`worker.policy.brake`); 0: it never does."""
     brake_tenants: int = 5
     """Different tenants that these jobs must belong to."""
     idempotency: float = 86_400.0
     """Seconds for which the API remembers an Idempotency-Key."""
     trace_to_api: bool = False
-    """Whether requests to the APIs carry a traceparent header: ids of traces are nobody's business but ours."""
+    """Whether requests to the APIs carry a traceparent header: the APIs have no need of our trace ids."""
 
     @property
     def protection(self) -> Protection:
@@ -67,8 +67,8 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str] | None = None, *, needs: tuple[str, ...] = ()) -> Settings:
         """Read the settings.
 
-        `needs` names the variables that this process cannot work without; the others may be missing and are then
-        empty. Raises SettingsError, one line, naming the variable and what it should be.
+        `needs` names the variables that this process requires; the others may be missing and are then empty. Raises
+        SettingsError, one line, naming the variable and what it should be.
         """
         env = Environment(os.environ if environ is None else environ)
         keys, readable = read_protection(env.variables)

@@ -1,1 +1,1 @@
-"""Which job goes out when."""
+"""Decide which job goes out when."""

@@ -1,8 +1,8 @@
-"""The dispatcher: a thread in every worker that gives out jobs. One leads at a time, and only for economy's sake:
-every step is right with two at once, so there is no single point of failure and no beat process.
+"""The dispatcher: a thread in every worker that releases jobs. One leads at a time, but only to save work: every step
+is safe with two at once, so there is no single point of failure and no beat process.
 
 Each tick is one short transaction; publishing happens after its commit. A crash between the two leaves jobs `queued`
-that nobody will claim: a later tick takes them back.
+that no worker will claim: a later tick takes them back.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from worker.telemetry.metrics import count, definitions, observe
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two looks of the leader.
+#: Seconds between two ticks of the leader.
 TICK = 0.05
-#: Seconds for which a leader leads; it says so again each second, so another takes over within 3 s of its death.
+#: Seconds that a leader's lease lasts; it is renewed each second, so another takes over within 3 s of its death.
 LEADER_LEASE = 2.0
 RENEW_EVERY = 1.0
 #: Seconds between two tries of a follower to lead.
 FOLLOW_EVERY = 0.5
-#: Seconds between two looks for what was lost (unclaimed ids, expired leases).
+#: Seconds between two checks for what was lost (unclaimed ids, expired leases).
 SWEEP_EVERY = 1.0
-#: Seconds to rest after the ledger or the broker could not be reached.
+#: Seconds to wait after the ledger or the broker could not be reached.
 REST = 1.0
-#: Ids on the Celery queue at most, in batches: enough to keep a fleet busy between two ticks.
+#: The most ids on the Celery queue, in batches: enough to keep a fleet busy between two ticks.
 QUEUE_BATCHES = 20
-#: Seconds of work on the Celery queue at most while the pace binds, so that the order is decided late, in the ledger.
+#: The most seconds of work on the Celery queue while the pace binds, so that the order is decided late, in the ledger.
 QUEUE_SECONDS = 1.0
-#: Seconds between two times that old counts of the pace are put together.
+#: Seconds between two merges of the pace's old counts.
 ROLL_UP_EVERY = 60.0
-#: Of all that is released, these shares go to a lower priority first, however much of a higher one is waiting.
+#: Shares of all releases that go to a lower priority first, however much of a higher one is waiting.
 LOWER_SHARES = {Priority.NORMAL: 0.1, Priority.LOW: 0.05}
 
 
@@ -69,22 +69,22 @@ class NotPublished(CaseWorkerError):
 
 
 class Publisher(Protocol):
-    """The way to the Celery queue."""
+    """The connection to the Celery queue."""
 
     def publish(self, job_ids: Sequence[UUID]) -> None:
-        """Send one `cases.submit` message. Raises any exception when it may not have been sent."""
+        """Send one `cases.submit` message. Raises any exception if it may not have been sent."""
 
     def close(self) -> None:
-        """Let go of the connection; the next publish makes a new one."""
+        """Close the connection; the next publish opens another one."""
 
 
 class Dispatcher:
-    """One worker's dispatcher. `run` is the thread; `tick` is one look, for tests too."""
+    """One worker's dispatcher. `run` is the thread; `tick` is one pass, also for tests."""
 
     def __init__(
         self, settings: Settings, publisher: Publisher, *, name: str, may_begin: Callable[[], bool] = lambda: True
     ) -> None:
-        """`may_begin` says whether the ledger may be worked on; it is asked before each look, so it must be quick."""
+        """`may_begin` says whether the ledger may be used; it is called before each tick, so it must be quick."""
         self._settings = settings
         self._policy = RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_max)
         self._may_begin = may_begin
@@ -102,7 +102,7 @@ class Dispatcher:
         )
         self._saved = dict.fromkeys(LOWER_SHARES, 0.0)
         self._walk = TenantScan()
-        # Keys change with a restart only, so this is looked at when a dispatcher is new.
+        # Keys change only with a restart, so check this once, in a new dispatcher.
         keyring = settings.protection.keyring
         self._keys_to_wake_for = keyring.fingerprints if keyring else ()
         self._nightly = NightlyPurge(
@@ -110,9 +110,9 @@ class Dispatcher:
         )
 
     def run(self, *, stopped: Callable[[], bool], beat: Callable[[], None] = lambda: None) -> None:
-        """Dispatch until told to stop. Trouble with the ledger or the broker is waited out, never fatal.
+        """Dispatch until told to stop. Faults of the ledger or the broker are waited out, never fatal.
 
-        `beat` is called each time round.
+        `beat` is called in each round.
         """
         while not self._stop.is_set() and not stopped():
             beat()
@@ -140,13 +140,13 @@ class Dispatcher:
         self._step_down()
 
     def stop(self) -> None:
-        """End `run` at its next look."""
+        """End `run` at its next check."""
         self._stop.set()
 
     def tick(self) -> int:
-        """One look: wake what is due, take back what was lost, release what has its turn. Returns how many went out.
+        """Make one pass: wake due jobs, take back lost ones, release those in turn. Returns how many went out.
 
-        Raises NotPublished when the broker did not take them, and what the database raises.
+        Raises NotPublished if the broker did not take them, and what the database raises.
         """
         now = time.monotonic()
         if now >= self._sweep_at:
@@ -202,7 +202,7 @@ class Dispatcher:
                 forget_past_holds(connection)
 
     def _probe(self, connection: Connection, standing: ledger.Snapshot) -> list[ledger.Released]:
-        """A circuit is open: one job goes out, to find out whether the trouble is over."""
+        """While a circuit is open, release one job to test whether the fault is over."""
         if standing.probe_under_way:
             return []
         lock_for_release(connection)
@@ -214,7 +214,7 @@ class Dispatcher:
         return released
 
     def _release(self, connection: Connection, standing: ledger.Snapshot) -> list[ledger.Released]:
-        """As many as the pace, the queue and the tenants' caps leave room for."""
+        """Release as many as the pace, the queue and the tenants' caps allow."""
         lock_for_release(connection)
         used = use(connection, Api.CUSTOMER, self._pace)
         room = min(
@@ -226,7 +226,7 @@ class Dispatcher:
         cap = self._settings.tenant_concurrency
         released: list[ledger.Released] = []
         for priority in standing.priorities[1:]:
-            # What is low waits longer, but not for ever: each release saves up a little for it.
+            # Lower priorities wait longer, but not for ever: each release saves up a little for them.
             share = LOWER_SHARES[priority] * room
             self._saved[priority] = min(self._saved[priority], 1.0) + share
             if slots := min(int(self._saved[priority]), room - len(released)):
@@ -247,20 +247,20 @@ class Dispatcher:
             try:
                 self._publisher.publish(ids)
             except Exception as error:
-                # Whether they went out is unknown. Both are harmless: an id that is not queued is claimed by nobody.
+                # Whether they went out is unknown. Both are harmless: an id that is not queued can't be claimed.
                 log.warning("publish_failed", error=type(error).__name__, jobs=len(ids))
                 self._publisher.close()
                 with transaction(self._engine) as connection:
                     back = ledger.requeue_unpublished(connection, [job.id for job in released])
                     take(connection, Api.CUSTOMER, self._pace, -back)
                     note_unpublished(connection)
-                    # It may be only this machine that does not reach the broker.
+                    # Perhaps only this machine can't reach the broker.
                     ledger.step_down(connection, leader=self._name)
                 self._lead_until = self._renew_at = 0.0
                 raise NotPublished("the broker cannot be reached") from error
 
     def _messages(self, released: Sequence[ledger.Released]) -> Iterator[list[UUID]]:
-        """One id when idle, up to a batch under backlog; a job that a worker may have died of goes alone."""
+        """Yield one id when idle, up to a batch under backlog; a job that may have killed a worker goes alone."""
         together = [job.id for job in released if not job.alone]
         size = self._settings.batch
         yield from ([job.id] for job in released if job.alone)

@@ -1,6 +1,6 @@
-"""The leader's nightly duty: removing the case data of jobs whose time is over (PURGE_AFTER).
+"""The leader's nightly task: remove the case data of jobs that have been final for PURGE_AFTER.
 
-In a thread of its own, in small steps with rests between, so that nothing that is dispatched waits for it.
+It runs in a thread of its own, in small steps with pauses, so that it delays no dispatching.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from worker.privacy.erase import purge
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two looks whether a new day has begun (UTC).
+#: Seconds between two checks whether a new day has begun (UTC).
 LOOK_EVERY = 60.0
-#: Seconds of rest after each step.
+#: Seconds to pause after each step.
 REST = 0.1
 
 
 class NightlyPurge:
-    """Once a day while this worker leads. `look` is cheap and starts the thread; two leaders at once do no harm."""
+    """Runs once a day while this worker leads. `look` only starts a thread; two leaders at once do no harm."""
 
     def __init__(
         self, engine: Engine, *, age: float | None, name: str, leads: Callable[[], bool], rest: float = REST
@@ -44,7 +44,7 @@ class NightlyPurge:
         self._thread: threading.Thread | None = None
 
     def look(self) -> None:
-        """See to it that today's purge is under way or done. Returns at once."""
+        """Make sure that today's purge is under way or done. Returns at once."""
         now = time.monotonic()
         if self._age is None or now < self._look_at or (self._thread and self._thread.is_alive()):
             return
@@ -53,7 +53,7 @@ class NightlyPurge:
         self._thread.start()
 
     def stop(self, *, within: float = 2.0) -> None:
-        """End the step under way, and wait for it for that many seconds at most. The rest is another leader's."""
+        """End the step under way, waiting at most that many seconds. Another leader does the rest."""
         self._stop.set()
         if self._thread:
             self._thread.join(within)

@@ -1,8 +1,8 @@
-"""Telling an API's outage from a few bad jobs. Pure, with the clock given.
+"""Tell an API's outage from a few bad jobs. Pure, with the clock given.
 
-Ten jobs that always fail look like an outage, but for one thing: the API answers others well. So a job that has gone on
-failing through a good answer speaks of itself, and not of the API. It counts again only when nothing good has come for
-a while: an outage may follow an outage.
+Ten jobs that always fail look like an outage, except that the API answers others well. So a job that keeps failing
+through a good answer is evidence about itself, not about the API. It counts again only when no good answer has come for
+a while: one outage may follow another.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
-#: Seconds that are looked back on.
+#: Seconds to look back.
 FAILURE_WINDOW = 30.0
 #: Different jobs that must have failed: one job that fails again and again is no outage.
 FAILED_JOBS_AT_LEAST = 10
-#: A circuit opens when at least this share of an API's answers was trouble over the last FAILURE_WINDOW seconds.
+#: A circuit opens when at least this share of an API's answers in the last FAILURE_WINDOW seconds was its own faults.
 FAILURE_SHARE = 0.5
-#: Seconds without a good answer after which all failures since it are looked at, for this many seconds at most (the
-#: longest backoff: by then every job has been tried again).
+#: Seconds without a good answer after which all failures since that answer count, but no further back than the longest
+#: backoff (by then every job has been tried again).
 SILENCE = 30.0
 SILENCE_LOOK_BACK = 3600.0
 
@@ -35,13 +35,13 @@ class Seen:
     """What the ledger knows of one API."""
 
     look_back: float
-    """Seconds that are looked back on: not beyond the time at which the circuit closed."""
+    """Seconds looked back: not beyond the time at which the circuit closed."""
     answers: int
-    """In that time: answers, good or not; those of the record that asks included."""
+    """Answers in that time, good or not, including those of the calling recorder."""
     failures: int
-    """Those of them that were trouble of the API's own."""
+    """Those of them that were the API's own faults."""
     failed_jobs: int
-    """Different jobs that failed in that time, without those that had gone on failing through a good answer."""
+    """Different jobs that failed in that time, without those that kept failing through a good answer."""
     failed_in_silence: int
     """All different jobs that failed since the last good answer; 0 until that is SILENCE seconds ago."""
 
@@ -62,10 +62,10 @@ class FailureRun:
         persistently_failing: Collection[UUID] = (),
         look_back: float = FAILURE_WINDOW,
     ) -> None:
-        """Note answers, of which those of the jobs `failed` were faults of the API's own.
+        """Add answers, of which those of the jobs `failed` were the API's own faults.
 
         `persistently_failing` jobs among them failed through a good answer, so they don't count. Entries older than
-        `look_back` seconds are forgotten.
+        `look_back` seconds are dropped.
         """
         if answers > len(failed):
             self._last_good = now
@@ -75,7 +75,7 @@ class FailureRun:
 
     @property
     def widespread(self) -> bool:
-        """Whether enough different jobs have failed to speak of an outage at all."""
+        """Whether enough different jobs have failed for an outage to be possible."""
         return len({job for _, job in self._failed}) >= FAILED_JOBS_AT_LEAST
 
     @property
@@ -85,16 +85,16 @@ class FailureRun:
 
 
 def is_outage(seen: Seen, run: FailureRun) -> bool:
-    """Whether the API is in trouble: enough different jobs have failed, and hardly anything else came in between."""
+    """Whether the API has an outage: enough different jobs have failed, and hardly any other answer came in between."""
     widespread = run.widespread or seen.failed_jobs >= FAILED_JOBS_AT_LEAST
     too_many = widespread and seen.failures >= FAILURE_SHARE * seen.answers
     return run.unbroken or too_many or seen.failed_in_silence >= FAILED_JOBS_AT_LEAST
 
 
 def probe_pause(open_for: float) -> float:
-    """Seconds until the next probe of a circuit that has been open for that many seconds.
+    """Return the seconds until the next probe of a circuit that has been open for that many seconds.
 
-    After PROBE_OFTEN_FOR it grows with the time: where nothing but jobs that always fail is left, nobody can tell, and
-    they should not cost a request every two seconds for ever.
+    After PROBE_OFTEN_FOR it grows with the time: if only jobs that always fail remain, an outage can't be told from bad
+    data, and they should not cost a request every two seconds for ever.
     """
     return min(PROBE_AT_LEAST_EVERY, PROBE_EVERY * max(1.0, open_for / PROBE_OFTEN_FOR))

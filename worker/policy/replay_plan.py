@@ -1,6 +1,6 @@
 """What a replay of a dead job does: under which key, and whether the case is looked up first. Pure.
 
-The rule stands here once. The replay's SQL, the preview, the page, the terminal and the worker all use it
+The rule is defined only here. The replay's SQL, the preview, the page, the terminal and the worker all use it
 (developer-concepts/idempotency).
 """
 
@@ -12,7 +12,7 @@ from itertools import product
 
 
 class ReplayPlan(StrEnum):
-    """What becomes of a dead letter that is replayed."""
+    """What happens to a dead letter that is replayed."""
 
     NEW_KEY = "new_key"
     """The API refused the case for certain: it is sent under a new key, since the old one repeats the refusal."""
@@ -32,9 +32,9 @@ class ReplayPlan(StrEnum):
 
 
 def plan_replay(*, is_job: bool = True, outcome_unknown: bool, look_up_first: bool, has_reference: bool) -> ReplayPlan:
-    """The plan for one dead letter.
+    """Return the plan for one dead letter.
 
-    `outcome_unknown`: a request may have arrived, and no answer decided. `look_up_first`: `reconcile` marked the job
+    `outcome_unknown`: a request may have arrived, and no answer settled it. `look_up_first`: `reconcile` marked the job
     after a restore. `has_reference`: the case has a creditorReference.
     """
     if not is_job:
@@ -49,9 +49,9 @@ def plan_replay(*, is_job: bool = True, outcome_unknown: bool, look_up_first: bo
 def keeps_key(*, outcome_unknown: bool) -> bool:
     """Whether a replay keeps the submission key.
 
-    After an unknown outcome the old key is the protection against a second case. A known outcome is stored under the
-    old key, so the API would repeat it. This holds for a job that `reconcile` marked, too: if the forgotten hours
-    replayed it, they did so under another key.
+    After an unknown outcome the old key prevents a second case. A known outcome is stored under the old key, so the API
+    would repeat it. This also holds for a job that `reconcile` marked: if the lost hours replayed it, they did so under
+    another key.
     """
     return outcome_unknown
 
@@ -71,7 +71,7 @@ def keeps_key_in_sql(*, outcome_unknown: str) -> str:
 
 
 def _case_in_sql(rule: Callable[..., str], *conditions: str, quote: str = "'") -> str:
-    """One WHEN for each combination of the conditions, with the rule's own answer."""
+    """Return one WHEN for each combination of the conditions, with the rule's own answer."""
     rows = []
     for values in product((False, True), repeat=len(conditions)):
         fits = " AND ".join(f"({c})" if v else f"NOT ({c})" for c, v in zip(conditions, values, strict=True))

@@ -5,7 +5,7 @@
     decide    pure: from the answer to the job's next state                     worker.submission.decide
     record    with the batch's other results, in one transaction                worker.submission.recorder
 
-A batch claims the job before, and its recorder writes the decision after.
+A batch claims the job before the attempt; its recorder writes the decision after it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,12 @@ from worker.submission.send import Sender
 from worker.telemetry.logging import tenant_digest
 from worker.telemetry.tracing import parse_traceparent, span
 
-#: Seconds for one answer of the mint. Others may wait for it, so it is shorter than a submission's.
+#: Seconds to wait for the mint. Other threads may need the same token, so it is shorter than a submission's timeout.
 MINT_TIMEOUT = 10.0
 
 
 class Submitter:
-    """One process's means to submit: kept-alive connections to both APIs, and the token store. Safe for many
-    threads."""
+    """What one process needs to submit: kept-alive connections to both APIs, and the token store. Thread-safe."""
 
     def __init__(self, settings: Settings, engine: Engine, *, worker: str) -> None:
         pace = Pace.parse(settings.rate_limits)
@@ -65,10 +64,10 @@ class Submitter:
         )  # fmt: skip
 
     def attempt(self, job: ClaimedJob, *, lease: UUID, may_send: Callable[[], bool]) -> Decision:
-        """Submit one claimed job. Sends nothing once `may_send` says no; then the job goes back as it was.
+        """Submit one claimed job. Once `may_send` returns false, send nothing; the job then goes back as it was.
 
-        Raises LeaseLost if another worker has the job now, a bug's own exception, and what the database raises when the
-        second attempt is opened.
+        Raises LeaseLost if another worker has the job now, the exception of any bug, and what the database raises when
+        the second attempt is opened.
         """
         with span(
             "attempt", kind="consumer", parent=parse_traceparent(job.trace_context), job_id=str(job.id),

@@ -1,6 +1,6 @@
 """A batch of jobs in one worker child: claimed in one statement, sent concurrently, recorded as they finish.
 
-A batch is transport only: no job waits for, fails with, or knows of its neighbours.
+A batch is only transport: no job waits for, fails with, or knows of the others.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from worker.telemetry.exception_redaction import redact_exception
 
 log = structlog.get_logger(__name__)
 
-#: Seconds after which a finished job is recorded at the latest.
+#: Seconds within which a finished job is recorded.
 RECORD_WITHIN = 0.1
-#: Seconds between two looks for a hold that another worker has found, while a batch takes its time.
+#: Seconds between two checks, during a long batch, for a hold that another worker found.
 LOOK_AT_HOLDS_EVERY = 0.25
 #: Seconds that requests under way get after the worker was told to stop.
 STOP_TIMEOUT = 7.0
-#: Seconds for which the ledger is asked again to take an answer that is in hand, unless the worker has to stop.
+#: Seconds for which to retry recording an answer in the ledger, unless the worker has to stop.
 RECORD_TIMEOUT = 900.0
 
 
 def worker_name() -> str:
-    """Names this process in leases and attempts."""
+    """Return this process's name for leases and attempts."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -53,7 +53,7 @@ class BatchRunner:
     """Runs batches on this process's request threads. With the thread pool, several run at once."""
 
     def __init__(self, settings: Settings, *, stopping: Callable[[], float | None]) -> None:
-        """`stopping` answers None, or how many seconds ago the worker was told to stop."""
+        """`stopping` returns None, or how many seconds ago the worker was told to stop."""
         self.settings = settings
         self.stopping = stopping
         self.engine = get_engine(settings.database_url)
@@ -64,7 +64,7 @@ class BatchRunner:
     def run(self, ids: Sequence[UUID]) -> int:
         """Submit those of the jobs that are still queued. Returns how many were claimed.
 
-        Raises SQLAlchemyError when the ledger stays out of reach; then the dispatcher gives the ids out again.
+        Raises SQLAlchemyError if the ledger can't be reached for too long; then the dispatcher releases the ids again.
         """
         if self.stopping() is not None:
             return 0
@@ -96,7 +96,7 @@ class BatchRunner:
 
 
 class _Batch:
-    """One claimed batch on its way. Only the thread that runs it touches its state, but for the flags."""
+    """One claimed batch under way. Only the thread that runs it touches its state, except for the flags."""
 
     def __init__(self, runner: BatchRunner, claimed_at: float) -> None:
         self._runner = runner
@@ -114,7 +114,7 @@ class _Batch:
         self._give_up_at = claimed_at + 10 * runner.settings.request_timeout + 60
 
     def submit(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Send them, and record what became of each, at the latest RECORD_WITHIN after it finished."""
+        """Send the jobs, and record each result within RECORD_WITHIN of its end."""
         answers: SimpleQueue[Decision | UUID] = SimpleQueue()
         self._open = {job.id: job for job in jobs}
         self._recorder.know(jobs)
@@ -142,9 +142,9 @@ class _Batch:
                 self._holds.append(answer.hold)
 
     def give_up(self, jobs: Sequence[ClaimedJob], error: Exception) -> None:
-        """A bug of ours ended the batch: what is not recorded yet is tried again later, with the error kept.
+        """After a bug of ours ended the batch: retry later what is not recorded yet, and keep the error.
 
-        Requests may be under way or answered, so each of these jobs' outcomes is unknown. Raises what the database
+        Requests may be under way or answered, so the outcome of each of these jobs is unknown. Raises what the database
         raises; then the dispatcher takes the jobs back when their lease is over.
         """
         self._send_no_more = True
@@ -158,11 +158,11 @@ class _Batch:
         try:
             answer = self._attempt(job)
         finally:
-            # Whatever happened: a job that nobody answers for would be held, its lease renewed, for ever.
+            # Always answer: a job without an answer would be held for ever, its lease renewed again and again.
             answers.put(answer)
 
     def _attempt(self, job: ClaimedJob) -> Decision | UUID:
-        """In a request thread: one attempt. The id alone means that somebody else has the job now."""
+        """Make one attempt, in a request thread. The id alone means that another worker has the job now."""
 
         def may_send() -> bool:
             return (
@@ -179,7 +179,7 @@ class _Batch:
         except BaseException as error:  # noqa: BLE001 - a bug must not lose the job: it is kept with the error, and tried again
             return self._after_bug(job, error)
         if outcome.hold:
-            # It concerns everybody: nothing more leaves from here, and the fleet is told at once.
+            # This concerns all jobs: send no more from here, and inform the fleet at once.
             self._send_no_more = True
         return outcome
 
@@ -191,7 +191,7 @@ class _Batch:
         log.error(
             "attempt_failed_by_bug", job_id=str(job.id), **facts_of(job), error=type(error).__name__, place=place
         )  # fmt: skip
-        # The text helps to find the bug, but it may repeat the case, which nobody is to read where cases are sealed.
+        # The text helps to find the bug, but may repeat the case, which must stay unreadable if cases are encrypted.
         words = redact_exception(error) if key_of(job.case_body) else f"{type(error).__name__}: {error}"
         message = clean(f"internal error, {words}")[:1000]
         sent = Sent(job.request_count, AttemptOutcome.UNKNOWN, 0, error_type="internal_error", error_message=message)
@@ -211,7 +211,7 @@ class _Batch:
         )  # fmt: skip
 
     def _look_after_lease(self, now: float) -> float:
-        """Renew the lease in time, give up what takes too long when stopping. Returns seconds until the next look."""
+        """Renew the lease in time; when stopping, give up slow requests. Returns seconds until the next check."""
         stopped = self._runner.stopping()
         if stopped is not None:
             if stopped > STOP_TIMEOUT:
@@ -219,7 +219,7 @@ class _Batch:
                 return 0.0
             return 0.1
         if now > self._give_up_at:
-            # Far longer than all time limits together: an answer that drips, or a thread that hangs.
+            # Far longer than all time limits together: an answer that trickles in, or a thread that hangs.
             self._abandon("no whole answer came within any reasonable time")
             return 0.0
         if not self._send_no_more and now >= self._look_at_holds_at:
@@ -245,7 +245,7 @@ class _Batch:
         self._lost |= set(ids) - kept
 
     def _abandon(self, message: str) -> None:
-        """Requests without an answer are recorded as what they are, unknown."""
+        """Record requests without an answer as unknown."""
         self._send_no_more = True
         duration = int((time.monotonic() - self._claimed_at) * 1000)
         for job in self._open.values():
@@ -265,16 +265,16 @@ class _Batch:
         self._open.clear()
 
     def _record(self) -> None:
-        """Write down what has finished; see `worker.submission.recorder`."""
+        """Record what has finished; see `worker.submission.recorder`."""
         results, holds = self._finished, self._holds
         self._finished, self._holds = [], []
         if self._recorder.write(results, holds, lease=self.lease, may_go_on=self._may_go_on()):
-            # An API is in trouble: what has not left is handed back.
+            # An API has a fault: hand back what has not left.
             self._send_no_more = True
         self._recorded.update(result.job_id for result in results)
 
     def _may_go_on(self) -> Callable[[], bool]:
-        """Whether the ledger may still be asked to take what has finished."""
+        """Whether recording in the ledger may still be retried."""
         give_up_at = time.monotonic() + RECORD_TIMEOUT
 
         def may_go_on() -> bool:

@@ -1,8 +1,8 @@
-"""What becomes of a job: pure functions from what was found out to its next state. No I/O, no clock of their own.
+"""Decide what becomes of a job: pure functions from an attempt's findings to its next state. No I/O, no clock.
 
 Everything that can end an attempt is decided here: what stopped it before a request left (`decide_sealed`,
-`decide_no_token`, `decide_precheck`, ...), and what came back (`decide`). The rule of 401: the first one sends `send`
-back for a fresh token; one that arrives here is the second, and the client link is invalid
+`decide_no_token`, `decide_precheck`, ...), and what came back (`decide`). The rule of 401: after the first one, `send`
+gets a fresh token and sends again; one that arrives here is the second, and the client link is invalid
 (referral-partners/getting-started/authentication).
 """
 
@@ -30,8 +30,8 @@ from worker.ledger.writer.record import Result, Sent, dead, requeued, submitted,
 from worker.policy.replay_plan import ReplayPlan, plan_replay
 from worker.policy.retry import RetryPolicy
 
-#: Seconds after which a job whose case can't be decrypted here is tried again. Each try costs its share of the rate
-#: limit, so they are rare; when a worker that has the key begins to lead, it wakes these jobs.
+#: Seconds after which a job whose case can't be decrypted here is tried again. Tries are rare, since each uses the rate
+#: limit; when a worker that has the key begins to lead, it wakes these jobs.
 SEALED_PAUSE = 3600.0
 NO_REFERENCE = (
     "the ledger was restored from a backup, and the case has no creditorReference by which the API could say whether it"
@@ -72,7 +72,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class FleetHold:
-    """Something that concerns all jobs, found while one was submitted."""
+    """A reason to hold all jobs, found while one was submitted."""
 
     name: HoldName
     seconds: float
@@ -91,7 +91,7 @@ class Decision:
 
 
 def plan_of(job: ClaimedJob) -> ReplayPlan:
-    """What the outcome of the job's earlier requests asks for before it is sent."""
+    """Return the plan for the job, given the outcome of its earlier requests."""
     return plan_replay(
         outcome_unknown=job.outcome_unknown,
         look_up_first=job.look_up_first,
@@ -100,12 +100,12 @@ def plan_of(job: ClaimedJob) -> ReplayPlan:
 
 
 def decide_unsent(job: ClaimedJob) -> Decision:
-    """Nothing may leave just now: the job goes back as it was."""
+    """Nothing may be sent now: the job goes back as it was."""
     return Decision(requeued(job.id, job.request_count))
 
 
 def decide_sealed(job: ClaimedJob, error: CaseSealed, chance: float) -> Decision:
-    """The case can't be decrypted. The configuration is at fault, not the job, so it waits and says for what."""
+    """The case can't be decrypted. The configuration is at fault, not the job, so it waits and records the reason."""
     why = WaitReason.CASE_ALTERED if error.altered else WaitReason.KEY_MISSING
     return Decision(_later(job, str(error), why=why, delay=SEALED_PAUSE * (0.5 + chance / 2), counts=False))
 
@@ -119,10 +119,10 @@ def decide_without_reference(job: ClaimedJob) -> Decision:
 def decide_no_token(
     job: ClaimedJob, error: ApiError, policy: RetryPolicy, chance: float, *, first: Sent | None = None
 ) -> Decision:
-    """What a failed mint means for the job.
+    """Decide what a failed mint means for the job.
 
-    `first` is the request that got a 401 just before, if there was one. That stays the first 401: the next request is
-    the second and last.
+    `first` is the request that got a 401 just before, if there was one. It stays the first 401: the next request is the
+    second and last.
     """
     words = str(error)
     trigger = Trigger.UNAUTHORIZED_RETRY if first else None
@@ -166,7 +166,7 @@ def decide_precheck(job: ClaimedJob, found: Verdict, policy: RetryPolicy, chance
 
 
 def needs_replay_lookup(job: ClaimedJob, policy: RetryPolicy) -> bool:
-    """Whether an unknown outcome is looked up before a request: on a replay, and when no attempt is left."""
+    """Whether to look up an unknown outcome before a request: on a replay, and when no attempt is left."""
     due = policy.spent(job.attempt_count) or job.next_trigger is Trigger.REPLAY
     return due and plan_of(job) is ReplayPlan.LOOK_UP_FIRST
 
@@ -185,7 +185,7 @@ def decide_replay_lookup(job: ClaimedJob, found: Verdict, policy: RetryPolicy) -
 
 
 def decide_no_attempt_left(job: ClaimedJob) -> Decision:
-    """The job's last worker died with it, or the limit was lowered. What could be looked up was looked up."""
+    """The job's last worker was lost, or the limit was lowered. Any possible look-up has been made."""
     reason = Reason.OUTCOME_UNKNOWN if job.outcome_unknown else Reason.RETRIES_EXHAUSTED
     words = "no attempt is left" + (", and no answer says whether it arrived" if job.outcome_unknown else "")
     return Decision(_to_a_person(job, reason, words, detail={"attempts": job.attempt_count}))
@@ -200,7 +200,7 @@ def is_401(outcome: Outcome) -> bool:
 
 
 def may_exist(job: ClaimedJob, outcome: Outcome) -> bool:
-    """Whether, after this, a case of ours may exist that the ledger does not know."""
+    """Whether a case of ours that the ledger does not know may now exist."""
     if isinstance(outcome, NoResponse):
         return job.outcome_unknown or outcome.arrived
     if outcome.decides and not (outcome.error_type == DUPLICATE_REFERENCE and job.outcome_unknown):
@@ -209,10 +209,10 @@ def may_exist(job: ClaimedJob, outcome: Outcome) -> bool:
 
 
 def needs_lookup(job: ClaimedJob, outcome: Outcome, policy: RetryPolicy) -> bool:
-    """Whether the case should be looked up by its creditorReference before anything is decided.
+    """Whether the case must be looked up by its creditorReference before a decision.
 
-    When a reference is called a duplicate that may be our own earlier request's; when a success does not say which
-    case; and before a job whose outcome is unknown is given to a person.
+    True when a reference is called a duplicate that may be our own earlier request's; when a success does not say which
+    case; and before a job whose outcome is unknown goes to a person.
     """
     if not job.creditor_reference or not may_exist(job, outcome):
         return False
@@ -226,7 +226,7 @@ def needs_lookup(job: ClaimedJob, outcome: Outcome, policy: RetryPolicy) -> bool
 
 
 def decide(answer: Answer, policy: RetryPolicy, chance: float) -> Decision:
-    """The transition that follows from an answer, and from the look-up where that was needed.
+    """Return the transition that follows from an answer, and from the look-up if one was needed.
 
     `chance` is a random number from 0 to 1.
     """
@@ -234,7 +234,7 @@ def decide(answer: Answer, policy: RetryPolicy, chance: float) -> Decision:
     if found is not None and found.meaning is Meaning.SUBMITTED:
         return Decision(found_there(job, found, sent))
     if found is not None and not says_absent(found):
-        # The look-up itself failed, so nothing is decided: as if no answer had come.
+        # The look-up itself failed, so nothing is decided: treat it as if no answer had come.
         outcome = NoResponse(arrived=True, message=describe_failed_lookup(found))
     return Decision(after(job, sent.number, sent, outcome, policy, chance), _hold_by(outcome))
 
@@ -242,10 +242,10 @@ def decide(answer: Answer, policy: RetryPolicy, chance: float) -> Decision:
 def after(
     job: ClaimedJob, number: int, sent: Sent | None, outcome: Outcome, policy: RetryPolicy, chance: float
 ) -> Result:
-    """The transition that follows from what came back.
+    """Return the transition that follows from the outcome.
 
-    `number` is the open attempt's, `sent` how its request went. A look-up, where `needs_lookup` asks for one, has been
-    made and has found nothing. A 401 here is the second one.
+    `number` is the open attempt's, `sent` how its request went. A look-up, if `needs_lookup` asked for one, has already
+    found nothing. A 401 here is the second one.
     """
     unknown = may_exist(job, outcome)
     if isinstance(outcome, NoResponse):
@@ -260,7 +260,7 @@ def after(
             return _dead(job, number, sent, outcome, reason=Reason.SECOND_UNAUTHORIZED, unknown=unknown)
         case Meaning.REFUSED:
             if outcome.error_type == DUPLICATE_REFERENCE and unknown:
-                # The API knows the reference and the look-up does not find it: only a person can tell.
+                # The API knows the reference, but the look-up does not find it: only a person can tell.
                 return _dead(job, number, sent, outcome, reason=Reason.OUTCOME_UNKNOWN, unknown=unknown)
             return _dead(
                 job, number, sent, outcome, reason=Reason(outcome.reason or Reason.UNEXPECTED_RESPONSE), unknown=unknown
@@ -291,7 +291,7 @@ def _again(
     job: ClaimedJob, number: int, sent: Sent | None, policy: RetryPolicy, chance: float,
     *, error: str, unknown: bool, reason: Reason, detail: dict[str, Any], trouble: Api | None,
 ) -> Result:  # fmt: skip
-    """Another attempt later, or a person if this was the last."""
+    """Retry later, or hand the job to a person if this was the last attempt."""
     if policy.used_up(job.attempt_count):
         return dead(job.id, number, sent, reason=reason, error=error, solution_url=None, unknown=unknown,
                     trouble=trouble, detail=detail | {"attempts": job.attempt_count + 1})  # fmt: skip
@@ -315,7 +315,7 @@ def says_absent(found: Verdict) -> bool:
 
 
 def found_there(job: ClaimedJob, found: Verdict, sent: Sent | None = None) -> Result:
-    """A look-up found a case under the job's reference: it is ours only if it is the one that we sent.
+    """A look-up found a case under the job's reference: it is ours only if it matches the one that we sent.
 
     `sent` is the request that was sent just before the look-up, if there was one.
     """
@@ -347,12 +347,12 @@ def found_there(job: ClaimedJob, found: Verdict, sent: Sent | None = None) -> Re
 
 
 def describe_failed_lookup(found: Verdict) -> str:
-    """Why a look-up decided nothing."""
+    """Describe why a look-up decided nothing."""
     return f"the look-up by creditorReference failed: {found.describe()}"
 
 
 def after_look_up(job: ClaimedJob, found: Verdict, policy: RetryPolicy, chance: float) -> Result | None:
-    """The transition that follows from the look-up's answer; None: the case is not there, so it may be sent.
+    """Return the transition that follows from the look-up's answer; None: the case is not there, so it may be sent.
 
     `chance` is a random number from 0 to 1. The caller has already retried with a fresh token, so a 401 here is the
     second one.
@@ -370,7 +370,7 @@ def after_look_up(job: ClaimedJob, found: Verdict, policy: RetryPolicy, chance: 
             return _to_a_person(job, Reason.OUTCOME_UNKNOWN, words, detail=detail)
         case Meaning.RATE_LIMITED:
             return _later(job, words, why=WaitReason.RATE_LIMIT, delay=found.retry_after, counts=False)
-    # Trouble there or on the way, or a gateway's page in the API's place.
+    # A fault of the API or the network, or a gateway's page instead of the API's answer.
     if policy.used_up(job.attempt_count):
         return _to_a_person(
             job,
@@ -384,7 +384,7 @@ def after_look_up(job: ClaimedJob, found: Verdict, policy: RetryPolicy, chance: 
 
 
 def _hold_by(outcome: Outcome) -> FleetHold | None:
-    """A 429 of the Customer API concerns the whole fleet."""
+    """Return the hold that a 429 of the Customer API puts on the whole fleet."""
     if isinstance(outcome, Verdict) and outcome.meaning is Meaning.RATE_LIMITED:
         return FleetHold(HoldName.RATE_LIMIT, outcome.retry_after, outcome.describe())
     return None

@@ -1,4 +1,4 @@
-"""Asking the API whether it has a case: by its creditorReference, where the Idempotency-Key alone does not decide."""
+"""Ask the API whether it has a case: by its creditorReference, when the Idempotency-Key alone does not decide."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class CaseLookup:
-    """GET /cases/by-creditor-reference/…, on the Customer API's pace. Safe for many threads."""
+    """GET /cases/by-creditor-reference/…, within the Customer API's pace. Thread-safe."""
 
     def __init__(self, engine: Engine, client: HttpClient, tokens: TokenStore, *, pace: Pace) -> None:
         self._engine = engine
@@ -34,14 +34,14 @@ class CaseLookup:
         self._pace = pace
 
     def look_up(self, job: ClaimedJob, token: Token) -> Verdict:
-        """As `ask`, with status 0 where no answer came."""
+        """As `ask`, with status 0 if no answer came."""
         try:
             return self.ask(job, token)
         except ApiError as error:
             return Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
 
     def ask(self, job: ClaimedJob, token: Token) -> Verdict:
-        """The API's answer, judged like any other. Raises what that request and the mint raise.
+        """Return the API's answer, judged like any other. Raises what that request and the mint raise.
 
         A 401 here is no verdict on the link: the token is renewed, and the look-up made once more.
         """
@@ -70,7 +70,7 @@ class CaseLookup:
         return scrubbed(found, job.case_body)
 
     def _count(self) -> None:
-        """A request beside the released one counts too. If the ledger is away just now, the API's own limit remains."""
+        """Count this request beside the released one. If the ledger can't be reached, the API's own limit remains."""
         run_with_retry(
             self._engine,
             lambda connection: take(connection, Api.CUSTOMER, self._pace, 1),

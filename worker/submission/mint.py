@@ -1,4 +1,4 @@
-"""The mint as the fleet uses it: within its rate limits, counted by all workers together, and measured."""
+"""The mint as the fleet uses it: within its rate limits, counted across all workers, and measured."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _RESULTS: dict[type[ApiError], str] = {
 
 
 class Mint:
-    """POST /oauth/token with the partner's API key. Safe for many threads."""
+    """POST /oauth/token with the partner's API key. Thread-safe."""
 
     def __init__(self, engine: Engine, client: HttpClient, *, api_key: str, pace: Pace) -> None:
         self._engine = engine
@@ -45,7 +45,7 @@ class Mint:
         """How often the mint has answered this process, with a token or with a refusal of the tenant."""
 
     def __call__(self, tenant: str) -> MintedToken:
-        """A new token for the tenant. Raises what `mint_token` raises, and MintRateLimited by our own count."""
+        """Return a new token for the tenant. Raises what `mint_token` raises, and MintRateLimited by our own count."""
         if not run_with_retry(self._engine, self._reserve, until=lambda: True, otherwise=True):
             raise MintRateLimited(MINT_PAUSE, said_by="our own count")
         try:

@@ -1,4 +1,4 @@
-"""Before a request: open the case, get the tenant's token, and look up a case that may exist already."""
+"""Before a request: open the case, get the tenant's token, and look up a case that may already exist."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Prepared:
     """A job that may be sent."""
 
     job: ClaimedJob
-    """With its case in the clear."""
+    """With its case decrypted."""
     token: Token
 
 
 class Preparation:
-    """Prepares jobs for their request. Safe for many threads."""
+    """Prepares jobs for their request. Thread-safe."""
 
     def __init__(self, protection: Protection, tokens: TokenStore, lookup: CaseLookup, policy: RetryPolicy) -> None:
         self._protection = protection
@@ -55,7 +55,7 @@ class Preparation:
         self._policy = policy
 
     def prepare(self, job: ClaimedJob, may_send: Callable[[], bool]) -> Prepared | Decision:
-        """What to send, or the decision that nothing is sent."""
+        """Return what to send, or the decision to send nothing."""
         if not may_send():
             return decide_unsent(job)
         try:
@@ -75,7 +75,7 @@ class Preparation:
         return Prepared(job, token) if may_send() else decide_unsent(job)
 
     def _open(self, job: ClaimedJob) -> ClaimedJob:
-        """The job with its case as it was accepted, and with the reference that only the case has."""
+        """Return the job with its case as it was accepted, and with the reference that only the case has."""
         body = self._protection.open_case(job.id, job.case_body)
         return replace(job, case_body=body, creditor_reference=job.creditor_reference or reference_in(body))
 
@@ -90,7 +90,7 @@ class Preparation:
         return decide_sealed(job, error, _chance())
 
     def _precheck(self, job: ClaimedJob, token: Token) -> Decision | None:
-        """Look the case up if it may exist already. None: it may be sent."""
+        """Look the case up if it may already exist. None: it may be sent."""
         if job.look_up_first:
             try:
                 found = self._lookup.ask(job, token)
@@ -105,12 +105,12 @@ class Preparation:
 
 
 def _rejected(job: ClaimedJob) -> Rejected | None:
-    """The token that won't do."""
+    """Return the token that must not be used."""
     if job.next_trigger is Trigger.UNAUTHORIZED_RETRY and job.rejected_token:
-        # The first 401 came earlier, and no fresh token could be had then.
+        # The first 401 came in an earlier claim, and no fresh token could be minted then.
         return Rejected(job.rejected_token, job.rejected_seconds_ago)
     if job.probes & {HoldName.API_KEY, HoldName.REFERRAL_API}:
-        # This job is to find out whether tokens can be minted again, so a cached one will not do.
+        # This job tests whether tokens can be minted again, so a cached one won't do.
         return Rejected("", 0.0)
     return None
 

@@ -1,4 +1,4 @@
-"""Writing down what became of a batch's jobs, in one transaction for all that have finished."""
+"""Record a batch's results, in one transaction for all jobs that have finished."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ AFTER_OUTAGE = 5.0
 
 
 class Recorder:
-    """One batch's way to the ledger."""
+    """Writes one batch's results to the ledger."""
 
     def __init__(self, engine: Engine, submitter: Submitter, failures: Mapping[Api, FailureRun]) -> None:
-        """`failures` is what this process has seen of each API; it is kept up to date here."""
+        """`failures` is what this process has seen of each API; the recorder updates it."""
         self._engine = engine
         self._submitter = submitter
         self._failures = failures
@@ -45,16 +45,16 @@ class Recorder:
         self._facts: dict[UUID, dict[str, str]] = {}
 
     def know(self, jobs: Sequence[ClaimedJob]) -> None:
-        """What the log is to say of these jobs beside what became of them."""
+        """Remember what the log says about these jobs besides their results."""
         self._facts = {job.id: facts_of(job) for job in jobs}
 
     def write(
         self, results: Sequence[Result], holds: Sequence[FleetHold], *, lease: UUID, may_go_on: Callable[[], bool]
     ) -> bool:
-        """Record the results and holds; while the ledger is away, again and again, as long as `may_go_on`.
+        """Record the results and holds; while the ledger can't be reached, retry as long as `may_go_on` returns true.
 
-        A result that the ledger cannot take for a reason of its own does not keep the others out. Returns whether an
-        API's circuit is open. Raises the database's error when the ledger stayed away, or took a single one not.
+        A result that the ledger refuses for a reason of its own does not keep the others out. Returns whether an API's
+        circuit is open. Raises the database's error if the ledger stayed unreachable, or refused a single result.
         """
         try:
             return self._write(results, holds, lease, may_go_on)
@@ -108,7 +108,7 @@ class Recorder:
     def _judge_deaths(
         self, connection: Connection, results: Sequence[Result], moved: Mapping[UUID, Moved]
     ) -> tuple[set[UUID], set[UUID]]:
-        """Ask what these deaths say of the API and of the tenants' links.
+        """Judge what these deaths say about the API and the tenants' links.
 
         Returns the jobs that the brake took back, and the link probes that are held again.
         """
@@ -122,9 +122,9 @@ class Recorder:
     def _record_api_faults(
         self, connection: Connection, results: Sequence[Result], mints: int
     ) -> tuple[list[Result], bool]:
-        """Note answers and failures; while a circuit is open, its failures cost the jobs nothing.
+        """Count answers and failures; while a circuit is open, its failures do not count against the jobs.
 
-        Returns the results as they are to be recorded, and whether a circuit is open.
+        Returns the results to be recorded, and whether a circuit is open.
         """
         final, trouble = list(results), False
         answers = {Api.CUSTOMER: sum(1 for result in results if result.sent), Api.REFERRAL: mints}
@@ -142,7 +142,7 @@ class Recorder:
 
 
 def facts_of(job: ClaimedJob) -> dict[str, str]:
-    """What a log line says of whose job it is: the tenant's digest, and the trace where there is one."""
+    """Return what a log line says about the job's owner: the tenant's digest, and the trace if there is one."""
     trace_id = trace_id_of(job.trace_context)
     return {"tenant": tenant_digest(job.external_tenant_id)} | ({"trace_id": trace_id} if trace_id else {})
 
@@ -168,7 +168,7 @@ def _log(result: Result, known: Mapping[str, str], *, ours: bool) -> None:
 
 
 def count_result(result: Result, age: float) -> None:
-    """One job's transition was written down, `age` seconds after the job was enqueued."""
+    """Count one recorded transition, `age` seconds after the job was enqueued."""
     if result.sent is not None:
         count(definitions.SUBMISSIONS, result.sent.outcome)
     if result.state is State.SUBMITTED:
@@ -180,7 +180,7 @@ def count_result(result: Result, age: float) -> None:
 
 
 def reason_of_401(error_type: str | None) -> str:
-    """What the API gave as the reason of a 401, as one of a few known words: it may send any text."""
+    """Map the API's reason for a 401 to one of a few known words: it may send any text."""
     if not error_type:
         return "none_given"
     word = re.sub(r"(?<=[a-z])(?=[A-Z])|[^a-zA-Z]+", "_", error_type.strip()).lower()

@@ -1,8 +1,8 @@
-"""What the API says, without the personal data of the case that it says it of. Pure functions.
+"""Remove a case's personal data from what the API says about it. Pure functions.
 
-The API may repeat a case's values in its messages (`The value 'Anna Andersson' is not a date`), and those are kept,
-listed, exported and printed for people who may not see the case. So a value that the page would hide is taken out
-before anything is written; who may reveal the case finds it there.
+The API may repeat a case's values in its messages (`The value 'Anna Andersson' is not a date`), and those are stored,
+listed, exported and printed for people who may not see the case. So a value that the page would hide is removed before
+anything is written; people who may reveal the case find it there.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from urllib.parse import quote, quote_plus
 from worker.case.fields import as_text, is_harmless, kind_of, leaves
 from worker.debitura.judge import DUPLICATE_REFERENCE, IDEMPOTENCY_CONFLICT, MAX_TEXT, Verdict
 
-#: Characters that a value must have to be looked for: shorter ones stand in every second word.
+#: The shortest value to look for, in characters: shorter ones occur in every second word.
 SHORTEST = 4
-#: What stands for a value whose field's name would itself give a value away, and what stands for a whole text then.
+#: What replaces a value if its field's name would itself reveal a value, and what then replaces a whole text.
 HIDDEN, NOTHING = "‹hidden›", "‹…›"
-#: Types that decide what is done next, so they must stay as they are.
+#: Types that decide the next step, so they must stay as they are.
 _DECIDING = {DUPLICATE_REFERENCE, IDEMPOTENCY_CONFLICT}
 _FIELD = re.compile(r"[\w$.\[\]]+")
 
 
 def scrubbed(verdict: Verdict, case_body: str) -> Verdict:
-    """The same verdict, its words without what the case hides. Costs nothing where there are no words."""
+    """Return the verdict with the case's hidden values removed from its texts. Costs nothing without texts."""
     if not (verdict.message or verdict.excerpt or verdict.fields or verdict.error_type or verdict.business_errors):
         return verdict
     hidden = hidden_values(case_body)
@@ -57,11 +57,11 @@ def scrubbed(verdict: Verdict, case_body: str) -> Verdict:
 
 @lru_cache(maxsize=4)
 def hidden_values(case_body: str) -> Mapping[str, str]:
-    """The values of a case that nobody sees before they are revealed, with the name of their field.
+    """Return the values of a case that are hidden until they are revealed, with the name of their field.
 
     Leaf strings and numbers of SHORTEST or more characters, in lower case, the longest first.
     """
-    case = json.loads(case_body, parse_float=str, parse_int=str)  # to the digit, as it is sent
+    case = json.loads(case_body, parse_float=str, parse_int=str)  # digit for digit, as it is sent
     found: dict[str, str] = {}
     for path, value in leaves(case):
         if value is None or isinstance(value, bool | dict | list) or is_harmless(path, value):
@@ -73,10 +73,10 @@ def hidden_values(case_body: str) -> Mapping[str, str]:
 
 
 def scrub(text: str, hidden: Mapping[str, str], *, cut: bool = False) -> str:
-    """The text with the name of its field, `‹debtor.name›`, for every value that is hidden.
+    """Replace every hidden value in the text with the name of its field, `‹debtor.name›`.
 
-    Whatever the case of its letters, and also as HTML, JSON or an address would write it. With `cut` the text may have
-    been cut off within a value, so the beginning of one at its end goes too.
+    Ignores the case of letters, and finds values escaped as in HTML, JSON or a URL. With `cut` the text may have been
+    cut off within a value, so the beginning of one at its end is replaced too.
     """
     low = _lower(text)
     spans: list[tuple[int, int, str]] = []
@@ -91,12 +91,12 @@ def scrub(text: str, hidden: Mapping[str, str], *, cut: bool = False) -> str:
     if not spans:
         return text
     made = _replaced(text, spans, hidden)
-    # A value that holds our own signs could come together again out of what is left.
+    # A value that contains our own marks could reappear in what is left.
     return NOTHING if any(value in _lower(made) for value in hidden) else made
 
 
 def _replaced(text: str, spans: Iterable[tuple[int, int, str]], hidden: Mapping[str, str]) -> str:
-    """The text with one mark for each stretch that is covered; of values within each other, the first and longest."""
+    """Replace each covered stretch of the text with one mark: the first and longest of values within each other."""
     parts: list[str] = []
     end = 0
     for start, stop, field in sorted(spans, key=lambda span: (span[0], -span[1])):
@@ -114,7 +114,7 @@ def _mark(field: str, hidden: Mapping[str, str]) -> str:
 
 
 def _ways_to_write(value: str, low: str) -> set[str]:
-    """The value, and how it looks inside HTML, JSON or an address, where the text has signs of such a form."""
+    """Return the value, and its forms in HTML, JSON or a URL if the text has signs of such a form."""
     ways = {value}
     if "&" in low:
         ways |= {html.escape(value), html.escape(value, quote=False)}
@@ -126,10 +126,10 @@ def _ways_to_write(value: str, low: str) -> set[str]:
 
 
 def _beginning_at_end(low: str, value: str) -> int:
-    """How many characters of the value's beginning, SHORTEST or more, stand at the end; 0 for none."""
+    """Return how many characters of the value's beginning, SHORTEST or more, stand at the end; 0 for none."""
     return next((n for n in range(min(len(value), len(low)) - 1, SHORTEST - 1, -1) if low.endswith(value[:n])), 0)
 
 
 def _lower(text: str) -> str:
-    """Lower case, each character by itself, so that places in it are places in the text. (Two letters would not.)"""
+    """Lower each character by itself, so that positions stay the same. (`lower` alone would change them for İ or Σ.)"""
     return text.lower() if text.isascii() else text.replace("İ", "i").replace("Σ", "σ").lower()

@@ -1,4 +1,4 @@
-"""The request: POST /cases, and once more with a fresh token after a 401.
+"""Send the request: POST /cases, and once more with a fresh token after a 401.
 
 The rule of 401 to the letter: drop the refused token, mint a fresh one, send once more. There is never a third request
 (referral-partners/getting-started/authentication). No SQL transaction is open while a request is under way.
@@ -35,7 +35,7 @@ from worker.telemetry.tracing import current_traceparent, request_span
 
 
 class Sender:
-    """Sends prepared jobs. Safe for many threads."""
+    """Sends prepared jobs. Thread-safe."""
 
     def __init__(
         self, engine: Engine, customer: HttpClient, tokens: TokenStore, lookup: CaseLookup,
@@ -51,10 +51,10 @@ class Sender:
         self._trace_to_api = trace_to_api
 
     def send(self, prepared: Prepared, *, lease: UUID, may_send: Callable[[], bool]) -> Answer | Decision:
-        """The request's answer, with a look-up if the answer alone does not decide.
+        """Return the request's answer, with a look-up if the answer alone does not decide.
 
-        A decision comes back if no token could be had for the request after a 401. Raises LeaseLost if another worker
-        has the job now, and what the database raises when the second attempt is opened.
+        Returns a decision instead if no token could be had for the request after a 401. Raises LeaseLost if another
+        worker has the job now, and what the database raises when the second attempt is opened.
         """
         answer = self._request(prepared.job, prepared.job.request_count, prepared.token)
         token = prepared.token
@@ -73,7 +73,7 @@ class Sender:
         return answer
 
     def _request(self, job: ClaimedJob, number: int, token: Token) -> Answer:
-        """One POST /cases, recorded as the attempt of that number. A refused token leaves the cache."""
+        """Send one POST /cases, recorded as the attempt of that number. A refused token leaves the cache."""
         if job.next_trigger is Trigger.UNAUTHORIZED_RETRY and number == job.request_count:
             count(definitions.UNAUTHORIZED_RETRIES)
         sent_at = time.monotonic()
@@ -115,7 +115,7 @@ class Sender:
 
 
 def _sent(number: int, token: Token, outcome: Outcome, sent_at: float) -> Sent:
-    """How the request went, for its row in `attempts`."""
+    """Return how the request went, for its row in `attempts`."""
     source = TokenSource.MINTED if token.minted else TokenSource.CACHED
     answered_at = time.monotonic()
     duration = int((answered_at - sent_at) * 1000)
