@@ -64,7 +64,7 @@ def keep_event(connection: Connection, *, event_id: str, event: str, tenant: str
 
 
 def take_event(connection: Connection, *, but: Collection[str] = ()) -> UnworkedEvent | None:
-    """Lock the oldest unprocessed event that no process has locked, except `but`, until the commit. None: none is left."""
+    """Lock the oldest unprocessed event that is not locked, except `but`, until the commit. None: none is left."""
     row = connection.execute(_TAKE, {"but": list(but)}).one_or_none()
     return UnworkedEvent(**row._mapping) if row else None
 
