@@ -1,10 +1,10 @@
 # Everything runs from .venv, which the first target that needs it makes. Needed before: Python 3.11+ and make.
-# Tests start hundreds of worker processes: without bytecode each would compile the project again.
-unexport PYTHONDONTWRITEBYTECODE
-
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+
+# Tests start hundreds of worker processes: without bytecode each would compile the project again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo page test unit lint audit licences bench faults dev pictures lock format clean
 
