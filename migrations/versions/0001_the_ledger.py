@@ -221,6 +221,7 @@ def upgrade() -> None:
     op.create_table(
         "tenant_links",
         sa.Column("external_tenant_id", sa.Text(), nullable=False),
+        sa.Column("good", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("since", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("probe_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
@@ -485,6 +486,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("since", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("ended_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("name", "since", name=op.f("pk_past_holds")),
     )
     op.create_index("ix_past_holds_ended_at", "past_holds", ["ended_at"], unique=False)

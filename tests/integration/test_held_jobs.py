@@ -140,7 +140,7 @@ def test_a_job_that_arrives_meanwhile_is_held_and_says_so(pipeline: Pipeline, sa
 def test_a_retry_that_comes_due_meanwhile_is_held(pipeline: Pipeline, sandbox: Witness) -> None:
     waiting = pipeline.submit("acme", tag="sandbox:status=503")
     assert pipeline.job(waiting)["state"] == "waiting"
-    pipeline.ledger.rows("UPDATE jobs SET link_trial = false")
+    pipeline.ledger.rows("UPDATE jobs SET due_at = now() + interval '1 hour'")
     jobs_behind_a_bad_link(pipeline, sandbox, 1)
 
     pipeline.wake()

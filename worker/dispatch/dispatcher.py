@@ -34,7 +34,7 @@ from worker.ledger.writer.pace import lock_for_release, read_in_turn, roll_up, t
 from worker.ledger.writer.reconcile import mark_old_keys
 from worker.ledger.writer.release_past_capped import TenantScan, release_past_capped
 from worker.ledger.writer.reseal import wake_decryptable
-from worker.ledger.writer.tenant_links import free_stragglers, hold_stragglers, probe_links
+from worker.ledger.writer.tenant_links import free_orphans, free_stragglers, hold_stragglers, probe_links
 from worker.policy.rate_limit import Pace
 from worker.policy.retry import RetryPolicy, key_trusted_for
 from worker.settings import Settings
@@ -181,6 +181,7 @@ class Dispatcher:
             expired = ledger.reclaim_expired(connection, policy=self._policy)
             end_lapsed_holds(connection)
             hold_stragglers(connection)
+            free_stragglers(connection)
             probes = probe_links(connection)
             if self._keys_to_wake_for and not wake_decryptable(connection, self._keys_to_wake_for):
                 self._keys_to_wake_for = ()
@@ -197,7 +198,7 @@ class Dispatcher:
             self._roll_up_at = time.monotonic() + ROLL_UP_EVERY
             with transaction(self._engine) as connection:
                 roll_up(connection)
-                free_stragglers(connection)
+                free_orphans(connection)
                 mark_old_keys(connection, key_trusted=key_trusted_for(self._settings.idempotency))
                 forget_past_holds(connection)
 

@@ -40,6 +40,8 @@ class PastHold(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     since: Mapped[datetime] = mapped_column(primary_key=True)
     ended_at: Mapped[datetime]
+    verdict: Mapped[str | None]
+    """For the brake: the verdict that it held the fleet for. Answers to requests of that time may come late."""
 
 
 class Dispatcher(Base):
@@ -101,6 +103,8 @@ class TenantLink(Base):
     __table_args__ = (Index("ix_tenant_links_probe_at", "probe_at"),)
 
     external_tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    good: Mapped[bool] = mapped_column(server_default=text("false"))
+    """The link is good again: the held jobs are being freed, and then the row goes."""
     reason: Mapped[str]
     since: Mapped[datetime] = mapped_column(server_default=func.now())
     probe_at: Mapped[datetime]

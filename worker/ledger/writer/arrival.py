@@ -85,7 +85,7 @@ _INSERT = text(
     VALUES (:id, :tenant, :key, :body, :reference, :amount, :currency, :priority, :submission_key, :trace_context,
             :look_up_first OR EXISTS (SELECT FROM restores WHERE look_up_until > now()),
             {NEXT_ROUND.format(priority="CAST(:priority AS smallint)", tenant="CAST(:tenant AS text)")},
-            CASE WHEN EXISTS (SELECT FROM tenant_links WHERE external_tenant_id = :tenant)
+            CASE WHEN EXISTS (SELECT FROM tenant_links WHERE external_tenant_id = :tenant AND NOT good)
                  THEN 'held' ELSE 'pending' END)
     ON CONFLICT DO NOTHING
     RETURNING id, state = 'held' AS held

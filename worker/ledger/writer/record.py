@@ -210,7 +210,8 @@ _APPLY = text(
         SELECT r.job_id, r.reason, r.invalid_client_link, r.detail, r.solution_url
         FROM r JOIN moved ON moved.id = r.job_id WHERE r.reason IS NOT NULL
     )
-    SELECT id, age, EXISTS (SELECT FROM tenant_links l WHERE l.external_tenant_id = moved.external_tenant_id)
+    SELECT id, age, EXISTS (SELECT FROM tenant_links l
+                              WHERE l.external_tenant_id = moved.external_tenant_id AND NOT l.good)
            AS link_stopped
     FROM moved
     """

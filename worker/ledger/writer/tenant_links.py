@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from worker.ledger.states import AuditAction
+from worker.ledger.states import AuditAction, State
 from worker.ledger.writer.arrival import SERVED_ROUND
 
 #: The most rows to move in one statement while others wait for it.
@@ -23,13 +23,8 @@ FIRST_PROBE = 900.0
 LONGEST_PROBE = 6 * 3600.0
 
 #: SQL: whether that tenant's jobs are held.
-STOPPED = "EXISTS (SELECT FROM tenant_links l WHERE l.external_tenant_id = {tenant})"
+STOPPED = "EXISTS (SELECT FROM tenant_links l WHERE l.external_tenant_id = {tenant} AND NOT l.good)"
 
-_HOLD = """
-    UPDATE jobs j SET state = 'held', due_at = NULL, queued_at = NULL, wait_reason = NULL
-    FROM (SELECT id FROM jobs WHERE {which} AND NOT link_trial ORDER BY id LIMIT :chunk FOR UPDATE SKIP LOCKED) h
-    WHERE j.id = h.id
-"""
 # A probe that found the link still invalid is held again. It needs no dead letter of its own as long as another job of
 # the tenant has one to inform a person.
 _PROBES_BACK = text(
@@ -49,30 +44,70 @@ _PROBES_BACK = text(
 )
 _MARK = text(
     """
-    INSERT INTO tenant_links (external_tenant_id, reason, probe_at, probe_pause)
+    INSERT INTO tenant_links AS l (external_tenant_id, reason, probe_at, probe_pause)
     SELECT DISTINCT ON (j.external_tenant_id) j.external_tenant_id, d.reason, now() + make_interval(secs => :first),
            2 * :first
     FROM jobs j JOIN dead_letters d ON d.job_id = j.id AND d.resolved_at IS NULL
     WHERE j.id = ANY(:ids) ORDER BY j.external_tenant_id, j.id
-    ON CONFLICT (external_tenant_id) DO NOTHING
+    ON CONFLICT (external_tenant_id) DO UPDATE SET good = false, since = now(), reason = EXCLUDED.reason,
+        probe_at = EXCLUDED.probe_at, probe_pause = EXCLUDED.probe_pause WHERE l.good
     """
 )
-_HOLD_OTHERS = text(
-    _HOLD.format(
-        which="external_tenant_id IN (SELECT external_tenant_id FROM jobs WHERE id = ANY(:ids))"
-        " AND state IN ('pending', 'waiting', 'queued')"
+# From tenant to tenant through the indexes of one state each, so that finished jobs cost nothing. Waiting jobs are held
+# when they are due (`worker.ledger.writer.release`).
+_HOLD = tuple(
+    text(
+        f"""
+        WITH others AS MATERIALIZED (
+            SELECT h.id FROM tenant_links l CROSS JOIN LATERAL (
+                SELECT id FROM jobs WHERE state = '{state}' AND external_tenant_id = l.external_tenant_id
+                AND NOT link_trial LIMIT :chunk FOR UPDATE SKIP LOCKED
+            ) h
+            WHERE NOT l.good LIMIT :chunk
+        )
+        UPDATE jobs j SET state = 'held', queued_at = NULL FROM others WHERE j.id = others.id
+        """
+    )
+    for state in (State.QUEUED, State.PENDING)
+)
+# The served round is computed once for each priority: for each row it would walk all that this statement has moved.
+_FREE = f"""
+    WITH served AS MATERIALIZED (
+        SELECT p.priority, {SERVED_ROUND.format(priority="p.priority")} AS round
+        FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p (priority)
+    ), freed AS MATERIALIZED (
+        {{which}} LIMIT :chunk FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs j SET state = 'pending', round = GREATEST(j.round, served.round)
+    FROM freed, served WHERE j.id = freed.id AND served.priority = j.priority
+"""
+_GOOD = text(
+    """
+    WITH good AS (
+        UPDATE tenant_links SET good = true WHERE external_tenant_id = ANY(:tenants) AND NOT good
+        RETURNING external_tenant_id
+    )
+    SELECT count(*) FROM good JOIN jobs j ON j.state = 'held' AND j.external_tenant_id = good.external_tenant_id
+    """
+)
+_FREE_GOOD = text(
+    _FREE.format(
+        which="SELECT id FROM jobs WHERE state = 'held' AND external_tenant_id = ANY("
+        "ARRAY(SELECT external_tenant_id FROM tenant_links WHERE good))"
     )
 )
-_HOLD_STRAGGLERS = text(
-    _HOLD.format(which="state = 'pending' AND external_tenant_id IN (SELECT external_tenant_id FROM tenant_links)")
+_FORGET_GOOD = text(
+    """
+    DELETE FROM tenant_links l WHERE l.good
+    AND NOT EXISTS (SELECT FROM jobs WHERE state = 'held' AND external_tenant_id = l.external_tenant_id)
+    """
 )
-_FREE = f"""
-    UPDATE jobs j SET state = 'pending', round = GREATEST(j.round, {SERVED_ROUND.format(priority="j.priority")})
-    WHERE j.state = 'held' AND {{which}}
-"""
-_UNMARK = text("DELETE FROM tenant_links WHERE external_tenant_id = ANY(:tenants)")
-_FREE_TENANTS = text(_FREE.format(which="j.external_tenant_id = ANY(:tenants)"))
-_FREE_STRAGGLERS = text(_FREE.format(which=f"NOT {STOPPED.format(tenant='j.external_tenant_id')}"))
+_FREE_STRAGGLERS = text(
+    _FREE.format(
+        which="SELECT id FROM jobs h WHERE h.state = 'held' AND NOT EXISTS ("
+        "SELECT FROM tenant_links l WHERE l.external_tenant_id = h.external_tenant_id)"
+    )
+)
 _PROBE = text(
     f"""
     WITH due AS (
@@ -80,7 +115,7 @@ _PROBE = text(
             SELECT id FROM jobs h WHERE h.state = 'held' AND h.external_tenant_id = l.external_tenant_id
             ORDER BY h.external_tenant_id, h.priority, h.round, h.created_at, h.id LIMIT 1
         ) first
-        WHERE l.probe_at <= now() ORDER BY l.probe_at LIMIT :chunk FOR UPDATE OF l SKIP LOCKED
+        WHERE l.probe_at <= now() AND NOT l.good ORDER BY l.probe_at LIMIT :chunk FOR UPDATE OF l SKIP LOCKED
     ), noted AS (
         UPDATE tenant_links l
         SET probe_at = now() + make_interval(secs => l.probe_pause), probe_job = due.id,
@@ -115,17 +150,17 @@ def stop_links(connection: Connection, died: Sequence[UUID]) -> set[UUID]:
     rest = [job for job in died if job not in probes]
     if rest:
         connection.execute(_MARK, {"ids": rest, "first": FIRST_PROBE})
-        connection.execute(_HOLD_OTHERS, {"ids": rest, "chunk": CHUNK})
+        hold_stragglers(connection)
     return probes
 
 
 def free_links(connection: Connection, tenants: Sequence[str]) -> int:
     """Free the held jobs of these tenants: their links are good. Returns how many; audited if there were any."""
-    marked = connection.execute(_UNMARK, {"tenants": list(tenants)}).rowcount
-    freed = connection.execute(_FREE_TENANTS, {"tenants": list(tenants)}).rowcount
-    if freed:
-        connection.execute(_AUDIT, {"action": AuditAction.LINK_FREED.value, "tenants": marked, "jobs": freed})
-    return freed
+    held = int(connection.execute(_GOOD, {"tenants": list(tenants)}).scalar_one())
+    free_stragglers(connection)
+    if held:
+        connection.execute(_AUDIT, {"action": AuditAction.LINK_FREED.value, "tenants": len(tenants), "jobs": held})
+    return held
 
 
 def free_links_of(connection: Connection, jobs: Sequence[UUID]) -> int:
@@ -146,13 +181,20 @@ def held_jobs(connection: Connection, *, tenant: str | None = None, ids: Sequenc
 
 
 def hold_stragglers(connection: Connection) -> int:
-    """`pending` → `held` for jobs that became pending while their tenant's link was found invalid."""
-    return connection.execute(_HOLD_STRAGGLERS, {"chunk": CHUNK}).rowcount
+    """`pending` and `queued` → `held` for jobs of tenants whose link is invalid, CHUNK at most. Returns how many."""
+    return sum(connection.execute(statement, {"chunk": CHUNK}).rowcount for statement in _HOLD)
 
 
 def free_stragglers(connection: Connection) -> int:
-    """`held` → `pending` for jobs that arrived while their tenant's link was found good."""
-    return connection.execute(_FREE_STRAGGLERS).rowcount
+    """`held` → `pending` for jobs of tenants whose link is good, CHUNK at most. Returns how many."""
+    freed = connection.execute(_FREE_GOOD, {"chunk": CHUNK}).rowcount
+    connection.execute(_FORGET_GOOD)
+    return freed
+
+
+def free_orphans(connection: Connection) -> int:
+    """`held` → `pending` for jobs that arrived while their tenant's mark was taken away, CHUNK at most."""
+    return connection.execute(_FREE_STRAGGLERS, {"chunk": CHUNK}).rowcount
 
 
 def probe_links(connection: Connection) -> list[LinkProbe]:
