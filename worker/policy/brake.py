@@ -16,7 +16,7 @@ from worker.policy.circuit_breaker import PROBE_OFTEN_FOR
 #: The least share of the same verdict among all verdicts since the first of a run.
 SHARE = 0.9
 #: Seconds to look back, and the most rows of each kind to read.
-LOOK_BACK = 3600.0
+LOOK_BACK = 86_400.0
 MOST_ROWS = 1000
 #: Seconds before a run in which the same verdict counts as its beginning: good answers of requests that left before the
 #: fault are recorded among its first deaths. A job that is taken back wrongly dies again, by its own fault.

@@ -233,7 +233,7 @@ def decide(answer: Answer, policy: RetryPolicy, chance: float) -> Decision:
     job, sent, outcome, found = answer.job, answer.sent, answer.outcome, answer.found
     if found is not None and found.meaning is Meaning.SUBMITTED:
         return Decision(found_there(job, found, sent))
-    if found is not None and not says_absent(found):
+    if found is not None and not says_absent(found) and not (isinstance(outcome, Verdict) and outcome.excerpt):
         # The look-up itself failed, so nothing is decided: treat it as if no answer had come.
         outcome = NoResponse(arrived=True, message=describe_failed_lookup(found))
     return Decision(after(job, sent.number, sent, outcome, policy, chance), _hold_by(outcome))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from worker.ledger.database import is_passing, run_with_retry
 from worker.ledger.states import INVALID_LINK_REASONS, Api, Reason, State
-from worker.ledger.writer.brake import judge_deaths
+from worker.ledger.writer.brake import judge_deaths, lock_verdicts
 from worker.ledger.writer.circuit_breaker import record_failures, report_api_health
 from worker.ledger.writer.claim import ClaimedJob
 from worker.ledger.writer.holds import hold
@@ -77,10 +77,12 @@ class Recorder:
 
         def work(connection: Connection) -> dict[UUID, Moved]:
             nonlocal final, trouble, withdrawn, probes
+            if any(result.state is State.DEAD for result in results):
+                lock_verdicts(connection)
             final, trouble = self._record_api_faults(connection, results, mints)
             moved = apply_transitions(connection, final, lease=lease)
             withdrawn, probes = self._judge_deaths(connection, final, moved)
-            report_api_health(connection, final, mints=mints)
+            report_api_health(connection, [r for r in final if r.job_id in moved], mints=mints)
             if good := [
                 r.job_id for r in final if r.proves_link and r.job_id in moved and moved[r.job_id].link_stopped
             ]:

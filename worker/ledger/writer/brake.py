@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
@@ -47,34 +47,51 @@ _DIED = text(
     ORDER BY d.id
     """
 )
-# Verdicts are ordered by when they came, not by when they were recorded: a good answer may wait for its batch.
-_RUN = text(
-    f"""
-    SELECT EXTRACT(epoch FROM now() - COALESCE(a.finished_at, d.created_at))::float8 AS seconds_ago,
+# Verdicts are ordered by when they came, not by when they were recorded: a good answer may wait for its batch. (A death
+# without a request, by the mint's answer, has an older attempt at most.)
+_CAME = "GREATEST(COALESCE(a.finished_at, {at}), {at} - interval '10 seconds')"
+# Read the newest letters by an index before joining anything: there may be very many of one cause.
+_RUN = f"""
+    WITH letters AS MATERIALIZED (
+        SELECT d.id, d.job_id, d.created_at, d.invalid_client_link FROM dead_letters d
+        WHERE d.resolved_at IS NULL AND {{same}} AND d.created_at > now() - make_interval(secs => :look_back)
+        ORDER BY {{newest}} DESC LIMIT :most
+    )
+    SELECT EXTRACT(epoch FROM now() - {_CAME.format(at="d.created_at")})::float8 AS seconds_ago,
            j.external_tenant_id AS tenant,
            CASE WHEN d.invalid_client_link
-                     AND row_number() OVER (PARTITION BY j.external_tenant_id ORDER BY d.created_at DESC, d.id DESC) = 1
+                     AND row_number() OVER (PARTITION BY j.external_tenant_id ORDER BY d.id DESC) = 1
                 THEN (SELECT count(*) FROM (SELECT FROM jobs h WHERE h.state = 'held'
                                             AND h.external_tenant_id = j.external_tenant_id LIMIT :jobs) held)
                 ELSE 0 END AS held
-    FROM dead_letters d JOIN jobs j ON j.id = d.job_id
+    FROM letters d JOIN jobs j ON j.id = d.job_id
     LEFT JOIN attempts a ON a.job_id = j.id AND a.number = j.request_count
-    WHERE d.resolved_at IS NULL AND d.reason = :reason AND {_SAME.format(d="d")} = :verdict
-      AND d.created_at > now() - make_interval(secs => :look_back) AND j.withdrawals < :most_withdrawals
-    ORDER BY seconds_ago LIMIT :most
-    """
-)
+    WHERE j.withdrawals < :most_withdrawals
+    ORDER BY seconds_ago
+"""
+_RUN_OF_CAUSE = text(_RUN.format(same="d.cause = CAST(:verdict AS uuid)", newest="d.id"))
+_RUN_OF_REASON = text(_RUN.format(same="d.reason = :reason", newest="d.created_at"))
 _OTHERS = text(
     f"""
-    SELECT EXTRACT(epoch FROM now() - COALESCE(a.finished_at, at))::float8 AS seconds_ago FROM (
+    SELECT EXTRACT(epoch FROM now() - {_CAME.format(at="at")})::float8 AS seconds_ago FROM (
         (SELECT id, request_count, finalized_at AS at FROM jobs WHERE state = 'submitted' AND finalized_at IS NOT NULL
          AND finalized_at > now() - make_interval(secs => :look_back) ORDER BY finalized_at DESC LIMIT :most)
         UNION ALL
-        (SELECT j.id, j.request_count, d.created_at FROM dead_letters d JOIN jobs j ON j.id = d.job_id
-         WHERE d.resolved_at IS NULL AND d.reason = ANY(:verdicts) AND {_SAME.format(d="d")} <> :verdict
-         AND d.created_at > now() - make_interval(secs => :look_back) ORDER BY d.created_at DESC LIMIT :most)
+        (SELECT j.id, j.request_count, d.created_at FROM (
+            SELECT d.job_id, d.created_at FROM dead_letters d
+            WHERE d.resolved_at IS NULL AND d.reason = ANY(:verdicts) AND {_SAME.format(d="d")} <> :verdict
+            ORDER BY d.id DESC LIMIT :most) d JOIN jobs j ON j.id = d.job_id
+         WHERE d.created_at > now() - make_interval(secs => :look_back))
     ) other LEFT JOIN attempts a ON a.job_id = other.id AND a.number = other.request_count
     ORDER BY seconds_ago LIMIT :most
+    """
+)
+# A request that left while the brake was on may be answered, or recorded, after its release.
+_LATE = text(
+    """
+    SELECT j.id FROM jobs j JOIN attempts a ON a.job_id = j.id AND a.number = j.request_count
+    JOIN past_holds p ON p.name = 'brake' AND p.verdict = :verdict AND a.started_at BETWEEN p.since AND p.ended_at
+    WHERE j.id = ANY(:ids) AND p.ended_at > now() - make_interval(secs => :look_back)
     """
 )
 _PULL = text(
@@ -94,10 +111,11 @@ _WITHDRAW = text(
         SET resolved_at = now(), resolution = 'withdrawn', resolved_by = :actor, note = :note
         WHERE d.resolved_at IS NULL AND d.job_id IS NOT NULL AND d.reason = :reason
           AND {_SAME.format(d="d")} = :verdict AND d.created_at >= :since
+          AND (CAST(:ids AS uuid[]) IS NULL OR d.job_id = ANY(:ids))
         RETURNING d.job_id
     )
     UPDATE jobs j
-    SET state = 'pending', withdrawals = j.withdrawals + 1, attempt_count = GREATEST(j.attempt_count - 1, 0),
+    SET state = 'pending', withdrawals = j.withdrawals + :counts, attempt_count = GREATEST(j.attempt_count - 1, 0),
         submission_key = CASE WHEN {_KEEPS_KEY} THEN j.submission_key ELSE gen_random_uuid() END,
         next_trigger = 'retry', last_error = :note
     FROM letters WHERE j.id = letters.job_id AND j.state = 'dead'
@@ -114,7 +132,8 @@ _RELEASE = text(
     """
     WITH closed AS (DELETE FROM holds WHERE name = 'brake' RETURNING name, since, verdict, reason, detail)
     , ended AS (
-        INSERT INTO past_holds (name, since, ended_at) SELECT name, since, now() FROM closed ON CONFLICT DO NOTHING
+        INSERT INTO past_holds (name, since, ended_at, verdict) SELECT name, since, now(), verdict FROM closed
+        ON CONFLICT DO NOTHING
     ), audited AS (
         INSERT INTO audit_log (actor, action, detail, note)
         SELECT :actor, :action, jsonb_build_object('reason', reason, 'message', detail), :note FROM closed
@@ -154,20 +173,24 @@ def judge_deaths(connection: Connection, died: Sequence[UUID], policy: BrakePoli
     """
     if not policy.jobs:
         return set()
-    connection.execute(_LOCK)
     letters = connection.execute(_DIED, {"ids": list(died), "verdicts": [reason.value for reason in VERDICTS]}).all()
     if not letters:
         return set()
-    active = connection.execute(_ACTIVE).one_or_none()
-    if active is None:
-        for letter in {row.verdict: row for row in letters}.values():
-            if (seconds := _seconds_of_run(connection, letter, policy)) is not None:
-                _pull(connection, letter, seconds)
-                break
-        active = connection.execute(_ACTIVE).one_or_none()
-    if active is None:
-        return set()
-    return _withdraw(connection, active, letters)
+    if (active := connection.execute(_ACTIVE).one_or_none()) is not None:
+        return _withdraw(connection, active, letters)
+    for letter in {row.verdict: row for row in letters}.values():
+        if (seconds := _seconds_of_run(connection, letter, policy)) is not None:
+            _pull(connection, letter, seconds)
+            return _withdraw(connection, connection.execute(_ACTIVE).one(), letters, pulled=True)
+    return _withdraw_late(connection, letters)
+
+
+def lock_verdicts(connection: Connection) -> None:
+    """Let one recorder at a time judge deaths, so that none misses a death that another has not committed yet.
+
+    Take it before any other lock of the transaction.
+    """
+    connection.execute(_LOCK)
 
 
 #: Verdict, reason, job and message of an open dead letter.
@@ -179,8 +202,11 @@ def _seconds_of_run(connection: Connection, letter: Letter, policy: BrakePolicy)
         "verdict": letter.verdict, "reason": letter.reason, "look_back": LOOK_BACK, "most": MOST_ROWS,
         "most_withdrawals": MOST_WITHDRAWALS, "jobs": policy.jobs, "verdicts": [reason.value for reason in VERDICTS],
     }  # fmt: skip
-    deaths = [Death(row.seconds_ago, row.tenant, row.held) for row in connection.execute(_RUN, of_verdict)]
-    if len(deaths) + sum(death.held for death in deaths) < policy.jobs:
+    of_link = letter.reason in INVALID_LINK_REASONS
+    rows = connection.execute(_RUN_OF_REASON if of_link else _RUN_OF_CAUSE, of_verdict)
+    deaths = [Death(row.seconds_ago, row.tenant, row.held) for row in rows]
+    jobs = len(deaths) + sum(death.held for death in deaths)
+    if jobs < policy.jobs or len({death.tenant for death in deaths}) < policy.tenants:
         return None
     return began(deaths, list(connection.execute(_OTHERS, of_verdict).scalars()), policy)
 
@@ -194,6 +220,8 @@ def _withdraw(
     connection: Connection,
     active: Row[tuple[str, datetime, UUID]],
     letters: Sequence[Letter],
+    *,
+    pulled: bool = False,
 ) -> set[UUID]:
     """Take back the jobs that died of the brake's verdict in this run, including these."""
     same = [row for row in letters if row.verdict == active.verdict]
@@ -201,11 +229,32 @@ def _withdraw(
         return set()
     first = same[0]
     words = {"verdict": first.verdict, "reason": first.reason, "actor": ACTOR, "note": NOTE}
-    rows = connection.execute(_WITHDRAW, words | {"since": active.since}).all()
+    # Only a job that died before the brake was on has spoken against the API.
+    rows = connection.execute(_WITHDRAW, words | {"since": active.since, "counts": int(pulled), "ids": None}).all()
     open_for = connection.execute(
         text("SELECT EXTRACT(epoch FROM now() - CAST(:since AS timestamptz))::float8"), {"since": active.since}
     ).scalar_one()
     connection.execute(_PROLONG, {"ids": [row.job_id for row in same], "pause": probe_pause(open_for)})
+    _note_withdrawn(connection, first, rows)
+    return {row.id for row in rows}
+
+
+def _withdraw_late(connection: Connection, letters: Sequence[Letter]) -> set[UUID]:
+    """Take back deaths by requests that left while the brake held the fleet for their verdict."""
+    taken: set[UUID] = set()
+    for verdict, first in {row.verdict: row for row in letters}.items():
+        ids = [row.job_id for row in letters if row.verdict == verdict]
+        late = connection.execute(_LATE, {"verdict": verdict, "ids": ids, "look_back": LOOK_BACK}).scalars().all()
+        if late:
+            words = {"verdict": verdict, "reason": first.reason, "actor": ACTOR, "note": NOTE}
+            more = {"since": datetime.min.replace(tzinfo=UTC), "counts": 0, "ids": list(late)}
+            rows = connection.execute(_WITHDRAW, words | more).all()
+            _note_withdrawn(connection, first, rows)
+            taken |= {row.id for row in rows}
+    return taken
+
+
+def _note_withdrawn(connection: Connection, first: Letter, rows: Sequence[Row[tuple[UUID, str]]]) -> None:
     if first.reason in INVALID_LINK_REASONS:
         free_links(connection, list({row.external_tenant_id for row in rows}))
     connection.execute(
@@ -213,7 +262,6 @@ def _withdraw(
         {"actor": ACTOR, "action": AuditAction.BRAKE_WITHDREW.value, "reason": first.reason,
          "message": first.message[:1000], "jobs": len(rows), "note": NOTE},
     )  # fmt: skip
-    return {row.id for row in rows}
 
 
 def brake_state(connection: Connection) -> BrakeState | None:

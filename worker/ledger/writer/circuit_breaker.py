@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from worker.ledger.states import VERDICTS, Api, State
 from worker.ledger.writer.holds import CIRCUIT_OF, hold
 from worker.ledger.writer.record import Result
+from worker.policy import brake
 from worker.policy.circuit_breaker import (
     FAILURE_WINDOW,
     SILENCE,
@@ -126,9 +127,13 @@ _REPORT = text(
         DELETE FROM holds
         WHERE name IN ('api_key', 'referral_api') AND :mints > 0 OR name = 'customer_api' AND probe_job = ANY(:answered)
            OR name = 'brake' AND probe_job = ANY(:ended)
-        RETURNING name, since
+        RETURNING name, since, verdict
     ), ended AS (
-        INSERT INTO past_holds (name, since, ended_at) SELECT name, since, now() FROM closed ON CONFLICT DO NOTHING
+        INSERT INTO past_holds (name, since, ended_at, verdict) SELECT name, since, now(), verdict FROM closed
+        ON CONFLICT DO NOTHING
+    ), probed AS (
+        UPDATE holds SET until = GREATEST(until, now() + make_interval(secs => :brake_pause))
+        WHERE name = 'brake' AND probe_job = ANY(:recorded) AND NOT probe_job = ANY(:ended)
     )
     INSERT INTO circuit_closings AS c (circuit, closed_at) SELECT name, now() FROM closed
     ON CONFLICT (circuit) DO UPDATE SET closed_at = EXCLUDED.closed_at
@@ -146,7 +151,17 @@ def report_api_health(connection: Connection, results: Sequence[Result], *, mint
     """
     sent = [result for result in results if result.sent]
     ended = [r.job_id for r in results if r.state is State.SUBMITTED or r.reason in VERDICTS]
-    if not sent and not mints and not ended:
+    if not results and not mints:
         return
     answered = [result.job_id for result in sent if result.trouble is None]
-    connection.execute(_REPORT, {"answers": len(sent), "mints": mints, "answered": answered, "ended": ended})
+    connection.execute(
+        _REPORT,
+        {
+            "answers": len(sent),
+            "mints": mints,
+            "answered": answered,
+            "ended": ended,
+            "recorded": [r.job_id for r in results],
+            "brake_pause": brake.PROBE_EVERY,
+        },
+    )

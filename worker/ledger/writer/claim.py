@@ -57,7 +57,9 @@ KEY_EXPIRED = """(CASE WHEN {job}.outcome_unknown THEN COALESCE((
 _CLAIM = text(
     f"""
     WITH picked AS (
-        SELECT id FROM jobs WHERE id = ANY(:ids) AND state = 'queued' ORDER BY id FOR UPDATE SKIP LOCKED
+        SELECT id FROM jobs
+        WHERE id = ANY(:ids) AND state = 'queued' AND NOT EXISTS (SELECT FROM holds WHERE until > now())
+        ORDER BY id FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE jobs j
         SET state = 'submitting', queued_at = NULL, lease_token = :lease, lease_owner = :worker,
