@@ -149,7 +149,7 @@ def test_discarding_by_filter_asks_in_a_terminal(pipeline: Pipeline, variables: 
     os.close(parent)
 
     # Then nothing is discarded; and with --yes it is
-    assert b"1 job of 1 tenant will be discarded for good. Go on?" in seen
+    assert b"1 job of 1 tenant will be discarded permanently. Continue?" in seen
     assert (code, pipeline.job(job)["state"]) == (1, "dead")
     assert "discarded" in in_terminal(variables, "discard", "--all", "--note", "x", "--yes")
     assert pipeline.job(job)["state"] == "discarded"

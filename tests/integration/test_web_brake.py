@@ -63,7 +63,7 @@ def test_the_terminal_says_so_too(variables: Vars) -> None:
     assert "30 jobs of 6 tenants (37515.0000 DKK)" in told
 
     released = run(variables, "brake", "release", "--note", "repaired")
-    assert (released.exit_code, "The fleet goes on" in released.output) == (0, True)
+    assert (released.exit_code, "The fleet continues" in released.output) == (0, True)
     assert run(variables, "brake", "release").exit_code == 1
     assert run(variables, "brake").output == "The brake is off: nothing is stopped.\n"
     assert json.loads(run(variables, "status", "--json").output)["brake"] is None

@@ -117,7 +117,9 @@ def _discard_held(job_ids: tuple[UUID, ...], tenant: str | None, actor: Actor, *
         click.echo(f"{counted(len(found), 'held job')} would be discarded" if found else "nothing to discard")
         return DONE
     if not sure and sys.stdin.isatty() and sys.stderr.isatty():
-        click.confirm(f"{counted(len(found), 'held job')} will be discarded for good. Go on?", abort=True, err=True)
+        click.confirm(
+            f"{counted(len(found), 'held job')} will be discarded permanently. Continue?", abort=True, err=True
+        )
     done = 0
     for first in range(0, len(found), CHUNK):
         with transaction(engine) as connection:
