@@ -11,7 +11,10 @@ from tests.support.outages import dispatch, let_holds_and_backoffs_lapse, states
 from tests.support.pipeline import ACTOR, Pipeline
 from tests.support.sandbox_witness import Witness
 from worker.ledger.database import transaction
-from worker.ledger.writer.brake import accept_verdict, brake_state, release_brake
+from worker.ledger.states import AttemptOutcome, Reason
+from worker.ledger.writer.brake import accept_verdict, brake_state, judge_deaths, lock_verdicts, release_brake
+from worker.ledger.writer.record import Sent, apply_transitions, dead
+from worker.policy.brake import BrakePolicy
 
 #: One answer to every POST /cases, and the dead-letter reason that it would lead to.
 VERDICTS = {
@@ -196,3 +199,43 @@ def test_a_person_releases_the_brake_and_it_stops_again(pipeline: Pipeline, sand
 
     assert set(pipeline.holds()) == {"brake"}
     assert states(pipeline, jobs) == {"pending"}
+
+
+def test_an_answer_that_is_recorded_after_the_release_is_taken_back_too(pipeline: Pipeline, sandbox: Witness) -> None:
+    # Given a request that leaves before the brake is on, and whose worker is slow
+    slow = pipeline.enqueue("tenant-0")
+    lease, (claimed,) = pipeline.claim(pipeline.release())
+    jobs_of_tenants(pipeline)
+    refuse_everybody(sandbox, "validation")
+    pipeline.run()
+    detail = pipeline.ledger.value("SELECT detail FROM dead_letters LIMIT 1")
+    assert isinstance(detail, dict)
+
+    # When the brake is released, and only then its refusal is recorded
+    with transaction(pipeline.engine) as connection:
+        assert release_brake(connection, ACTOR)
+    sent = Sent(claimed.request_count, AttemptOutcome.REFUSED, 5, http_status=400)
+    refused = dead(
+        slow, claimed.request_count, sent, reason=Reason.VALIDATION, error="x", detail=detail, solution_url=None,
+        unknown=False,
+    )  # fmt: skip
+    with transaction(pipeline.engine) as connection:
+        lock_verdicts(connection)
+        apply_transitions(connection, [refused], lease=lease)
+        taken = judge_deaths(connection, [slow], BrakePolicy(20, 5))
+
+    # Then it is no verdict either
+    assert taken == {slow}
+    assert pipeline.job(slow)["state"] == "pending"
+    assert pipeline.letters(slow)[0]["resolution"] == "withdrawn"
+
+
+def test_while_the_brake_is_on_nothing_is_claimed(pipeline: Pipeline, sandbox: Witness) -> None:
+    jobs_of_tenants(pipeline)
+    refuse_everybody(sandbox, "validation")
+    pipeline.run()
+    posts = len(sandbox.posts())
+
+    assert pipeline.run(pipeline.release()) == 0
+
+    assert len(sandbox.posts()) == posts
