@@ -1,6 +1,6 @@
 """Is a case that the API has the one that we sent? Pure functions.
 
-A creditorReference may belong to another case: somebody typed it into Debitura's own portal, or another system of the
+A creditorReference may belong to another case: the client typed it into Debitura's own portal, or another system of the
 client's sent it. So a found case is ours only if amount, currency and debtor agree with what we sent, and if it was
 created after our first request.
 """

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.policy.circuit_breaker import PROBE_OFTEN_FOR
+from worker.policy import circuit_breaker
 
 #: The least share of the same verdict among all verdicts since the first of a run.
 SHARE = 0.9
@@ -75,4 +75,4 @@ def run_began(deaths: Sequence[Death], others: Sequence[float], policy: BrakePol
 
 def probe_pause(open_for: float) -> float:
     """Return the seconds until the next probe of a brake that has been on for that many seconds."""
-    return min(PROBE_AT_LEAST_EVERY, PROBE_EVERY * max(1.0, open_for / PROBE_OFTEN_FOR))
+    return circuit_breaker.probe_pause(open_for, every=PROBE_EVERY, at_most=PROBE_AT_LEAST_EVERY)

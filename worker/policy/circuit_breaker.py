@@ -91,10 +91,10 @@ def is_outage(seen: Seen, run: FailureRun) -> bool:
     return run.unbroken or too_many or seen.failed_in_silence >= FAILED_JOBS_AT_LEAST
 
 
-def probe_pause(open_for: float) -> float:
+def probe_pause(open_for: float, *, every: float = PROBE_EVERY, at_most: float = PROBE_AT_LEAST_EVERY) -> float:
     """Return the seconds until the next probe of a circuit that has been open for that many seconds.
 
     After PROBE_OFTEN_FOR it grows with the time: if only jobs that always fail remain, an outage can't be told from bad
     data, and they should not cost a request every two seconds for ever.
     """
-    return min(PROBE_AT_LEAST_EVERY, PROBE_EVERY * max(1.0, open_for / PROBE_OFTEN_FOR))
+    return min(at_most, every * max(1.0, open_for / PROBE_OFTEN_FOR))

@@ -10,7 +10,6 @@ A batch claims the job before the attempt; its recorder writes the decision afte
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from uuid import UUID
 
@@ -28,7 +27,7 @@ from worker.settings import Settings
 from worker.submission.decide import Decision, decide
 from worker.submission.lookup import CaseLookup
 from worker.submission.mint import Mint
-from worker.submission.prepare import Preparation
+from worker.submission.prepare import Preparation, chance
 from worker.submission.send import Sender
 from worker.telemetry.logging import tenant_digest
 from worker.telemetry.tracing import parse_traceparent, span
@@ -86,4 +85,4 @@ class Submitter:
         answer = self._sender.send(prepared, lease=lease, may_send=may_send)
         if isinstance(answer, Decision):
             return answer
-        return decide(answer, self.policy, random.random())  # noqa: S311 - jitter is no secret
+        return decide(answer, self.policy, chance())

@@ -67,7 +67,7 @@ class Preparation:
         try:
             token = self._tokens.get(job.external_tenant_id, rejected=_rejected(job))
         except ApiError as error:
-            return decide_no_token(job, error, self._policy, _chance())
+            return decide_no_token(job, error, self._policy, chance())
         if (decision := self._precheck(job, token)) is not None:
             return decision
         if self._policy.spent(job.attempt_count):
@@ -87,7 +87,7 @@ class Preparation:
             key=error.key,
             altered=error.altered,
         )
-        return decide_sealed(job, error, _chance())
+        return decide_sealed(job, error, chance())
 
     def _precheck(self, job: ClaimedJob, token: Token) -> Decision | None:
         """Look the case up if it may already exist. None: it may be sent."""
@@ -97,8 +97,8 @@ class Preparation:
             except (NotSent, MaybeArrived) as error:
                 found = Verdict(Meaning.SERVER_ERROR, 0, message=str(error))
             except ApiError as error:
-                return decide_no_token(job, error, self._policy, _chance())
-            return decide_precheck(job, found, self._policy, _chance())
+                return decide_no_token(job, error, self._policy, chance())
+            return decide_precheck(job, found, self._policy, chance())
         if needs_replay_lookup(job, self._policy):
             return decide_replay_lookup(job, self._lookup.look_up(job, token), self._policy)
         return None
@@ -115,5 +115,6 @@ def _rejected(job: ClaimedJob) -> Rejected | None:
     return None
 
 
-def _chance() -> float:
+def chance() -> float:
+    """A random number from 0 to 1."""
     return random.random()  # noqa: S311 - jitter is no secret

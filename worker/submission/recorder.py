@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from worker.ledger.writer.tenant_links import free_links_of, stop_links
 from worker.policy.circuit_breaker import FailureRun
 from worker.submission.attempt import Submitter
 from worker.submission.decide import FleetHold
+from worker.submission.prepare import chance
 from worker.telemetry.logging import tenant_digest
 from worker.telemetry.metrics import count, definitions, observe
 from worker.telemetry.tracing import trace_id_of
@@ -150,7 +150,7 @@ def facts_of(job: ClaimedJob) -> dict[str, str]:
 
 
 def _after_outage() -> float:
-    return AFTER_OUTAGE * random.random()  # noqa: S311 - jitter is no secret
+    return AFTER_OUTAGE * chance()
 
 
 def _log(result: Result, known: Mapping[str, str], *, ours: bool) -> None:

@@ -6,7 +6,6 @@ The rule of 401 to the letter: drop the refused token, mint a fresh one, send on
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +27,7 @@ from worker.policy.rate_limit import Pace
 from worker.policy.retry import RetryPolicy
 from worker.submission.decide import Answer, Decision, NoResponse, Outcome, decide_no_token, is_401, needs_lookup
 from worker.submission.lookup import CaseLookup
-from worker.submission.prepare import Prepared
+from worker.submission.prepare import Prepared, chance
 from worker.submission.redact import scrubbed
 from worker.telemetry.metrics import count, definitions
 from worker.telemetry.tracing import current_traceparent, request_span
@@ -63,8 +62,7 @@ class Sender:
             try:
                 token = self._tokens.get(prepared.job.external_tenant_id, rejected=rejected)
             except ApiError as error:
-                chance = random.random()  # noqa: S311 - jitter is no secret
-                return decide_no_token(prepared.job, error, self._policy, chance, first=answer.sent)
+                return decide_no_token(prepared.job, error, self._policy, chance(), first=answer.sent)
             number = self._open_second(prepared.job, answer.sent, lease, may_send)
             count(definitions.UNAUTHORIZED_RETRIES)
             answer = self._request(prepared.job, number, token)

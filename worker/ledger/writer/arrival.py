@@ -59,6 +59,8 @@ class ExistingJob:
     """It waits for its tenant's client link."""
 
 
+#: SQL: whether that tenant's jobs are held (`worker.ledger.writer.tenant_links`).
+STOPPED = "EXISTS (SELECT FROM tenant_links l WHERE l.external_tenant_id = {tenant} AND NOT l.good)"
 #: SQL: the round being served of `{priority}`: as far as releases have come, and no earlier than the first that waits.
 #: A tenant at its cap, whose old jobs still wait, does not lower it. Costs a row of three and an index look-up.
 SERVED_ROUND = """GREATEST(
@@ -85,7 +87,7 @@ _INSERT = text(
     VALUES (:id, :tenant, :key, :body, :reference, :amount, :currency, :priority, :submission_key, :trace_context,
             :look_up_first OR EXISTS (SELECT FROM restores WHERE look_up_until > now()),
             {NEXT_ROUND.format(priority="CAST(:priority AS smallint)", tenant="CAST(:tenant AS text)")},
-            CASE WHEN EXISTS (SELECT FROM tenant_links WHERE external_tenant_id = :tenant AND NOT good)
+            CASE WHEN {STOPPED.format(tenant=":tenant")}
                  THEN 'held' ELSE 'pending' END)
     ON CONFLICT DO NOTHING
     RETURNING id, state = 'held' AS held

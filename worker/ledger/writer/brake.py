@@ -25,8 +25,8 @@ from worker.policy.brake import (
     BrakePolicy,
     Death,
     probe_pause,
+    run_began,
 )
-from worker.policy.brake import run_began as began
 from worker.policy.replay_plan import keeps_key_in_sql
 
 #: The actor of taking back jobs that died of the API's fault.
@@ -36,7 +36,9 @@ NOTE = "withdrawn: the API refused everybody"
 _SAME = "(CASE WHEN {d}.invalid_client_link THEN {d}.reason ELSE {d}.cause::text END)"
 # One recorder at a time judges deaths, so that none misses a death that another has not committed yet.
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('case_worker.brake', 0))")
-_ACTIVE = text("SELECT verdict, since, probe_job FROM holds WHERE name = 'brake'")
+_ACTIVE = text(
+    "SELECT verdict, since, EXTRACT(epoch FROM now() - since)::float8 AS open_for FROM holds WHERE name = 'brake'"
+)
 _DIED = text(
     f"""
     SELECT {_SAME.format(d="d")} AS verdict, d.reason, d.job_id,
@@ -138,7 +140,7 @@ _RELEASE = text(
         INSERT INTO audit_log (actor, action, detail, note)
         SELECT :actor, :action, jsonb_build_object('reason', reason, 'message', detail), :note FROM closed
     )
-    SELECT verdict, reason, detail FROM closed
+    SELECT verdict, since, reason, detail FROM closed
     """
 )
 _ACCEPT = text(
@@ -208,7 +210,7 @@ def _seconds_of_run(connection: Connection, letter: Letter, policy: BrakePolicy)
     jobs = len(deaths) + sum(death.held for death in deaths)
     if jobs < policy.jobs or len({death.tenant for death in deaths}) < policy.tenants:
         return None
-    return began(deaths, list(connection.execute(_OTHERS, of_verdict).scalars()), policy)
+    return run_began(deaths, list(connection.execute(_OTHERS, of_verdict).scalars()), policy)
 
 
 def _pull(connection: Connection, letter: Letter, seconds: float) -> None:
@@ -218,7 +220,7 @@ def _pull(connection: Connection, letter: Letter, seconds: float) -> None:
 
 def _withdraw(
     connection: Connection,
-    active: Row[tuple[str, datetime, UUID]],
+    active: Row[tuple[str, datetime, float]],
     letters: Sequence[Letter],
     *,
     pulled: bool = False,
@@ -231,10 +233,7 @@ def _withdraw(
     words = {"verdict": first.verdict, "reason": first.reason, "actor": ACTOR, "note": NOTE}
     # Only a job that died before the brake was on has spoken against the API.
     rows = connection.execute(_WITHDRAW, words | {"since": active.since, "counts": int(pulled), "ids": None}).all()
-    open_for = connection.execute(
-        text("SELECT EXTRACT(epoch FROM now() - CAST(:since AS timestamptz))::float8"), {"since": active.since}
-    ).scalar_one()
-    connection.execute(_PROLONG, {"ids": [row.job_id for row in same], "pause": probe_pause(open_for)})
+    connection.execute(_PROLONG, {"ids": [row.job_id for row in same], "pause": probe_pause(active.open_for)})
     _note_withdrawn(connection, first, rows)
     return {row.id for row in rows}
 
@@ -264,32 +263,26 @@ def _note_withdrawn(connection: Connection, first: Letter, rows: Sequence[Row[tu
     )  # fmt: skip
 
 
-def brake_state(connection: Connection) -> BrakeState | None:
-    """Return what the brake holds the fleet for; None while it is off."""
-    row = connection.execute(text("SELECT since, reason, detail FROM holds WHERE name = 'brake'")).one_or_none()
-    return BrakeState(row.since, row.reason, row.detail) if row else None
-
-
 def release_brake(connection: Connection, actor: Actor) -> BrakeState | None:
     """Let the fleet continue; the same verdict may stop it again. Returns the released state; None if it was off."""
-    state = brake_state(connection)
-    _end(connection, AuditAction.BRAKE_RELEASED, actor)
-    return state
+    ended = _end(connection, AuditAction.BRAKE_RELEASED, actor)
+    return BrakeState(ended.since, ended.reason, ended.detail) if ended else None
 
 
 def accept_verdict(connection: Connection, actor: Actor) -> BrakeState | None:
     """Let the fleet continue; for a day the verdict counts as each job's own. Returns the released state; None if the
     brake was off."""
-    state = brake_state(connection)
-    for row in _end(connection, AuditAction.BRAKE_ACCEPTED, actor):
-        connection.execute(
-            _ACCEPT,
-            {"verdict": row.verdict, "reason": row.reason, "message": row.detail, "seconds": ACCEPTED_FOR,
-             "actor": actor.name},
-        )  # fmt: skip
-    return state
+    ended = _end(connection, AuditAction.BRAKE_ACCEPTED, actor)
+    if ended is None:
+        return None
+    connection.execute(
+        _ACCEPT,
+        {"verdict": ended.verdict, "reason": ended.reason, "message": ended.detail, "seconds": ACCEPTED_FOR,
+         "actor": actor.name},
+    )  # fmt: skip
+    return BrakeState(ended.since, ended.reason, ended.detail)
 
 
-def _end(connection: Connection, action: AuditAction, actor: Actor) -> Sequence[Row[tuple[str, str, str]]]:
+def _end(connection: Connection, action: AuditAction, actor: Actor) -> Row[tuple[str, datetime, str, str]] | None:
     connection.execute(_LOCK)
-    return connection.execute(_RELEASE, {"actor": actor.name, "action": action.value, "note": actor.note}).all()
+    return connection.execute(_RELEASE, {"actor": actor.name, "action": action.value, "note": actor.note}).one_or_none()

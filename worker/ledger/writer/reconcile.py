@@ -56,6 +56,7 @@ _ABSENT = text(
 ).bindparams(bindparam("detail", type_=JSONB))
 
 
+# The first condition is that of the index `ix_jobs_dead_may_exist`.
 _MARK_OLD_KEYS = text(
     f"""
     UPDATE jobs j SET look_up_first = true

@@ -26,6 +26,7 @@ from worker.ledger.states import (
     Trigger,
     WaitReason,
 )
+from worker.ledger.writer.arrival import STOPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def taken_back(result: Result, state: State) -> Result:
 # opened after a 401 and whose end no worker saw. A case that was to be looked up first counts as looked up only if its
 # own request was answered; a bug or a stop may have come before that.
 _APPLY = text(
-    """
+    f"""
     WITH r AS (
         SELECT * FROM jsonb_to_recordset(:results) AS r (
             job_id uuid, number int, state text, was_sent boolean, counts boolean, outcome_unknown boolean, delay
@@ -210,8 +211,7 @@ _APPLY = text(
         SELECT r.job_id, r.reason, r.invalid_client_link, r.detail, r.solution_url
         FROM r JOIN moved ON moved.id = r.job_id WHERE r.reason IS NOT NULL
     )
-    SELECT id, age, EXISTS (SELECT FROM tenant_links l
-                              WHERE l.external_tenant_id = moved.external_tenant_id AND NOT l.good)
+    SELECT id, age, {STOPPED.format(tenant="moved.external_tenant_id")}
            AS link_stopped
     FROM moved
     """

@@ -10,9 +10,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from worker.ledger.states import Priority
-from worker.ledger.writer.arrival import SERVED_ROUND, raise_served
+from worker.ledger.writer.arrival import SERVED_ROUND, STOPPED, raise_served
 from worker.ledger.writer.holds import CIRCUITS
-from worker.ledger.writer.tenant_links import STOPPED
 from worker.policy.retry import RetryPolicy
 
 #: The most rows to move in one statement, so that a tick stays a short transaction.

@@ -22,9 +22,6 @@ CHUNK = 1000
 FIRST_PROBE = 900.0
 LONGEST_PROBE = 6 * 3600.0
 
-#: SQL: whether that tenant's jobs are held.
-STOPPED = "EXISTS (SELECT FROM tenant_links l WHERE l.external_tenant_id = {tenant} AND NOT l.good)"
-
 # A probe that found the link still invalid is held again. It needs no dead letter of its own as long as another job of
 # the tenant has one to inform a person.
 _PROBES_BACK = text(
